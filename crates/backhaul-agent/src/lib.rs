@@ -1,0 +1,59 @@
+//! What an agent leaves behind: run records, the contexts and patches in them,
+//! and the loggers that collect them.
+//!
+//! The JSON is the one CEMAF writes in Python, key for key, and what Python's
+//! `json` module can write this crate reads and writes back unchanged ([`json`]).
+//! Keys that this version does not know stay with the value they came on.
+//!
+//! This crate does no network I/O and starts no threads.
+//!
+//! ```
+//! use backhaul_agent::{InMemoryRunLogger, RunEnd, RunLogger, RunStart, ToolCall};
+//! use serde_json::json;
+//!
+//! let logger = InMemoryRunLogger::new();
+//! logger.start_run(RunStart::new("run_001").dag_name("sensor_dag"));
+//! logger.record_tool_call(ToolCall::new("thermometer", json!({}), json!({"celsius": 21.5})));
+//! let record = logger.end_run(RunEnd::new())?;
+//!
+//! assert_eq!(record.run_id, "run_001");
+//! assert_eq!(record.total_tool_calls(), 1);
+//! # Ok::<(), backhaul_agent::RunLoggerError>(())
+//! ```
+
+pub mod json;
+pub mod time;
+
+mod context;
+mod context_diff;
+mod fields;
+mod id;
+mod in_memory_run_logger;
+mod llm_call;
+mod no_op_run_logger;
+mod patch;
+mod patch_log;
+mod path;
+mod provenance;
+mod run_builder;
+mod run_handle;
+mod run_logger;
+mod run_record;
+mod run_span;
+mod shape;
+mod tool_call;
+
+pub use context::{Context, ContextError};
+pub use fields::FieldError;
+pub use in_memory_run_logger::InMemoryRunLogger;
+pub use llm_call::LlmCall;
+pub use no_op_run_logger::NoOpRunLogger;
+pub use patch::{ContextPatch, PatchOperation, PatchSource};
+pub use patch_log::PatchLog;
+pub use provenance::{ProvenanceChain, ProvenanceLink, SourceReference};
+pub use run_builder::{RunBuilder, RunEvent};
+pub use run_handle::{RunHandle, RunSink};
+pub use run_logger::{DeliverError, DeliverErrorKind, RunLogger, RunLoggerError};
+pub use run_record::{RecordError, RunRecord};
+pub use run_span::{RunEnd, RunStart};
+pub use tool_call::ToolCall;

@@ -1,0 +1,107 @@
+//! What every part of one open spool shares.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, DiskFile, Open};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::identity::Identity;
+use crate::options::Options;
+use crate::quota::Quota;
+
+/// The folder that holds what only the store needs.
+pub(crate) const STATE: &str = "state";
+/// The folder for bytes that are not what they should be.
+pub(crate) const QUARANTINE: &str = "quarantine";
+
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) dir: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) identity: Identity,
+    pub(crate) options: Options,
+    pub(crate) quota: Quota,
+    /// Nothing on disk is changed, not even mended.
+    pub(crate) read_only: bool,
+}
+
+impl Context {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.dir.join(STATE).join(name)
+    }
+
+    /// Keeps other processes from choosing file names, until the guard is dropped.
+    pub(crate) fn lock_names(&self) -> Result<Box<dyn DiskFile>> {
+        let path = self.state("names.lock");
+        let file = self.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+        // Held for about a millisecond at a time, by others that make a segment too.
+        for _ in 0..2_000 {
+            if file.try_lock().doing("take a lock", &path)? {
+                return Ok(file);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Err(Error::at(ErrorKind::Busy, &path, "another process has held this lock for two seconds"))
+    }
+
+    /// Puts bytes aside under `quarantine/`, durably, before what held them is
+    /// overwritten. The same name again replaces the same bytes.
+    pub(crate) fn quarantine(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let dir = self.path(QUARANTINE);
+        self.disk.create_dir_all(&dir).doing("create the quarantine folder", &dir)?;
+        write_whole(&*self.disk, &dir.join(name), bytes)?;
+        self.disk.sync_dir(&dir).doing("sync the quarantine folder", &dir)?;
+        self.disk.sync_dir(&self.dir).doing("sync the spool folder", &self.dir)?;
+        tracing::warn!(path = %dir.join(name).display(), bytes = bytes.len(), "bytes put in quarantine");
+        Ok(())
+    }
+}
+
+/// A new file, in place of what may stand under the name. The old file is
+/// unlinked and not cut: after a crash during a rename the name may still lead to
+/// the very file that the rename made durable under another name.
+pub(crate) fn create_anew(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).doing("remove a stale file", path);
+        }
+        _ => {}
+    }
+    disk.open(path, Open::CreateNew).doing("create a file", path)
+}
+
+/// Writes a file whole and flushes it. Its name is not synced.
+pub(crate) fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = create_anew(disk, path)?;
+    file.write_all_at(bytes, 0).doing("write a file", path)?;
+    file.flush().doing("flush a file", path)
+}
+
+/// Replaces a file so that a crash leaves either the old or the new one.
+pub(crate) fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let temporary = path.with_extension("tmp");
+    write_whole(disk, &temporary, bytes)?;
+    disk.rename(&temporary, path).doing("replace a file", path)?;
+    disk.sync_dir(parent).doing("sync a folder", parent)
+}
+
+/// Reads a whole file.
+pub(crate) fn read_whole(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
+    let file = disk.open(path, Open::Read).doing("open a file", path)?;
+    read_all(&*file).doing("read a file", path)
+}
+
+pub(crate) fn read_all(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

@@ -1,0 +1,205 @@
+//! Who a spool is: its device id, and the epochs in which its records were named.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::context::{read_whole, replace_file};
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Chain, DeviceId, Epoch, Position, RecordId};
+use crate::options::Layout;
+
+const FORMAT: u32 = 1;
+
+/// The content of `state/identity.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct IdentityFile {
+    format: u32,
+    layout: Layout,
+    device: uuid::Uuid,
+    epochs: Vec<EpochEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct EpochEntry {
+    epoch: String,
+    /// Where the epoch starts in chains that were there before it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    starts: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Identity {
+    file: RwLock<IdentityFile>,
+}
+
+impl Identity {
+    /// Reads the identity at `path`. `Ok(None)`: there is none yet.
+    pub(crate) fn load(disk: &dyn Disk, path: &Path) -> Result<Option<Self>> {
+        let bytes = match read_whole(disk, path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let file: IdentityFile = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::at(
+                ErrorKind::Damaged,
+                path,
+                format!("the spool's identity cannot be read: {error}"),
+            )
+        })?;
+        if file.format > FORMAT {
+            return Err(Error::at(
+                ErrorKind::Unsupported,
+                path,
+                format!(
+                    "the spool has format {}, this program knows up to {FORMAT}: use a newer backhaul",
+                    file.format
+                ),
+            ));
+        }
+        if file.epochs.is_empty() {
+            return Err(Error::at(ErrorKind::Damaged, path, "the spool's identity has no epoch"));
+        }
+        Ok(Some(Self { file: RwLock::new(file) }))
+    }
+
+    /// Makes a new identity and stores it; `device` is taken over where files of
+    /// the spool still tell it.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        layout: Layout,
+        device: Option<DeviceId>,
+        machine: Option<String>,
+    ) -> Result<Self> {
+        let file = IdentityFile {
+            format: FORMAT,
+            layout,
+            device: device.map_or_else(uuid::Uuid::new_v4, |device| device.0),
+            epochs: vec![EpochEntry { epoch: draw_epoch().to_string(), starts: BTreeMap::new() }],
+            machine,
+        };
+        let identity = Self { file: RwLock::new(file) };
+        identity.save(disk, path)?;
+        Ok(identity)
+    }
+
+    fn save(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(&*self.read()).unwrap_or_default();
+        replace_file(disk, path, &bytes)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, IdentityFile> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.read().layout
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        DeviceId(self.read().device)
+    }
+
+    /// The epoch of records appended now.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.read().epochs.last().map_or(Epoch(1), EpochEntry::epoch)
+    }
+
+    /// Whether the machine is another one than when the identity was stored.
+    /// Evidence that is missing on either side proves nothing.
+    pub(crate) fn is_other_machine(&self, machine: Option<&str>) -> bool {
+        matches!((self.read().machine.as_deref(), machine), (Some(known), Some(now)) if known != now)
+    }
+
+    /// Starts a new epoch at the given places, so that this machine and the one
+    /// it was cloned from never name two records alike.
+    pub(crate) fn redraw(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        machine: Option<String>,
+        starts: BTreeMap<Chain, u64>,
+    ) -> Result<()> {
+        {
+            let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+            file.machine = machine;
+            let starts =
+                starts.into_iter().map(|(chain, next)| (chain.to_string(), next)).collect();
+            file.epochs.push(EpochEntry { epoch: draw_epoch().to_string(), starts });
+        }
+        self.save(disk, path)?;
+        tracing::warn!(epoch = %self.epoch(), "the spool is on another machine than before: new records get a new epoch");
+        Ok(())
+    }
+
+    /// The fleet-wide name of a place.
+    pub(crate) fn record_id(&self, position: Position) -> RecordId {
+        let file = self.read();
+        let chain = position.chain.to_string();
+        let epoch = file
+            .epochs
+            .iter()
+            .rev()
+            .find(|entry| entry.starts.get(&chain).copied().unwrap_or(1) <= position.sequence.0)
+            .map_or(Epoch(1), EpochEntry::epoch);
+        RecordId { device: DeviceId(file.device), epoch, position }
+    }
+}
+
+impl EpochEntry {
+    fn epoch(&self) -> Epoch {
+        Epoch(u32::from_str_radix(&self.epoch, 16).unwrap_or(1))
+    }
+}
+
+fn draw_epoch() -> Epoch {
+    let (_, low) = uuid::Uuid::new_v4().as_u64_pair();
+    let [a, b, c, d, ..] = low.to_le_bytes();
+    Epoch(u32::from_le_bytes([a, b, c, d]).max(1))
+}
+
+/// What tells this machine from another that runs from a copy of its card: serial
+/// numbers of board, system and card, and the addresses of its network hardware,
+/// hashed. `None` where the host shows none of them, as in most containers.
+pub fn machine_evidence() -> Option<String> {
+    let mut facts = Vec::new();
+    for path in [
+        "/sys/firmware/devicetree/base/serial-number",
+        "/sys/class/dmi/id/product_uuid",
+        "/sys/block/mmcblk0/device/cid",
+    ] {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            facts.push(text.trim_matches(['\0', '\n', ' ']).to_owned());
+        }
+    }
+    if facts.is_empty() {
+        facts = network_addresses();
+    }
+    facts.retain(|fact| !fact.is_empty());
+    if facts.is_empty() {
+        return None;
+    }
+    let digest = Sha256::digest(facts.join("\n").as_bytes());
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Addresses of network hardware, not of virtual interfaces, which come and go.
+fn network_addresses() -> Vec<String> {
+    let Ok(interfaces) = std::fs::read_dir("/sys/class/net") else { return Vec::new() };
+    let mut addresses: Vec<String> = interfaces
+        .flatten()
+        .filter(|interface| interface.path().join("device").exists())
+        .filter_map(|interface| std::fs::read_to_string(interface.path().join("address")).ok())
+        .map(|address| address.trim().to_owned())
+        .collect();
+    addresses.sort();
+    addresses
+}

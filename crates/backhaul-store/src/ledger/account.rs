@@ -1,0 +1,378 @@
+//! What is settled of one chain at one destination: a floor, and exceptions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, Settled, State};
+use crate::id::Chain;
+
+/// All accounts: by destination, then by chain.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Accounts(pub(crate) BTreeMap<String, BTreeMap<String, Account>>);
+
+/// A record that its destination will not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When it was rejected, by the wall clock.
+    pub at: String,
+    /// Why.
+    pub reason: String,
+    /// The HTTP status, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Attempts made before.
+    pub attempts: u32,
+}
+
+/// A record that was tried, and waits to be tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// Attempts made so far.
+    pub count: u32,
+    /// Those that count against the record's retries.
+    #[serde(default)]
+    pub spent: u32,
+    /// Not before this wall-clock time, in microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before_us: Option<i64>,
+    /// What the last one came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Kept back until an operator decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<State>,
+}
+
+/// The books: accepted is always the sum of all the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Books {
+    /// Acknowledged to a producer.
+    pub accepted: u64,
+    /// Taken by the destination, duplicates included.
+    pub delivered: u64,
+    /// Too old to be worth sending.
+    pub expired: u64,
+    /// Removed to make room.
+    pub evicted: u64,
+    /// Refused by the destination, and kept in `failed/`.
+    pub rejected: u64,
+    /// Replaced by a newer record with the same collapse key.
+    pub superseded: u64,
+    /// Removed by an operator.
+    pub dropped: u64,
+    /// Damaged on disk.
+    pub damaged: u64,
+    /// Waiting.
+    pub pending: u64,
+    /// Of the delivered: how many the destination had already.
+    pub duplicates: u64,
+}
+
+impl Books {
+    /// Whether accepted is the sum of the others.
+    pub fn balance(&self) -> bool {
+        self.accepted
+            == self.delivered
+                + self.expired
+                + self.evicted
+                + self.rejected
+                + self.superseded
+                + self.dropped
+                + self.damaged
+                + self.pending
+    }
+
+    pub(crate) fn add(&mut self, other: &Books) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.expired += other.expired;
+        self.evicted += other.evicted;
+        self.rejected += other.rejected;
+        self.superseded += other.superseded;
+        self.dropped += other.dropped;
+        self.damaged += other.damaged;
+        self.pending += other.pending;
+        self.duplicates += other.duplicates;
+    }
+
+    fn count_of(&mut self, state: State) -> Option<&mut u64> {
+        Some(match state {
+            State::Delivered | State::Duplicate => &mut self.delivered,
+            State::Expired => &mut self.expired,
+            State::Evicted => &mut self.evicted,
+            State::Rejected => &mut self.rejected,
+            State::Superseded => &mut self.superseded,
+            State::Dropped => &mut self.dropped,
+            State::Damaged => &mut self.damaged,
+            _ => return None,
+        })
+    }
+}
+
+/// One chain at one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Account {
+    /// The first sequence that the account knows of.
+    base: u64,
+    /// Everything before is settled, but for `requeued`.
+    pub(crate) floor: u64,
+    /// Settled ranges from the floor on: first to last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    settled: BTreeMap<u64, u64>,
+    /// Rejected records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) failed: BTreeMap<u64, Failure>,
+    /// Waiting records that were tried or held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) open: BTreeMap<u64, Attempts>,
+    /// Waiting records that were settled before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) requeued: BTreeSet<u64>,
+    /// Records settled by each final state; `accepted` and `pending` stay 0 here.
+    counts: Books,
+    /// When the floor stood where: microseconds since 1970, and the floor. Tells how
+    /// long delivered data has been delivered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<(i64, u64)>,
+}
+
+/// Marks kept per account; the time between two is a share of the retention.
+const MARKS: usize = 8;
+
+impl Account {
+    pub(crate) fn new(base: u64) -> Self {
+        Self {
+            base,
+            floor: base,
+            settled: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            open: BTreeMap::new(),
+            requeued: BTreeSet::new(),
+            counts: Books::default(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// Notes where the floor stands, if the last note is `keep`/8 old.
+    pub(crate) fn mark(&mut self, now_us: i64, keep_us: i64) {
+        let due = self.marks.last().is_none_or(|(at, floor)| {
+            *floor != self.floor && (now_us - at >= keep_us / MARKS as i64 || now_us < *at)
+        });
+        if due {
+            self.marks.push((now_us, self.floor));
+            if self.marks.len() > MARKS + 1 {
+                self.marks.remove(0);
+            }
+        }
+    }
+
+    /// Everything before this sequence has been settled for at least `keep_us`.
+    pub(crate) fn settled_since(&self, now_us: i64, keep_us: i64) -> u64 {
+        self.marks
+            .iter()
+            .filter(|(at, _)| now_us - at >= keep_us)
+            .map(|(_, floor)| *floor)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Whether the record waits no more.
+    pub(crate) fn is_settled(&self, sequence: u64) -> bool {
+        (sequence < self.floor || self.in_settled_range(sequence))
+            && !self.requeued.contains(&sequence)
+    }
+
+    fn in_settled_range(&self, sequence: u64) -> bool {
+        self.settled.range(..=sequence).next_back().is_some_and(|(_, last)| *last >= sequence)
+    }
+
+    /// The first sequence from `from` on that is neither settled nor requeued:
+    /// where reading in order goes on.
+    pub(crate) fn next_unsettled(&self, from: u64) -> u64 {
+        let mut sequence = from.max(self.floor);
+        while let Some((_, last)) =
+            self.settled.range(..=sequence).next_back().filter(|(_, last)| **last >= sequence)
+        {
+            sequence = last + 1;
+        }
+        sequence
+    }
+
+    /// The highest sequence that the account mentions, and one more.
+    pub(crate) fn beyond(&self) -> u64 {
+        let settled = self.settled.values().next_back().map_or(0, |last| last + 1);
+        let open = self.open.keys().next_back().map_or(0, |last| last + 1);
+        self.floor.max(settled).max(open)
+    }
+
+    /// The books, given the next sequence of the chain.
+    pub(crate) fn books(&self, next: u64) -> Books {
+        let above: u64 = self
+            .settled
+            .range(..next)
+            .map(|(first, last)| last.min(&(next.saturating_sub(1))) - first + 1)
+            .sum();
+        let mut books = self.counts;
+        books.accepted = next.saturating_sub(self.base);
+        books.pending =
+            (next.saturating_sub(self.floor) + self.requeued.len() as u64).saturating_sub(above);
+        books
+    }
+
+    /// Whether every record of the range is delivered; needs it settled to start with.
+    pub(crate) fn all_settled(&self, first: u64, next: u64) -> bool {
+        self.next_unsettled(first) >= next && self.requeued.range(first..next).next().is_none()
+    }
+
+    pub(crate) fn has_failed_in(&self, first: u64, next: u64) -> bool {
+        self.failed.range(first..next).next().is_some()
+    }
+
+    /// Writes down what became of one record; again for the same record changes nothing.
+    pub(crate) fn settle(&mut self, sequence: u64, settled: &Settled, at: &str) {
+        match settled.state {
+            State::Requeued => self.requeue(sequence),
+            state if state.is_final() => self.close(sequence, settled, at),
+            _ if self.is_settled(sequence) => {}
+            State::Started => self.open.entry(sequence).or_default().count += 1,
+            state @ (State::Held | State::Unknown) => {
+                self.open.entry(sequence).or_default().held = Some(state);
+            }
+            _ => {
+                let attempts = self.open.entry(sequence).or_default();
+                attempts.count += 1;
+                attempts.spent += u32::from(settled.spends_retry);
+                attempts.not_before_us = settled.not_before_us;
+                attempts.last_error.clone_from(&settled.reason);
+            }
+        }
+    }
+
+    fn requeue(&mut self, sequence: u64) {
+        if self.failed.remove(&sequence).is_some() && self.requeued.insert(sequence) {
+            self.counts.rejected = self.counts.rejected.saturating_sub(1);
+        } else if let Some(attempts) = self.open.get_mut(&sequence) {
+            attempts.held = None;
+        }
+    }
+
+    fn close(&mut self, sequence: u64, settled: &Settled, at: &str) {
+        let was_failed = self.failed.contains_key(&sequence);
+        if was_failed && matches!(settled.state, State::Dropped | State::Evicted | State::Damaged) {
+            self.failed.remove(&sequence);
+            self.counts.rejected = self.counts.rejected.saturating_sub(1);
+        } else if sequence < self.base || self.is_settled(sequence) {
+            return;
+        } else if !self.requeued.remove(&sequence) {
+            self.mark_settled(sequence);
+        }
+        let attempts = self.open.remove(&sequence);
+        if let Some(count) = self.counts.count_of(settled.state) {
+            *count += 1;
+        }
+        self.counts.duplicates += u64::from(settled.state == State::Duplicate);
+        if settled.state == State::Rejected {
+            let failure = Failure {
+                at: at.to_owned(),
+                reason: settled.reason.clone().unwrap_or_default(),
+                status: settled.status,
+                attempts: attempts.map_or(0, |attempts| attempts.count) + 1,
+            };
+            self.failed.insert(sequence, failure);
+        }
+    }
+
+    /// Adds to the settled ranges, joining neighbours, and moves the floor.
+    fn mark_settled(&mut self, sequence: u64) {
+        let mut first = sequence;
+        let mut last = sequence;
+        if let Some((start, end)) =
+            self.settled.range(..sequence).next_back().map(|(s, e)| (*s, *e))
+            && end + 1 == sequence
+        {
+            first = start;
+        }
+        if let Some(end) = self.settled.remove(&(sequence + 1)) {
+            last = end;
+        }
+        self.settled.insert(first, last);
+        if let Some(last) = self.settled.get(&self.floor).copied() {
+            self.settled.remove(&self.floor);
+            self.floor = last + 1;
+        }
+    }
+}
+
+impl Accounts {
+    pub(crate) fn account(&self, destination: &str, chain: Chain) -> Option<&Account> {
+        self.0.get(destination)?.get(&chain.to_string())
+    }
+
+    /// The account of a chain, opened at `base` where it is new.
+    pub(crate) fn open(&mut self, destination: &str, chain: &str, base: u64) -> &mut Account {
+        let chains = self.0.entry(destination.to_owned()).or_default();
+        chains.entry(chain.to_owned()).or_insert_with(|| Account::new(base))
+    }
+
+    pub(crate) fn apply(&mut self, entry: &Entry) {
+        let account = self.open(&entry.destination, &entry.chain, 1);
+        for sequence in entry.first..=entry.last.min(entry.first.saturating_add(1 << 24)) {
+            account.settle(sequence, &entry.settled, &entry.at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(account: &mut Account, sequence: u64, state: State) {
+        account.settle(sequence, &Settled::new(state).reason("r"), "t");
+    }
+
+    #[test]
+    fn the_floor_follows_settlements_in_any_order() {
+        let mut account = Account::new(1);
+        for sequence in [3, 1, 5, 2] {
+            settle(&mut account, sequence, State::Delivered);
+        }
+        assert_eq!((account.floor, account.next_unsettled(4)), (4, 4));
+        settle(&mut account, 4, State::Delivered);
+        assert_eq!(account.floor, 6);
+        assert!(account.settled.is_empty());
+    }
+
+    #[test]
+    fn settling_twice_counts_once() {
+        let mut account = Account::new(1);
+        settle(&mut account, 1, State::Delivered);
+        settle(&mut account, 1, State::Duplicate);
+        let books = account.books(3);
+        assert_eq!((books.delivered, books.pending, books.accepted), (1, 1, 2));
+        assert!(books.balance());
+    }
+
+    #[test]
+    fn a_requeued_failure_waits_again_and_settles_once() {
+        let mut account = Account::new(1);
+        settle(&mut account, 1, State::Rejected);
+        assert_eq!((account.books(2).rejected, account.is_settled(1)), (1, true));
+        settle(&mut account, 1, State::Requeued);
+        assert_eq!((account.books(2).pending, account.is_settled(1)), (1, false));
+        settle(&mut account, 1, State::Delivered);
+        assert!(account.books(2).balance());
+        assert_eq!(account.books(2).delivered, 1);
+    }
+
+    #[test]
+    fn later_keeps_the_record_waiting_and_counts_attempts() {
+        let mut account = Account::new(1);
+        settle(&mut account, 1, State::Later);
+        account.settle(1, &Settled::new(State::Later).spends_retry(), "t");
+        assert_eq!((account.open[&1].count, account.open[&1].spent), (2, 1));
+        assert!(!account.is_settled(1));
+    }
+}

@@ -1,0 +1,196 @@
+//! One line of the ledger.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::Accounts;
+
+/// What can become of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// An attempt began. Nothing is settled.
+    Started,
+    /// The destination has it.
+    Delivered,
+    /// The destination had it already: delivered, by an earlier attempt.
+    Duplicate,
+    /// The destination asked for it later. Nothing is settled.
+    Later,
+    /// The destination will never take it. It is kept, with the reason.
+    Rejected,
+    /// An effect may or may not have happened; a person has to decide. Nothing is settled.
+    Unknown,
+    /// Kept back by an operator. Nothing is settled.
+    Held,
+    /// Too old to be worth sending.
+    Expired,
+    /// A newer record with the same collapse key took its place.
+    Superseded,
+    /// Removed to make room.
+    Evicted,
+    /// Removed by an operator.
+    Dropped,
+    /// Damaged on disk.
+    Damaged,
+    /// Waiting again, after it was rejected, dropped or held.
+    Requeued,
+}
+
+impl State {
+    /// Whether the record waits no more.
+    pub fn is_final(self) -> bool {
+        !matches!(
+            self,
+            State::Started | State::Later | State::Unknown | State::Held | State::Requeued
+        )
+    }
+
+    /// The state's name, lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Started => "started",
+            State::Delivered => "delivered",
+            State::Duplicate => "duplicate",
+            State::Later => "later",
+            State::Rejected => "rejected",
+            State::Unknown => "unknown",
+            State::Held => "held",
+            State::Expired => "expired",
+            State::Superseded => "superseded",
+            State::Evicted => "evicted",
+            State::Dropped => "dropped",
+            State::Damaged => "damaged",
+            State::Requeued => "requeued",
+        }
+    }
+}
+
+/// What is to be written down of a record's fate.
+///
+/// ```
+/// use backhaul_store::{Settled, State};
+/// let settled = Settled::new(State::Rejected).reason("the server answered 422: no run_id").status(422);
+/// assert!(settled.state.is_final());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// What became of it.
+    pub state: State,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The HTTP status that told so, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// With [`State::Later`]: not before this wall-clock time, in microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before_us: Option<i64>,
+    /// With [`State::Later`]: whether the attempt counts against the record's retries.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub spends_retry: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Settled {
+    /// A state without detail.
+    pub fn new(state: State) -> Self {
+        Self { state, reason: None, status: None, not_before_us: None, spends_retry: false }
+    }
+
+    /// Adds the reason.
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// Adds the HTTP status.
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Adds the earliest next attempt.
+    pub fn not_before(mut self, time: crate::clock::Timestamp) -> Self {
+        self.not_before_us = Some(time.as_micros());
+        self
+    }
+
+    /// Says that the attempt counts against the record's retries.
+    pub fn spends_retry(mut self) -> Self {
+        self.spends_retry = true;
+        self
+    }
+}
+
+/// A line: what became of a range of a chain, at a destination, when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) at: String,
+    pub(crate) destination: String,
+    pub(crate) chain: String,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) settled: Settled,
+}
+
+/// What a line holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Line {
+    Entry(Entry),
+    Snapshot(Accounts),
+}
+
+const CHECKSUM: &str = ",\"crc\":\"";
+
+impl Line {
+    /// The line with its checksum and newline.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.pop();
+        let crc = crc32fast::hash(&line);
+        line.extend_from_slice(format!("{CHECKSUM}{crc:08x}\"}}\n").as_bytes());
+        line
+    }
+
+    /// `None`: torn or damaged.
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(line).ok()?.trim_end();
+        let (content, checksum) = text.rsplit_once(CHECKSUM)?;
+        let crc = u32::from_str_radix(checksum.strip_suffix("\"}")?, 16).ok()?;
+        if crc32fast::hash(content.as_bytes()) != crc {
+            return None;
+        }
+        serde_json::from_str(&format!("{content}}}")).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_reads_back_and_any_flipped_bit_is_noticed() {
+        let line = Line::Entry(Entry {
+            at: "1970-01-01T00:00:00Z".into(),
+            destination: "hub".into(),
+            chain: "normal".into(),
+            first: 1,
+            last: 9,
+            settled: Settled::new(State::Rejected).reason("why \u{e9}").status(422),
+        });
+        let bytes = line.encode();
+        serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+        assert_eq!(Line::parse(&bytes).unwrap().encode(), bytes);
+        for offset in 0..bytes.len() - 1 {
+            let mut bent = bytes.clone();
+            bent[offset] ^= 0x04;
+            let same = Line::parse(&bent).is_some_and(|line| line.encode() == bytes);
+            assert!(Line::parse(&bent).is_none() || same, "offset {offset}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The ledger's file.
+
+use std::path::{Path, PathBuf};
+
+use super::account::Accounts;
+use super::entry::{Entry, Line};
+use crate::context::{read_whole, write_whole};
+use crate::disk::{Disk, DiskFile, Open};
+use crate::error::{IoContext, Result};
+
+/// A new file is begun with a snapshot when this much was written since the last.
+const SNAPSHOT_AFTER: u64 = 1 << 20;
+
+/// The accounts, and the log that makes them durable.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    dir: PathBuf,
+    number: u64,
+    pub(crate) accounts: Accounts,
+    file: Option<Box<dyn DiskFile>>,
+    len: u64,
+    snapshot_len: u64,
+    /// Lines that the disk did not take yet.
+    unsaved: Vec<u8>,
+    dirty: bool,
+    /// Lines that could not be read when the ledger was opened.
+    pub(crate) damaged_lines: u64,
+    /// No sound ledger was found.
+    pub(crate) was_lost: bool,
+}
+
+fn file_name(number: u64) -> String {
+    format!("ledger-{number:06}.jsonl")
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix("ledger-")?.strip_suffix(".jsonl")?.parse().ok()
+}
+
+impl Ledger {
+    /// Reads the newest ledger in `dir` that has a sound snapshot. Nothing is written.
+    pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Self> {
+        let entries = disk.list(dir).doing("list the state folder", dir)?;
+        let mut numbers: Vec<u64> =
+            entries.iter().filter_map(|entry| number_of(&entry.name)).collect();
+        numbers.sort_unstable();
+        let mut damaged_lines = 0;
+        for &number in numbers.iter().rev() {
+            let bytes = read_whole(disk, &dir.join(file_name(number)))?;
+            if let Some((accounts, damaged)) = parse(&bytes) {
+                let newest = numbers.last().copied().unwrap_or(number);
+                let mut ledger = Self::empty(dir, number);
+                ledger.accounts = accounts;
+                ledger.len = bytes.len() as u64;
+                ledger.damaged_lines = damaged_lines + damaged;
+                // What stands in a newer, damaged file is not written over.
+                ledger.number = newest;
+                if newest != number || !bytes.ends_with(b"\n") {
+                    ledger.snapshot_len = 0;
+                    ledger.len = SNAPSHOT_AFTER;
+                }
+                return Ok(ledger);
+            }
+            damaged_lines += 1;
+        }
+        let mut ledger = Self::empty(dir, numbers.last().copied().unwrap_or(0));
+        ledger.len = SNAPSHOT_AFTER;
+        ledger.damaged_lines = damaged_lines;
+        ledger.was_lost = true;
+        Ok(ledger)
+    }
+
+    fn empty(dir: &Path, number: u64) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            number,
+            accounts: Accounts::default(),
+            file: None,
+            len: 0,
+            snapshot_len: 0,
+            unsaved: Vec::new(),
+            dirty: false,
+            damaged_lines: 0,
+            was_lost: false,
+        }
+    }
+
+    /// Writes entries down. The accounts hold them whatever the disk says; what it
+    /// refuses is tried again with the next call. Returns bytes added on disk.
+    pub(crate) fn record(&mut self, disk: &dyn Disk, entries: Vec<Entry>) -> Result<()> {
+        for entry in entries {
+            self.accounts.apply(&entry);
+            self.unsaved.extend_from_slice(&Line::Entry(entry).encode());
+        }
+        self.save(disk)
+    }
+
+    /// Hands what is unsaved to the disk.
+    pub(crate) fn save(&mut self, disk: &dyn Disk) -> Result<()> {
+        if self.unsaved.is_empty() {
+            return Ok(());
+        }
+        if self.len >= SNAPSHOT_AFTER.max(self.snapshot_len * 4) {
+            return self.snapshot(disk);
+        }
+        let path = self.dir.join(file_name(self.number));
+        if self.file.is_none() {
+            let opened = disk.open(&path, Open::Write).doing("open the ledger", &path)?;
+            self.len = opened.len().doing("measure the ledger", &path)?;
+            self.file = Some(opened);
+        }
+        let Some(file) = &self.file else { return Ok(()) };
+        if let Err(error) = file.write_all_at(&self.unsaved, self.len) {
+            // The handle is not used again; the next try begins a new file.
+            self.file = None;
+            self.len = SNAPSHOT_AFTER.max(self.snapshot_len * 4);
+            return Err(error).doing("write to the ledger", &path);
+        }
+        self.len += self.unsaved.len() as u64;
+        self.unsaved.clear();
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes what was recorded durable.
+    pub(crate) fn flush(&mut self, disk: &dyn Disk) -> Result<()> {
+        self.save(disk)?;
+        if !self.dirty {
+            return Ok(());
+        }
+        let path = self.dir.join(file_name(self.number));
+        if let Some(file) = &self.file
+            && let Err(error) = file.flush()
+        {
+            self.file = None;
+            self.len = SNAPSHOT_AFTER.max(self.snapshot_len * 4);
+            // What the failed flush may have dropped comes again with a snapshot.
+            self.snapshot(disk)?;
+            tracing::warn!(path = %path.display(), %error, "the ledger moved to a new file");
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Begins a new file with all that is known, and removes all but the one before.
+    pub(crate) fn snapshot(&mut self, disk: &dyn Disk) -> Result<()> {
+        let line = Line::Snapshot(self.accounts.clone()).encode();
+        let number = self.number + 1;
+        let path = self.dir.join(file_name(number));
+        let temporary = self.dir.join("ledger.tmp");
+        write_whole(disk, &temporary, &line)?;
+        disk.rename(&temporary, &path).doing("name a ledger", &path)?;
+        disk.sync_dir(&self.dir).doing("sync the state folder", &self.dir)?;
+        self.file = Some(disk.open(&path, Open::Write).doing("open the ledger", &path)?);
+        self.number = number;
+        self.len = line.len() as u64;
+        self.snapshot_len = self.len;
+        self.unsaved.clear();
+        self.dirty = false;
+        self.was_lost = false;
+        for entry in disk.list(&self.dir).doing("list the state folder", &self.dir)? {
+            if number_of(&entry.name).is_some_and(|old| old + 1 < number) {
+                let old = self.dir.join(&entry.name);
+                disk.remove(&old).doing("remove an old ledger", &old)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Accounts after all sound lines, and the number of damaged ones. `None`: the
+/// snapshot at the start is not sound.
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Accounts, u64)> {
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    let Some(Line::Snapshot(mut accounts)) = Line::parse(lines.next()?) else { return None };
+    let mut damaged = 0;
+    for line in lines {
+        match Line::parse(line) {
+            Some(Line::Entry(entry)) => accounts.apply(&entry),
+            Some(Line::Snapshot(later)) => accounts = later,
+            None => damaged += 1,
+        }
+    }
+    Some((accounts, damaged))
+}

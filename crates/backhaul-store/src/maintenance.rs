@@ -1,0 +1,114 @@
+//! One thread per process that looks after all its spools.
+
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::record::Flush;
+use crate::spool::Inner;
+
+/// How often a spool is looked after when nobody asks for it. Short enough for
+/// purging and sealing, long enough not to keep a battery device awake.
+const IDLE: Duration = Duration::from_secs(1);
+/// Segments sealed at a time before other spools get their turn.
+const SEAL_AT_ONCE: usize = 4;
+
+#[derive(Debug, Default)]
+struct Maintainer {
+    spools: Mutex<Vec<Weak<Inner>>>,
+    asked: Mutex<bool>,
+    wake: Condvar,
+}
+
+static MAINTAINER: OnceLock<Arc<Maintainer>> = OnceLock::new();
+
+/// Gives a spool to the maintenance thread, which starts with the first one.
+pub(crate) fn register(spool: &Arc<Inner>) {
+    if !spool.has_maintainer() {
+        return;
+    }
+    let maintainer = MAINTAINER.get_or_init(|| {
+        let maintainer = Arc::new(Maintainer::default());
+        let of_thread = Arc::clone(&maintainer);
+        let started = std::thread::Builder::new()
+            .name("backhaul-store".to_owned())
+            .spawn(move || of_thread.run());
+        if let Err(error) = started {
+            tracing::error!(%error, "no maintenance thread: segments are neither sealed nor purged");
+        }
+        maintainer
+    });
+    maintainer.spools.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(spool));
+}
+
+/// Has the maintenance thread look at its spools now.
+pub(crate) fn wake() {
+    if let Some(maintainer) = MAINTAINER.get() {
+        *maintainer.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        maintainer.wake.notify_one();
+    }
+}
+
+impl Maintainer {
+    fn run(&self) {
+        loop {
+            let spools: Vec<Arc<Inner>> = {
+                let mut spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+                spools.retain(|spool| spool.strong_count() > 0);
+                spools.iter().filter_map(Weak::upgrade).collect()
+            };
+            let mut shortest = IDLE;
+            for spool in spools {
+                if let Flush::Every(period) = spool.context.options.flush {
+                    shortest = shortest.min(period);
+                }
+                if let Err(error) = spool.maintain() {
+                    tracing::debug!(dir = %spool.context.dir.display(), %error, "maintenance put off");
+                }
+            }
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self
+                .wake
+                .wait_timeout_while(asked, shortest, |asked| !*asked)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            *asked = false;
+        }
+    }
+}
+
+impl Inner {
+    /// One round of everything that is due.
+    pub(crate) fn maintain(self: &Arc<Self>) -> Result<()> {
+        if self.context.read_only || self.check_process().is_err() {
+            return Ok(());
+        }
+        self.committer.commit_if_asked(self);
+        let mut result = self.flush_relaxed();
+        if let crate::layout::Store::Segments(store) = &self.store {
+            result = result.and(store.grow());
+            for _ in 0..SEAL_AT_ONCE {
+                self.committer.commit_if_asked(self);
+                match store.seal_one() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        result = result.and(Err(error));
+                        break;
+                    }
+                }
+            }
+        }
+        let purged = self.courier().maintain(self);
+        result?;
+        if purged? { crate::attachments::sweep(self) } else { Ok(()) }
+    }
+
+    /// Flushes what was acknowledged with [`Flush::Every`].
+    fn flush_relaxed(&self) -> Result<()> {
+        match self.context.options.flush {
+            Flush::Every(_) => self.flush_store(),
+            Flush::Always | Flush::Never => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Room: the cap on a spool's folder, and the floor of free space on its file system.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::options::Options;
+
+/// Files take whole blocks; 4 KiB is what nearly all file systems use.
+const BLOCK: u64 = 4096;
+
+/// Bytes that a file of `len` bytes takes on disk.
+pub(crate) fn on_disk(len: u64) -> u64 {
+    len.next_multiple_of(BLOCK)
+}
+
+/// Counts what the spool's folder holds, as this process knows it. Every growth
+/// is reserved before it is written, so that the cap is never passed on the way.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    used: AtomicU64,
+    max: Option<u64>,
+    min_free_bytes: u64,
+    min_free_inodes: u64,
+}
+
+impl Quota {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            used: AtomicU64::new(0),
+            max: options.max_bytes,
+            min_free_bytes: options.min_free_bytes,
+            min_free_inodes: options.min_free_inodes,
+        }
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max(&self) -> Option<u64> {
+        self.max
+    }
+
+    /// Takes over what was found by measuring the folder.
+    pub(crate) fn set_used(&self, bytes: u64) {
+        self.used.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Reserves room for `bytes` more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`], saying which limit is reached; nothing is reserved then.
+    pub(crate) fn reserve(&self, disk: &dyn Disk, dir: &Path, bytes: u64) -> Result<()> {
+        let space = disk.space(dir).doing("ask for free space", dir)?;
+        if space.free_bytes < bytes.saturating_add(self.min_free_bytes) {
+            return Err(Error::at(
+                ErrorKind::Full,
+                dir,
+                format!(
+                    "the file system has {} bytes free: {bytes} more would pass the floor of {}",
+                    space.free_bytes, self.min_free_bytes
+                ),
+            ));
+        }
+        if space.free_inodes < self.min_free_inodes {
+            return Err(Error::at(
+                ErrorKind::Full,
+                dir,
+                format!(
+                    "the file system has {} free inodes, the floor is {}",
+                    space.free_inodes, self.min_free_inodes
+                ),
+            ));
+        }
+        let max = self.max.unwrap_or(u64::MAX);
+        let reserved = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|&after| after <= max)
+        });
+        match reserved {
+            Ok(_) => Ok(()),
+            Err(used) => Err(Error::at(
+                ErrorKind::Full,
+                dir,
+                format!("the spool holds {used} of at most {max} bytes: no room for {bytes} more"),
+            )),
+        }
+    }
+
+    /// Counts what had to be written whatever the limits say: the ledger's own lines.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&self, bytes: u64) {
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            Some(used.saturating_sub(bytes))
+        });
+    }
+}
+
+/// Bytes on disk below `dir`, by walking it.
+pub(crate) fn measure(disk: &dyn Disk, dir: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in disk.list(dir).doing("list a folder", dir)? {
+        total +=
+            if entry.is_dir { measure(disk, &dir.join(&entry.name))? } else { on_disk(entry.len) };
+    }
+    Ok(total)
+}

@@ -1,0 +1,176 @@
+//! Making room: delivered data goes when its time is over, or when room is
+//! needed; waiting data only where the owner said so.
+
+use crate::clock::Moment;
+use crate::courier::CourierState;
+use crate::error::Result;
+use crate::id::{Lane, Position, Sequence};
+use crate::layout::{Prepared, Store, Unit};
+use crate::ledger::{Settled, State};
+use crate::options::WhenFull;
+use crate::quota::on_disk;
+use crate::spool::Inner;
+
+impl Prepared {
+    /// Bytes that the record may take on disk, at most.
+    pub(crate) fn size_on_disk(&self) -> u64 {
+        let body = self.record.body.len().max(self.line_len());
+        on_disk(body as u64) + 4096
+    }
+}
+
+impl CourierState {
+    /// Removes delivered data that was kept long enough, or that takes more than
+    /// its share of the cap. `Ok(true)`: something was removed.
+    pub(crate) fn purge(&mut self, inner: &Inner, now: &Moment) -> Result<bool> {
+        let options = &inner.context.options;
+        let now_us = now.wall.as_micros();
+        let keep_us = i64::try_from(options.keep_delivered_for.as_micros()).unwrap_or(i64::MAX);
+        for account in self.ledger.accounts.0.values_mut().flat_map(|chains| chains.values_mut()) {
+            account.mark(now_us, keep_us);
+        }
+        let delivered = self.delivered_units(inner);
+        self.show_delivered(inner, &delivered);
+        let share = options.max_bytes.map(|max| share_of(max, options.keep_delivered_share));
+        let mut kept: u64 = delivered.iter().map(|unit| on_disk(unit.bytes)).sum();
+        let due: Vec<Unit> = delivered
+            .into_iter()
+            .filter(|unit| {
+                let since = self
+                    .account(unit.chain)
+                    .map_or(0, |account| account.settled_since(now_us, keep_us));
+                let over = share.is_some_and(|share| kept > share);
+                let gone = unit.next <= since || over;
+                if gone {
+                    kept -= on_disk(unit.bytes);
+                }
+                gone
+            })
+            .collect();
+        self.remove_units(inner, &due)?;
+        Ok(!due.is_empty())
+    }
+
+    /// Units whose records all wait no more, and of which none is kept as failed;
+    /// oldest first.
+    fn delivered_units(&self, inner: &Inner) -> Vec<Unit> {
+        let mut units: Vec<Unit> = inner
+            .store
+            .units()
+            .into_iter()
+            .filter(|unit| !unit.foreign && !unit.open && unit.first < unit.next)
+            .filter(|unit| {
+                self.account(unit.chain).is_some_and(|account| {
+                    account.all_settled(unit.first, unit.next)
+                        && !account.has_failed_in(unit.first, unit.next)
+                })
+            })
+            .collect();
+        units.sort_by_key(|unit| (unit.created, unit.chain, unit.first));
+        units
+    }
+
+    /// Lets the names of delivered segments say so.
+    fn show_delivered(&self, inner: &Inner, delivered: &[Unit]) {
+        let Store::Segments(store) = &inner.store else { return };
+        for unit in delivered {
+            if let Err(error) = store.mark_synced(&unit.name, true) {
+                tracing::warn!(name = unit.name, %error, "a delivered segment keeps its name");
+            }
+        }
+    }
+
+    /// Removes files whose records are settled; the ledger is made durable before.
+    fn remove_units(&mut self, inner: &Inner, units: &[Unit]) -> Result<()> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        self.ledger.flush(&*inner.context.disk)?;
+        for unit in units {
+            inner.store.remove(&self.current(inner, unit))?;
+        }
+        if let Store::Folder(store) = &inner.store {
+            store.sync_places()?;
+        }
+        Ok(())
+    }
+
+    /// The unit under the name that it has by now.
+    fn current(&self, inner: &Inner, unit: &Unit) -> Unit {
+        let same = |other: &Unit| {
+            other.chain == unit.chain && other.first == unit.first && other.next == unit.next
+        };
+        inner.store.units().into_iter().find(same).unwrap_or_else(|| unit.clone())
+    }
+
+    /// Makes room for `bytes` more of a record in `lane`. `Ok(false)`: nothing may
+    /// go that is still there.
+    pub(crate) fn make_room(&mut self, inner: &Inner, bytes: u64, lane: Lane) -> Result<bool> {
+        if !self.claim(inner)? {
+            return Ok(false);
+        }
+        let mut freed = 0;
+        for unit in self.delivered_units(inner) {
+            if freed >= bytes {
+                break;
+            }
+            freed += on_disk(unit.bytes);
+            self.remove_units(inner, &[unit])?;
+        }
+        while freed < bytes {
+            let Some(unit) = self.victim(inner, lane) else { break };
+            freed += on_disk(unit.bytes);
+            self.evict(inner, &unit)?;
+        }
+        Ok(freed > 0)
+    }
+
+    /// What has to give way next, by the owner's policy.
+    fn victim(&self, inner: &Inner, lane: Lane) -> Option<Unit> {
+        let may_go = |unit: &Unit| {
+            !unit.foreign
+                && unit.first < unit.next
+                && self
+                    .account(unit.chain)
+                    .is_none_or(|account| !account.has_failed_in(unit.first, unit.next))
+        };
+        let units = inner.store.units().into_iter().filter(may_go);
+        match inner.context.options.when_full {
+            WhenFull::Reject => None,
+            WhenFull::DropOldest => units.min_by_key(|unit| {
+                (unit.chain.lane == Lane::Critical, unit.created, unit.chain, unit.first)
+            }),
+            WhenFull::DropLowestPriority => {
+                units.filter(|unit| unit.chain.lane >= lane).min_by_key(|unit| {
+                    (std::cmp::Reverse(unit.chain.lane), unit.created, unit.chain, unit.first)
+                })
+            }
+        }
+    }
+
+    fn evict(&mut self, inner: &Inner, unit: &Unit) -> Result<()> {
+        if let (Store::Segments(store), true) = (&inner.store, unit.open) {
+            store.rotate(unit.chain);
+        }
+        let why = "removed to make room: the spool was full";
+        let settlements: Vec<(Position, Settled)> = (unit.first..unit.next)
+            .map(|sequence| Position { chain: unit.chain, sequence: Sequence(sequence) })
+            .filter(|position| !self.is_settled(*position))
+            .map(|position| (position, Settled::new(State::Evicted).reason(why)))
+            .collect();
+        tracing::error!(chain = %unit.chain, records = settlements.len(), "waiting records were removed to make room");
+        self.settle(inner, &settlements);
+        self.remove_units(inner, std::slice::from_ref(unit))
+    }
+}
+
+fn share_of(max: u64, share: f64) -> u64 {
+    // Thousandths are fine enough for a share of a cap, and keep to whole numbers.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the share is checked to be within 0 and 1"
+    )]
+    let thousandths = (share * 1000.0) as u64;
+    max / 1000 * thousandths
+}

@@ -1,0 +1,208 @@
+//! Reads the records of one segment in order, from any sequence on.
+//!
+//! What is damaged is stepped over: the reader goes on at the next sound member,
+//! and the gap in the sequences tells exactly what was lost.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::head::Head;
+use super::index;
+use super::member::{self, HEADER_LEN, Header, Kind, PAGE};
+use super::scan::Member;
+use crate::disk::DiskFile;
+
+/// Bytes read ahead of the member at hand.
+const READ_AHEAD: usize = 128 << 10;
+
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    pub(crate) name: String,
+    file: Arc<dyn DiskFile>,
+    nonce: u64,
+    sealed: bool,
+    /// Where the next member is looked for.
+    offset: u64,
+    /// Nothing is read from here on: the writer may be at work there.
+    end: u64,
+    window_start: u64,
+    window: Vec<u8>,
+    /// The member at hand: its records, and where each line stands.
+    records: Vec<u8>,
+    lines: std::iter::Peekable<std::vec::IntoIter<(u64, Range<usize>)>>,
+    /// The sequence after the last one stepped over.
+    position: u64,
+    /// A test-only seam.
+    pub(crate) skip_checksums: bool,
+}
+
+impl SegmentReader {
+    /// Starts at the first member of the segment.
+    pub(crate) fn new(name: &str, file: Arc<dyn DiskFile>, head: &Head, end: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            file,
+            nonce: head.nonce,
+            sealed: head.note.sealed.is_some(),
+            offset: PAGE as u64,
+            end,
+            window_start: 0,
+            window: Vec::new(),
+            records: Vec::new(),
+            lines: Vec::new().into_iter().peekable(),
+            position: 0,
+            skip_checksums: false,
+        }
+    }
+
+    /// Lets the reader go on to where the writer has got since.
+    pub(crate) fn extend_to(&mut self, end: u64) {
+        if end > self.end {
+            self.end = end;
+            // The window may hold free pages that are records by now.
+            self.window.clear();
+        }
+    }
+
+    /// Goes to the member that holds `sequence`, or else to the first after it.
+    pub(crate) fn seek(&mut self, sequence: u64) -> io::Result<()> {
+        self.lines = Vec::new().into_iter().peekable();
+        self.position = 0;
+        self.offset = PAGE as u64;
+        if self.sealed
+            && let Some(entries) = index::read(&*self.file, self.nonce)?
+        {
+            let after = entries.partition_point(|(first, _)| *first <= sequence);
+            if let Some((_, offset)) = entries.get(after.saturating_sub(1)) {
+                self.offset = *offset;
+            }
+        }
+        while let Some(member) = self.next_member()? {
+            if member.next_sequence() > sequence {
+                self.offset = member.offset;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this reads the segment of that name and nonce.
+    pub(crate) fn is_of(&self, name: &str, nonce: u64) -> bool {
+        self.name == name && self.nonce == nonce
+    }
+
+    /// The sequence after the last record stepped over; 0 after a seek.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next record's sequence and line, without stepping over it.
+    pub(crate) fn peek(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        while self.lines.peek().is_none() {
+            let Some(found) = self.next_member()? else { return Ok(None) };
+            let skip = self.skip_checksums;
+            let bytes = self.bytes(found.offset, found.header.total_len)?;
+            if let Some(records) =
+                bytes.and_then(|bytes| member::read_records(bytes, &found.header, skip))
+            {
+                self.lines = split(&records, &found.header).into_iter().peekable();
+                self.records = records;
+            }
+        }
+        let found = self.lines.peek().cloned();
+        Ok(found.map(|(sequence, range)| (sequence, self.records.get(range).unwrap_or_default())))
+    }
+
+    /// Steps over the record at hand.
+    pub(crate) fn step(&mut self) {
+        if let Some((sequence, _)) = self.lines.next() {
+            self.position = sequence + 1;
+        }
+    }
+
+    /// The next record's sequence and line, stepping over it.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        let found = self.lines.next();
+        Ok(found.map(|(sequence, range)| (sequence, self.records.get(range).unwrap_or_default())))
+    }
+
+    /// The next sound data member at or after the offset; steps behind it.
+    pub(crate) fn next_member(&mut self) -> io::Result<Option<Member>> {
+        while self.offset < self.end {
+            let offset = self.offset;
+            let header = match self.bytes(offset, HEADER_LEN as u32)? {
+                Some(bytes) => member::read_header(bytes).ok(),
+                None => None,
+            };
+            match header.filter(|header| header.nonce == self.nonce) {
+                Some(header) => {
+                    self.offset += u64::from(header.total_len).max(1);
+                    if header.kind == Kind::Data && self.offset <= self.end {
+                        return Ok(Some(Member { offset, header }));
+                    }
+                }
+                None => self.offset = self.resynchronise(offset)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where to look on after damage: unsealed members start on pages, sealed
+    /// ones wherever a sound header of this segment stands, at the latest where
+    /// the index says.
+    fn resynchronise(&mut self, offset: u64) -> io::Result<u64> {
+        if !self.sealed {
+            return Ok(offset + PAGE as u64 - offset % PAGE as u64);
+        }
+        let entries = index::read(&*self.file, self.nonce)?.unwrap_or_default();
+        let limit = entries.iter().map(|(_, at)| *at).find(|at| *at > offset).unwrap_or(self.end);
+        for candidate in offset + 1..limit {
+            if let Some(bytes) = self.bytes(candidate, HEADER_LEN as u32)?
+                && bytes.starts_with(&[0x1f, 0x8b])
+                && member::read_header(bytes).is_ok_and(|header| header.nonce == self.nonce)
+            {
+                return Ok(candidate);
+            }
+        }
+        Ok(limit)
+    }
+
+    /// `len` bytes from `offset`; `None`: the file ends before.
+    fn bytes(&mut self, offset: u64, len: u32) -> io::Result<Option<&[u8]>> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        if offset + len as u64 > self.end.max(offset) {
+            return Ok(None);
+        }
+        if self.in_window(offset, len).is_none() {
+            let left = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
+            self.window.resize(len.max(READ_AHEAD).min(left), 0);
+            self.window_start = offset;
+            let read = self.file.read_at(&mut self.window, offset)?;
+            self.window.truncate(read);
+        }
+        Ok(self.in_window(offset, len).and_then(|range| self.window.get(range)))
+    }
+
+    fn in_window(&self, offset: u64, len: usize) -> Option<Range<usize>> {
+        let from = usize::try_from(offset.checked_sub(self.window_start)?).ok()?;
+        let to = from.checked_add(len)?;
+        (to <= self.window.len()).then_some(from..to)
+    }
+}
+
+/// Lines of a member with their sequences. A sound member has as many as it says.
+fn split(records: &[u8], header: &Header) -> Vec<(u64, Range<usize>)> {
+    let mut lines = Vec::with_capacity(usize::try_from(header.count).unwrap_or(0).min(1024));
+    let mut start = 0;
+    for (sequence, line) in
+        (header.first_sequence..).zip(records.split_inclusive(|&byte| byte == b'\n'))
+    {
+        lines.push((sequence, start..start + line.len()));
+        start += line.len();
+    }
+    lines
+}

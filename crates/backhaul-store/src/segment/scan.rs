@@ -1,0 +1,113 @@
+//! Finds the members of a segment that has no index: one still written to, or
+//! one that was never sealed. Hops from header to header; what is damaged costs
+//! itself and no more, because members of an unsealed segment start on pages.
+
+use std::io;
+
+use super::member::{self, HEADER_LEN, Header, Kind, PAGE};
+use crate::disk::DiskFile;
+
+/// Bytes read at a time: large enough for one system call per 256 pages.
+const WINDOW: usize = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) offset: u64,
+    pub(crate) header: Header,
+}
+
+impl Member {
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + u64::from(self.header.total_len)
+    }
+
+    /// The first sequence after this member's records.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.header.first_sequence + u64::from(self.header.count)
+    }
+
+    /// Reads and checks the records; `None`: damaged.
+    pub(crate) fn records(&self, file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
+        let len = usize::try_from(self.header.total_len).unwrap_or(usize::MAX);
+        match file.read_exact_at(len, self.offset) {
+            Ok(bytes) => Ok(member::read_records(&bytes, &self.header, false)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What stands in the unsealed part of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Data members with sound headers, in file order.
+    pub(crate) members: Vec<Member>,
+    /// Pages that are neither members nor free.
+    pub(crate) foreign_pages: Vec<u64>,
+}
+
+impl Scan {
+    /// Where the next commit goes: after the last member.
+    pub(crate) fn frontier(&self, start: u64) -> u64 {
+        self.members.last().map_or(start, Member::end)
+    }
+}
+
+/// Walks the pages of `file` from `start` on; members of other segments (another
+/// nonce) count as foreign.
+pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Scan> {
+    let mut window = Window { file, start: 0, bytes: Vec::new() };
+    let len = file.len()?;
+    let mut found = Scan::default();
+    let mut offset = start;
+    while offset < len {
+        match window.header_at(offset)? {
+            Some(header) if header.nonce == nonce && header.kind == Kind::Filler => {
+                offset += PAGE as u64;
+            }
+            Some(header) if is_plausible(&header, nonce, offset, len) => {
+                let member = Member { offset, header };
+                offset = member.end();
+                found.members.push(member);
+            }
+            _ => {
+                found.foreign_pages.push(offset);
+                offset += PAGE as u64;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_plausible(header: &Header, nonce: u64, offset: u64, len: u64) -> bool {
+    let total = u64::from(header.total_len);
+    header.nonce == nonce
+        && header.kind == Kind::Data
+        && total >= HEADER_LEN as u64
+        && total.is_multiple_of(PAGE as u64)
+        && offset + total <= len
+}
+
+struct Window<'a> {
+    file: &'a dyn DiskFile,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// The header at `offset`; `None`: no sound header of a known format stands there.
+    fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
+        if self.slice(offset).is_none() {
+            self.start = offset;
+            self.bytes.resize(WINDOW, 0);
+            let read = self.file.read_at(&mut self.bytes, offset)?;
+            self.bytes.truncate(read);
+        }
+        Ok(self.slice(offset).and_then(|bytes| member::read_header(bytes).ok()))
+    }
+
+    fn slice(&self, offset: u64) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(HEADER_LEN)?)
+    }
+}

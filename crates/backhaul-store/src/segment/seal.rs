@@ -1,0 +1,190 @@
+//! Sealing: a closed segment is written once more, in larger and better
+//! compressed members, with an index at its end, and takes the old one's name.
+
+use std::sync::Arc;
+
+use super::head::{Head, Sealed};
+use super::index;
+use super::member::{Encoder, Header, Kind, Level};
+use super::reader::SegmentReader;
+use super::scan::Member;
+use super::writer::draw_nonce;
+use crate::context::{Context, create_anew};
+use crate::disk::{DiskFile, Open};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+
+/// Records per sealed member: most of what compression gains is gained by then
+/// (243 bytes a record where single records take 630), and what one damaged byte
+/// can cost stays small.
+pub(crate) const MEMBER_RECORDS: u32 = 256;
+/// Bytes of records per sealed member, so that a reader's memory stays small.
+const MEMBER_BYTES: usize = 1 << 20;
+
+/// The result of sealing.
+#[derive(Debug)]
+pub(crate) struct SealedFile {
+    pub(crate) head: Head,
+    pub(crate) len: u64,
+}
+
+/// Seals the segment `name`, which holds the sequences from its head's first up
+/// to `next`, and makes the sealed file durable under that name. Members that
+/// cannot be read are saved in quarantine and left out: the gap in the sequences
+/// says what is missing.
+pub(crate) fn seal(
+    context: &Context,
+    name: &str,
+    head: &Head,
+    end: u64,
+    next: u64,
+) -> Result<SealedFile> {
+    let path = context.path(name);
+    let source: Arc<dyn DiskFile> =
+        Arc::from(context.disk.open(&path, Open::Read).doing("open a segment", &path)?);
+    // Room for the worst case, incompressible records, is reserved and given back below.
+    context.quota.reserve(&*context.disk, &context.dir, end)?;
+    let sealed = write_sealed(context, name, head, &source, end, next);
+    context.quota.release(end);
+    sealed
+}
+
+fn write_sealed(
+    context: &Context,
+    name: &str,
+    head: &Head,
+    source: &Arc<dyn DiskFile>,
+    end: u64,
+    next: u64,
+) -> Result<SealedFile> {
+    let path = context.path(name);
+    let temporary = context.state(&format!("seal-{}.tmp", head.chain));
+    let mut writer = Writer::new(head, create_anew(&*context.disk, &temporary)?, next)?;
+    let mut reader = SegmentReader::new(name, Arc::clone(source), head, end);
+    while let Some((sequence, line)) = reader.next().doing("read a segment", &path)? {
+        // A commit that failed half way may have left records that a later
+        // segment holds under the same sequences.
+        if sequence < next {
+            writer.push(sequence, line).doing("write a sealed segment", &temporary)?;
+        }
+    }
+    if writer.records < next - head.first_sequence {
+        keep_damaged(context, name, source, writer.records)?;
+    }
+    let sealed = writer.finish().doing("write a sealed segment", &temporary)?;
+    let _names = context.lock_names()?;
+    if !context
+        .disk
+        .list(&context.dir)
+        .doing("list the spool folder", &context.dir)?
+        .iter()
+        .any(|entry| entry.name == name)
+    {
+        let _ = context.disk.remove(&temporary);
+        return Err(Error::at(
+            ErrorKind::NotFound,
+            &path,
+            "the segment was removed while it was sealed",
+        ));
+    }
+    context.disk.rename(&temporary, &path).doing("name a sealed segment", &path)?;
+    context.disk.sync_dir(&context.dir).doing("sync the spool folder", &context.dir)?;
+    Ok(sealed)
+}
+
+/// Before a segment with damage is replaced, its bytes are put aside whole.
+fn keep_damaged(
+    context: &Context,
+    name: &str,
+    source: &Arc<dyn DiskFile>,
+    found: u64,
+) -> Result<()> {
+    let path = context.path(name);
+    tracing::error!(path = %path.display(), readable = found, "a segment is damaged: its readable records are kept, its bytes are put in quarantine");
+    let bytes = crate::context::read_all(&**source).doing("read a segment", &path)?;
+    context.quarantine(&format!("{name}.damaged"), &bytes)
+}
+
+struct Writer {
+    head: Head,
+    file: Box<dyn DiskFile>,
+    at: u64,
+    encoder: Encoder,
+    first: u64,
+    count: u32,
+    buffer: Vec<u8>,
+    members: Vec<Member>,
+    records: u64,
+}
+
+impl Writer {
+    fn new(head: &Head, file: Box<dyn DiskFile>, next: u64) -> Result<Self> {
+        let mut head = head.clone();
+        head.nonce = draw_nonce();
+        // The count is not known yet; the page is written again at the end, and
+        // has the same length whatever the number.
+        head.note.sealed = Some(Sealed { records: 0, next_sequence: next });
+        Ok(Self {
+            at: head.encode().len() as u64,
+            head,
+            file,
+            encoder: Encoder::new(Level::Seal),
+            first: 0,
+            count: 0,
+            buffer: Vec::new(),
+            members: Vec::new(),
+            records: 0,
+        })
+    }
+
+    fn push(&mut self, sequence: u64, line: &[u8]) -> std::io::Result<()> {
+        let contiguous = sequence == self.first + u64::from(self.count);
+        let full = self.count >= MEMBER_RECORDS || self.buffer.len() + line.len() > MEMBER_BYTES;
+        if self.count > 0 && (full || !contiguous) {
+            self.write_member()?;
+        }
+        if self.count == 0 {
+            self.first = sequence;
+        }
+        self.buffer.extend_from_slice(line);
+        self.count += 1;
+        self.records += 1;
+        Ok(())
+    }
+
+    fn write_member(&mut self) -> std::io::Result<()> {
+        let header = Header {
+            kind: Kind::Data,
+            nonce: self.head.nonce,
+            commit: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
+            chain: self.head.chain,
+            first_sequence: self.first,
+            count: self.count,
+            content_len: 0,
+            total_len: 0,
+            content_crc: 0,
+        };
+        let mut bytes = Vec::new();
+        self.encoder.data(&header, &self.buffer, false, &mut bytes);
+        self.file.write_all_at(&bytes, self.at)?;
+        let written = super::member::read_header(&bytes).unwrap_or(header);
+        self.members.push(Member { offset: self.at, header: written });
+        self.at += bytes.len() as u64;
+        self.buffer.clear();
+        self.count = 0;
+        Ok(())
+    }
+
+    fn finish(mut self) -> std::io::Result<SealedFile> {
+        if self.count > 0 {
+            self.write_member()?;
+        }
+        let index = index::encode(self.head.nonce, self.head.chain, &self.members);
+        self.file.write_all_at(&index, self.at)?;
+        if let Some(sealed) = &mut self.head.note.sealed {
+            sealed.records = self.records;
+        }
+        self.file.write_all_at(&self.head.encode(), 0)?;
+        self.file.flush()?;
+        Ok(SealedFile { head: self.head, len: self.at + index.len() as u64 })
+    }
+}

@@ -1,0 +1,336 @@
+//! The file of a chain that records are appended to.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::head::{Head, Note};
+use super::member::{self, PAGE};
+use super::name;
+use super::scan::{self, Scan};
+use crate::context::{Context, create_anew};
+use crate::disk::{DiskFile, Open};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::id::Chain;
+
+/// An open segment. Committed pages are never written again.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) name: String,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    pub(crate) head: Head,
+    /// Where the next commit goes.
+    pub(crate) frontier: u64,
+    /// Pages from the frontier to here are written as free pages.
+    pub(crate) prepared: u64,
+    /// How far the next stretch of free pages reaches.
+    pub(crate) extent: u64,
+    commit: u32,
+    /// The next record's sequence.
+    pub(crate) next: u64,
+    /// Whether something was written that was not flushed yet.
+    dirty: bool,
+    /// Held while free pages are being written, by whoever does it.
+    growing: Arc<Mutex<()>>,
+}
+
+/// How a new segment begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// The sequence of its first record.
+    pub(crate) first: u64,
+    /// Its place among the segments of its chain.
+    pub(crate) ordinal: u64,
+    /// Bytes of free pages to write ahead.
+    pub(crate) extent: u64,
+}
+
+/// Work for the maintenance thread: free pages to write ahead of the writer.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    filler: Vec<u8>,
+    pub(crate) nonce: u64,
+    from: u64,
+    pub(crate) to: u64,
+    growing: Arc<Mutex<()>>,
+}
+
+impl Active {
+    /// Makes a new segment whose first record will have the sequence `first`, with
+    /// room for `wanted` bytes. Its name is durable when this returns.
+    pub(crate) fn create(
+        context: &Context,
+        chain: Chain,
+        start: Start,
+        wanted: u64,
+    ) -> Result<Self> {
+        let Start { first, ordinal, extent } = start;
+        let extent = extent.max(wanted).next_multiple_of(PAGE as u64);
+        let moment = context.clock.now();
+        let head = Head {
+            nonce: draw_nonce(),
+            chain,
+            first_sequence: first,
+            note: Note {
+                device: context.identity.device().to_string(),
+                epoch: context.identity.epoch().to_string(),
+                created: moment.wall.to_string(),
+                ordinal,
+                sealed: None,
+            },
+        };
+        let mut bytes = head.encode();
+        let start = bytes.len() as u64;
+        let pages = extent / PAGE as u64;
+        let filler = member::filler_page(head.nonce, chain);
+        (0..pages).for_each(|_| bytes.extend_from_slice(&filler));
+        context.quota.reserve(&*context.disk, &context.dir, bytes.len() as u64)?;
+        let made = Self::write_new(context, &head, &bytes, &moment.wall.day());
+        let (name, path, file) = made.inspect_err(|_| context.quota.release(bytes.len() as u64))?;
+        Ok(Self {
+            name,
+            path,
+            file: Arc::from(file),
+            head,
+            frontier: start,
+            prepared: start + extent,
+            extent,
+            commit: 0,
+            next: first,
+            dirty: false,
+            growing: Arc::default(),
+        })
+    }
+
+    /// Writes under a temporary name, so that no reader ever sees half a segment.
+    fn write_new(
+        context: &Context,
+        head: &Head,
+        bytes: &[u8],
+        day: &str,
+    ) -> Result<(String, PathBuf, Box<dyn DiskFile>)> {
+        let temporary = context.state(&format!("new-{}.tmp", head.chain));
+        let file = create_anew(&*context.disk, &temporary)?;
+        file.write_all_at(bytes, 0).doing("write a segment", &temporary)?;
+        file.flush().doing("flush a segment", &temporary)?;
+        let _names = context.lock_names()?;
+        let name = next_name(context, day)?;
+        let path = context.path(&name);
+        context.disk.rename(&temporary, &path).doing("name a segment", &path)?;
+        context.disk.sync_dir(&context.dir).doing("sync the spool folder", &context.dir)?;
+        Ok((name, path, file))
+    }
+
+    /// Takes over a segment that nobody writes to any more. Torn pages after its
+    /// last commit are put in quarantine and made free again. `Ok(None)`: the
+    /// segment has damage before its end and stays closed.
+    pub(crate) fn adopt(
+        context: &Context,
+        segment_name: &str,
+        head: Head,
+        found: &Scan,
+    ) -> Result<Option<Self>> {
+        let path = context.path(segment_name);
+        let file = context.disk.open(&path, Open::Write).doing("open a segment", &path)?;
+        let frontier = found.frontier(PAGE as u64);
+        if found.foreign_pages.iter().any(|&offset| offset < frontier) {
+            return Ok(None);
+        }
+        let before = file.len().doing("measure a segment", &path)?;
+        free_pages(context, &*file, segment_name, &head, &found.foreign_pages)?;
+        let len = before.next_multiple_of(PAGE as u64);
+        file.set_len(len).doing("round a segment to whole pages", &path)?;
+        file.flush().doing("flush a segment", &path)?;
+        let last = found.members.last();
+        Ok(Some(Self {
+            name: segment_name.to_owned(),
+            path,
+            file: Arc::from(file),
+            frontier,
+            prepared: len,
+            extent: context.options.first_extent_bytes,
+            commit: last.map_or(0, |member| member.header.commit),
+            next: last.map_or(head.first_sequence, scan::Member::next_sequence),
+            head,
+            dirty: false,
+            growing: Arc::default(),
+        }))
+    }
+
+    /// Writes one commit: whole pages of members whose nonce and commit number
+    /// are set here. Does not flush. After an error the segment must be closed.
+    pub(crate) fn write(
+        &mut self,
+        context: &Context,
+        commit: &mut [u8],
+        records: u64,
+    ) -> Result<()> {
+        self.ensure_prepared(context, commit.len() as u64)?;
+        let end = self.frontier + commit.len() as u64;
+        self.commit += 1;
+        stamp_members(commit, self.head.nonce, self.commit);
+        self.file.write_all_at(commit, self.frontier).doing("write to a segment", &self.path)?;
+        self.frontier = end;
+        self.next += records;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if self.dirty {
+            self.file.flush().doing("flush a segment", &self.path)?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `bytes` more fit into prepared pages, extending them where
+    /// the quota allows. Nothing of a commit is written yet.
+    pub(crate) fn ensure_prepared(&mut self, context: &Context, bytes: u64) -> Result<()> {
+        let end = self.frontier + bytes;
+        if end > self.prepared { self.extend(context, end) } else { Ok(()) }
+    }
+
+    fn extend(&mut self, context: &Context, end: u64) -> Result<()> {
+        let growing = Arc::clone(&self.growing);
+        let _exclusive = growing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have grown the file while this one waited for it.
+        self.prepared = self.file.len().doing("measure a segment", &self.path)?;
+        if end > self.prepared {
+            let to = (self.prepared + self.extent).max(end);
+            self.growth_to(context, to)?.write(context)?;
+            self.prepared = to;
+        }
+        Ok(())
+    }
+
+    fn growth_to(&self, context: &Context, to: u64) -> Result<Growth> {
+        let bytes = to - self.prepared;
+        context.quota.reserve(&*context.disk, &context.dir, bytes)?;
+        Ok(Growth {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+            filler: member::filler_page(self.head.nonce, self.head.chain),
+            nonce: self.head.nonce,
+            from: self.prepared,
+            to,
+            growing: Arc::clone(&self.growing),
+        })
+    }
+
+    /// Free pages worth writing ahead: less than half an extent is left.
+    pub(crate) fn growth(&mut self, context: &Context) -> Result<Option<Growth>> {
+        let limit = context.options.segment_bytes.max(self.prepared);
+        let left = self.prepared - self.frontier;
+        if left >= self.extent / 2 || self.prepared >= limit {
+            return Ok(None);
+        }
+        self.extent = (self.extent * 2).min(context.options.segment_bytes);
+        let to = (self.prepared + self.extent).min(limit).next_multiple_of(PAGE as u64);
+        self.growth_to(context, to).map(Some)
+    }
+
+    /// Takes over what the maintenance thread wrote ahead.
+    pub(crate) fn grown(&mut self, growth: &Growth) {
+        if self.head.nonce == growth.nonce {
+            self.prepared = self.prepared.max(growth.to);
+        }
+    }
+
+    /// Cuts off what stands after `end`, the last acknowledged byte, and returns the
+    /// file's length. Called when nothing more will be appended.
+    pub(crate) fn close(self, context: &Context, end: u64) -> u64 {
+        let _exclusive = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = self.file.len().unwrap_or(self.prepared);
+        if let Err(error) = self.file.set_len(end) {
+            tracing::warn!(path = %self.path.display(), %error, "a closed segment keeps its free pages");
+            return len;
+        }
+        context.quota.release(len.saturating_sub(end));
+        end
+    }
+}
+
+impl Growth {
+    fn write(&self, context: &Context) -> Result<()> {
+        let mut at = self.from;
+        let pages: Vec<u8> = self.filler.repeat(64);
+        while at < self.to {
+            let len = usize::try_from(self.to - at).unwrap_or(usize::MAX).min(pages.len());
+            let chunk = pages.get(..len).unwrap_or_default();
+            if let Err(error) = self.file.write_all_at(chunk, at) {
+                context.quota.release(self.to - at);
+                return Err(Error::io("extend a segment", &self.path, error));
+            }
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes and flushes the pages, apart from the writer.
+    pub(crate) fn run(&self, context: &Context) -> Result<()> {
+        let _exclusive = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = self.file.len().doing("measure a segment", &self.path)?;
+        if len != self.from {
+            context.quota.release(self.to - self.from);
+            return Err(Error::at(ErrorKind::Busy, &self.path, "the segment grew meanwhile"));
+        }
+        self.write(context)?;
+        self.file.flush().doing("flush a segment", &self.path)
+    }
+}
+
+/// Saves torn pages and makes them free.
+fn free_pages(
+    context: &Context,
+    file: &dyn DiskFile,
+    segment_name: &str,
+    head: &Head,
+    offsets: &[u64],
+) -> Result<()> {
+    let path = context.path(segment_name);
+    let filler = member::filler_page(head.nonce, head.chain);
+    let mut torn = Vec::new();
+    for &offset in offsets {
+        let mut page = vec![0; PAGE];
+        let read = file.read_at(&mut page, offset).doing("read a segment", &path)?;
+        page.truncate(read);
+        torn.extend_from_slice(&page);
+    }
+    if let (Some(first), true) = (offsets.first(), torn.iter().any(|&byte| byte != 0)) {
+        context.quarantine(&format!("{segment_name}@{first}.torn"), &torn)?;
+    }
+    for &offset in offsets {
+        file.write_all_at(&filler, offset).doing("free a torn page", &path)?;
+    }
+    Ok(())
+}
+
+/// Sets nonce and commit number in the headers of the members in `commit`.
+fn stamp_members(commit: &mut [u8], nonce: u64, number: u32) {
+    let mut at = 0;
+    while let Some(member) = commit.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        let Ok(header) = member::read_header(member) else { return };
+        member::restamp(member, &member::Header { nonce, commit: number, ..header });
+        at += usize::try_from(header.total_len).unwrap_or(usize::MAX).max(1);
+    }
+}
+
+fn next_name(context: &Context, day: &str) -> Result<String> {
+    let entries = context.disk.list(&context.dir).doing("list the spool folder", &context.dir)?;
+    let number = entries
+        .iter()
+        .filter_map(|entry| name::parse(&entry.name))
+        .filter(|(entry_day, _)| *entry_day == day)
+        .map(|(_, number)| number + 1)
+        .max()
+        .unwrap_or(0);
+    Ok(name::format(day, number))
+}
+
+pub(crate) fn draw_nonce() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().1
+}

@@ -1,0 +1,480 @@
+//! The spool: where records wait until they are delivered.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::{Clock, SystemClock};
+use crate::commit::{Committer, Ticket};
+use crate::context::{Context, STATE};
+use crate::courier::CourierState;
+use crate::disk::{Disk, DiskFile, Open};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::id::{Chain, DeviceId, Position, RecordId};
+use crate::identity::{Identity, machine_evidence};
+use crate::layout::{Built, Prepared, Store};
+use crate::ledger::Ledger;
+use crate::maintenance;
+use crate::options::{Layout, Options};
+use crate::os_disk::OsDisk;
+use crate::quota::{Quota, measure};
+use crate::record::{Flush, Record, Stamp};
+use crate::segment::SegmentStore;
+
+/// The destination that settlements are booked under until a spool has several.
+pub const DEFAULT_DESTINATION: &str = "default";
+/// The writer number of a spool that is open for reading.
+const NO_WRITER: u16 = u16::MAX;
+/// Most processes that append to one spool at the same time.
+const MAX_WRITERS: u16 = 1024;
+
+/// A durable queue of records in a folder of its own.
+///
+/// Cheap to clone; all clones are one spool. Several processes may open one
+/// folder: each appends to files of its own, and one of them at a time delivers
+/// (see [`take`](Spool::take)). After a fork only the parent may use it.
+///
+/// ```
+/// use backhaul_store::{Options, Record, Spool};
+/// let dir = std::env::temp_dir().join(format!("backhaul-doc-{}", std::process::id()));
+/// let spool = Spool::open(&dir, Options::default())?;
+/// let id = spool.append(Record::new("run", br#"{"run_id": "run_001"}"#.to_vec()))?;
+/// // The record is on stable storage now: it survives a power cut.
+/// assert_eq!(spool.status()?.books.pending, 1);
+/// assert!(id.to_string().ends_with("/normal/1"));
+/// # drop(spool);
+/// # std::fs::remove_dir_all(&dir).unwrap();
+/// # Ok::<(), backhaul_store::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Spool {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) context: Arc<Context>,
+    pub(crate) store: Store,
+    pub(crate) writer: u16,
+    pub(crate) committer: Committer,
+    pub(crate) courier: Mutex<CourierState>,
+    /// Appended without a flush, and not flushed since. Only the folder layout has
+    /// to know which.
+    pub(crate) unflushed: Mutex<Vec<Position>>,
+    pub(crate) trouble: Mutex<Option<String>>,
+    pub(crate) attachments: crate::attachments::Pins,
+    has_maintainer: AtomicBool,
+    process: u32,
+    /// Held for as long as this process owns its writer number.
+    _writer_lock: Option<Box<dyn DiskFile>>,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, making it where there is none, on the machine's
+    /// own disk and clock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for options that make no sense, [`ErrorKind::Io`]
+    /// where the folder cannot be made or written (the message names the path and
+    /// the user id), [`ErrorKind::Unsupported`] for files of a newer format.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_on(dir, options, Arc::new(OsDisk), Arc::new(SystemClock::new()))
+    }
+
+    /// [`open`](Spool::open) on a given disk and clock: the seam for tests.
+    pub fn open_on(
+        dir: impl AsRef<Path>,
+        options: Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        options.check()?;
+        let dir = dir.as_ref();
+        make_folder(&*disk, dir)?;
+        let (identity, is_new) = {
+            let _lock = lock_identity(&*disk, dir)?;
+            load_or_create_identity(&*disk, dir, &options)?
+        };
+        let (writer, writer_lock) = claim_writer(&*disk, dir)?;
+        let machine = options.machine.clone().or_else(machine_evidence);
+        let spool =
+            Self::assemble(dir, options, disk, clock, identity, writer, Some(writer_lock), false)?;
+        spool.inner.settle_identity(machine, is_new)?;
+        spool.inner.start()?;
+        maintenance::register(&spool.inner);
+        Ok(spool)
+    }
+
+    /// Opens the spool in `dir` for reading: nothing on disk is changed, and
+    /// appending is refused. The spool may be live in another process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where `dir` holds no spool.
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::open_read_only_on(dir, Arc::new(OsDisk), Arc::new(SystemClock::new()))
+    }
+
+    /// [`open_read_only`](Spool::open_read_only) on a given disk and clock.
+    pub fn open_read_only_on(
+        dir: impl AsRef<Path>,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let dir = dir.as_ref();
+        let identity = Identity::load(&*disk, &identity_path(dir))?.ok_or_else(|| {
+            Error::at(ErrorKind::NotFound, dir, "there is no spool in this folder")
+        })?;
+        let options = Options { layout: identity.layout(), ..Options::default() };
+        Self::assemble(dir, options, disk, clock, identity, NO_WRITER, None, true)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the one place where a spool is put together")]
+    fn assemble(
+        dir: &Path,
+        options: Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        identity: Identity,
+        writer: u16,
+        writer_lock: Option<Box<dyn DiskFile>>,
+        read_only: bool,
+    ) -> Result<Self> {
+        let layout = identity.layout();
+        let quota = Quota::new(&options);
+        let has_maintainer = AtomicBool::new(options.maintenance_thread && !read_only);
+        let context = Arc::new(Context {
+            dir: dir.to_owned(),
+            disk,
+            clock,
+            identity,
+            options,
+            quota,
+            read_only,
+        });
+        let ledger = Ledger::load(&*context.disk, &context.state(""))?;
+        let store = Store::open(layout, Arc::clone(&context), writer)?;
+        let inner = Inner {
+            courier: Mutex::new(CourierState::new(ledger)),
+            context,
+            store,
+            writer,
+            committer: Committer::default(),
+            unflushed: Mutex::default(),
+            trouble: Mutex::default(),
+            attachments: crate::attachments::Pins::default(),
+            has_maintainer,
+            process: std::process::id(),
+            _writer_lock: writer_lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Appends a record and returns when it has the spool's durability.
+    ///
+    /// # Errors
+    /// Nothing is stored then. [`ErrorKind::InvalidInput`] and [`ErrorKind::TooLarge`]
+    /// for a record that can never be stored, [`ErrorKind::Full`] and
+    /// [`ErrorKind::Io`] where appending it later may work, [`ErrorKind::Forked`].
+    pub fn append(&self, record: Record) -> Result<RecordId> {
+        self.submit(record)?.wait()
+    }
+
+    /// Hands a record over and returns at once; the [`Ticket`] tells when it is
+    /// acknowledged. Many tickets in flight share one flush.
+    ///
+    /// # Errors
+    /// As for [`append`](Spool::append), for what can be told before the commit.
+    pub fn submit(&self, record: Record) -> Result<Ticket> {
+        self.submit_with(record, self.inner.context.options.flush)
+    }
+
+    /// [`submit`](Spool::submit) with a durability of the record's own.
+    pub fn submit_with(&self, record: Record, flush: Flush) -> Result<Ticket> {
+        let inner = &self.inner;
+        inner.check_process()?;
+        inner.check_writable()?;
+        let max = inner.context.options.max_record_bytes;
+        let len = record.body.len();
+        if len > max {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the record has {len} bytes, the spool takes {max}: store the large part as an attachment"
+                ),
+            ));
+        }
+        if let Some(cap) = inner.context.quota.max().filter(|&cap| len as u64 > cap / 2) {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the record has {len} bytes, more than half of the spool's cap of {cap}: raise the cap"
+                ),
+            ));
+        }
+        let clock = &inner.context.clock;
+        let stamp = Stamp::new(&clock.now(), clock.boot_id(), flush);
+        let item = inner.store.prepare(record, stamp)?;
+        Ok(inner.committer.add(inner, item, len, flush == Flush::Always))
+    }
+
+    /// Makes everything that was appended so far durable, whatever its level.
+    pub fn flush(&self) -> Result<()> {
+        self.inner.check_process()?;
+        self.inner.committer.commit_all(&self.inner);
+        self.inner.flush_store()
+    }
+
+    /// Does what the maintenance thread does: commits what nobody waits for,
+    /// flushes, grows, seals, purges. For tests and for hosts without threads.
+    pub fn maintain(&self) -> Result<()> {
+        self.inner.check_process()?;
+        self.inner.maintain()
+    }
+
+    /// The spool's folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.context.dir
+    }
+
+    /// The spool's own number, which is part of every record's name.
+    pub fn device(&self) -> DeviceId {
+        self.inner.context.identity.device()
+    }
+
+    /// How records stand on disk.
+    pub fn layout(&self) -> Layout {
+        self.inner.context.identity.layout()
+    }
+
+    /// The clock that the spool uses.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.context.clock
+    }
+}
+
+impl Inner {
+    /// # Errors
+    /// [`ErrorKind::Forked`]: locks, threads and file positions belong to the parent.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let now = std::process::id();
+        if now == self.process {
+            return Ok(());
+        }
+        Err(Error::at(
+            ErrorKind::Forked,
+            &self.context.dir,
+            format!(
+                "the spool was opened by process {} and is used after a fork by process {now}: \
+                 open it again in the child",
+                self.process
+            ),
+        ))
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if !self.context.read_only {
+            return Ok(());
+        }
+        Err(Error::at(
+            ErrorKind::InvalidInput,
+            &self.context.dir,
+            "the spool is open for reading only",
+        ))
+    }
+
+    pub(crate) fn has_maintainer(&self) -> bool {
+        self.has_maintainer.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn courier(&self) -> MutexGuard<'_, CourierState> {
+        self.courier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws a new epoch where ids could be given away twice otherwise: on another
+    /// machine, or after the ledger was lost.
+    fn settle_identity(&self, machine: Option<String>, is_new: bool) -> Result<()> {
+        let identity = &self.context.identity;
+        let moved = identity.is_other_machine(machine.as_deref());
+        let lost_ledger = !is_new && self.courier().ledger_was_lost();
+        if moved || lost_ledger {
+            let starts = self.store.chains().into_iter().map(|(chain, (_, next))| (chain, next));
+            let _lock = lock_identity(&*self.context.disk, &self.context.dir)?;
+            let path = identity_path(&self.context.dir);
+            identity.redraw(&*self.context.disk, &path, machine, starts.collect())?;
+        }
+        Ok(())
+    }
+
+    /// What is done once, when the spool was opened.
+    fn start(&self) -> Result<()> {
+        let used = measure(&*self.context.disk, &self.context.dir)?;
+        self.context.quota.set_used(used);
+        self.courier().claim(self)?;
+        self.skip_given_sequences()
+    }
+
+    /// Sequences that the ledger mentions were given away, whatever the files say.
+    fn skip_given_sequences(&self) -> Result<()> {
+        let beyond = self.courier().given_sequences();
+        for (chain, beyond) in beyond {
+            if chain.writer == self.writer && self.store.next(chain) < beyond {
+                tracing::warn!(%chain, beyond, "records that the ledger knows are not on disk any more");
+                self.store.skip_to(chain, beyond)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one batch, makes room for it where that is allowed, and notes trouble.
+    pub(crate) fn commit(
+        &self,
+        items: &[Prepared],
+        built: &mut Built,
+        flush: bool,
+        rebuild: impl Fn() -> Built,
+    ) -> Result<()> {
+        if self.is_stale(built) {
+            *built = rebuild();
+        }
+        let mut result = self.store.write(items, built, flush);
+        if let Err(error) = &result
+            && error.is_full()
+        {
+            let bytes: u64 = items.iter().map(Prepared::size_on_disk).sum();
+            let lane = items.iter().map(|item| item.record.lane).min().unwrap_or_default();
+            if self.courier().make_room(self, bytes, lane)? {
+                *built = rebuild();
+                result = self.store.write(items, built, flush);
+            }
+        }
+        match &result {
+            Ok(()) if !flush => {
+                self.unflushed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(&built.positions);
+            }
+            Ok(()) => self.note_trouble(None),
+            Err(error) => self.note_trouble(Some(error)),
+        }
+        result
+    }
+
+    /// Whether sequences were taken or given back since the batch was built.
+    fn is_stale(&self, built: &Built) -> bool {
+        let mut firsts: BTreeMap<Chain, u64> = BTreeMap::new();
+        for position in &built.positions {
+            firsts.entry(position.chain).or_insert(position.sequence.0);
+        }
+        firsts.into_iter().any(|(chain, first)| self.store.next(chain) != first)
+    }
+
+    pub(crate) fn flush_store(&self) -> Result<()> {
+        let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.flush(&unflushed).inspect_err(|error| self.note_trouble(Some(error)))?;
+        unflushed.clear();
+        Ok(())
+    }
+
+    /// Raises or clears the alarm that `status` shows.
+    pub(crate) fn note_trouble(&self, error: Option<&Error>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (error, trouble.is_some()) {
+            (Some(error), false) => {
+                tracing::error!(dir = %self.context.dir.display(), %error, "the spool cannot store records");
+            }
+            (None, true) => {
+                tracing::warn!(dir = %self.context.dir.display(), "the spool stores records again");
+            }
+            _ => {}
+        }
+        *trouble = error.map(ToString::to_string);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.process == std::process::id() && !self.context.read_only {
+            let _ = self.store.flush(&[]);
+            self.courier().close(&*self.context.disk);
+        }
+    }
+}
+
+fn identity_path(dir: &Path) -> PathBuf {
+    dir.join(STATE).join("identity.json")
+}
+
+fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let state = dir.join(STATE);
+    disk.create_dir_all(&state).map_err(|error| {
+        let uid = rustix::process::getuid().as_raw();
+        Error::io(&format!("create the spool's folder as user id {uid}"), &state, error)
+    })?;
+    disk.sync_dir(dir).doing("sync the spool folder", dir)?;
+    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => disk.sync_dir(parent).doing("sync the folder above the spool", parent),
+        None => Ok(()),
+    }
+}
+
+fn lock_identity(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>> {
+    let path = dir.join(STATE).join("identity.lock");
+    let file = disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+    for _ in 0..5_000 {
+        if file.try_lock().doing("take a lock", &path)? {
+            return Ok(file);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Err(Error::at(
+        ErrorKind::Busy,
+        &path,
+        "another process has been opening the spool for five seconds",
+    ))
+}
+
+fn load_or_create_identity(
+    disk: &dyn Disk,
+    dir: &Path,
+    options: &Options,
+) -> Result<(Identity, bool)> {
+    let path = identity_path(dir);
+    match Identity::load(disk, &path) {
+        Ok(Some(identity)) => return Ok((identity, false)),
+        Ok(None) => {}
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            // The records matter more than their old names: they get new ones.
+            tracing::error!(%error, "the spool gets a new identity; the damaged one is kept beside it");
+            let kept = path.with_extension("damaged");
+            disk.rename(&path, &kept).doing("keep a damaged identity", &path)?;
+        }
+        Err(error) => return Err(error),
+    }
+    let device = SegmentStore::device_of(disk, dir);
+    let layout = if device.is_some() { Layout::Segments } else { options.layout };
+    let machine = options.machine.clone().or_else(machine_evidence);
+    let is_new = device.is_none();
+    Ok((Identity::create(disk, &path, layout, device, machine)?, is_new))
+}
+
+/// The lowest writer number that no living process holds.
+fn claim_writer(disk: &dyn Disk, dir: &Path) -> Result<(u16, Box<dyn DiskFile>)> {
+    for number in 0..MAX_WRITERS {
+        let path = writer_lock_path(dir, number);
+        let file = disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+        if file.try_lock().doing("take a lock", &path)? {
+            return Ok((number, file));
+        }
+    }
+    Err(Error::at(
+        ErrorKind::Busy,
+        dir,
+        format!("{MAX_WRITERS} processes have the spool open: close some of them"),
+    ))
+}
+
+pub(crate) fn writer_lock_path(dir: &Path, number: u16) -> PathBuf {
+    dir.join(STATE).join(format!("writer-{number}.lock"))
+}

@@ -1,0 +1,259 @@
+//! What a spool says of itself: numbers that add up, and lists of what is there.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::context::{QUARANTINE, STATE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Chain, Lane, Position, RecordId, Sequence};
+use crate::ledger::{Account, Books, Ledger};
+use crate::record::{Facts, StoredRecord};
+use crate::segment::Read;
+use crate::spool::{Inner, Spool};
+
+/// A spool at one moment.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The books of all chains together.
+    pub books: Books,
+    /// The books of each lane that was ever used.
+    pub lanes: BTreeMap<Lane, Books>,
+    /// The age of the oldest waiting record.
+    pub oldest_age: Option<Duration>,
+    /// Bytes on disk of everything in the spool's folder.
+    pub bytes: u64,
+    /// The cap, where there is one.
+    pub max_bytes: Option<u64>,
+    /// Files in `quarantine/`.
+    pub quarantined: usize,
+    /// Lines of the ledger that could not be read when it was opened.
+    pub damaged_ledger_lines: u64,
+    /// Why the spool cannot store records at the moment, where it cannot.
+    pub trouble: Option<String>,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Waiting to be delivered.
+    Pending,
+    /// Refused by the destination; kept until somebody decides.
+    Failed,
+    /// Settled in another way, and still on disk.
+    Settled,
+}
+
+impl Standing {
+    /// The standing's name: `pending`, `failed` or `settled`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Pending => "pending",
+            Standing::Failed => "failed",
+            Standing::Settled => "settled",
+        }
+    }
+}
+
+/// A line of a queue listing.
+#[derive(Debug, Clone)]
+pub struct QueueEntry {
+    /// The record's name.
+    pub id: RecordId,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Bytes of its body.
+    pub size_bytes: usize,
+    /// When it was appended, by the wall clock of then.
+    pub enqueued_at: Timestamp,
+    /// Attempts made to deliver it.
+    pub attempts: u32,
+    /// What the last attempt came to, or why it failed for good.
+    pub last_error: Option<String>,
+    /// Kind, stream, labels.
+    pub facts: Facts,
+}
+
+impl Spool {
+    /// The spool's numbers. Costs one record read per chain, however much waits.
+    pub fn status(&self) -> Result<Status> {
+        let inner = &self.inner;
+        inner.check_process()?;
+        inner.catch_up()?;
+        let mut lanes: BTreeMap<Lane, Books> = BTreeMap::new();
+        let mut books = Books::default();
+        let mut oldest_age = None;
+        for (chain, (first, next)) in inner.store.chains() {
+            let account = inner.account(chain, first);
+            let of_chain = account.books(next);
+            lanes.entry(chain.lane).or_default().add(&of_chain);
+            books.add(&of_chain);
+            oldest_age = oldest_age.max(inner.oldest_age(chain, &account, next)?);
+        }
+        let context = &inner.context;
+        let quarantine = context.disk.list(&context.path(QUARANTINE)).unwrap_or_default();
+        let bytes = if context.read_only {
+            crate::quota::measure(&*context.disk, &context.dir)?
+        } else {
+            context.quota.used()
+        };
+        Ok(Status {
+            books,
+            lanes,
+            oldest_age,
+            bytes,
+            max_bytes: context.quota.max(),
+            quarantined: quarantine.iter().filter(|entry| !entry.name.ends_with(".reason")).count(),
+            damaged_ledger_lines: inner.courier().ledger.damaged_lines,
+            trouble: inner.trouble.lock().map_or(None, |trouble| trouble.clone()),
+        })
+    }
+
+    /// Calls `visit` for each record on disk with the standing asked for (`None`:
+    /// any), lane by lane, oldest first, until it breaks.
+    pub fn each(
+        &self,
+        standing: Option<Standing>,
+        visit: &mut dyn FnMut(QueueEntry) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.inner.check_process()?;
+        self.inner.catch_up()?;
+        self.inner.each_record(standing, &mut |account, record| visit(entry(account, record)))
+    }
+
+    /// One record with where it stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where it is not on disk (any more).
+    pub fn get(&self, position: Position) -> Result<(QueueEntry, StoredRecord)> {
+        self.inner.check_process()?;
+        self.inner.catch_up()?;
+        match self.inner.store.read(position.chain, position.sequence.0, &mut None)? {
+            Read::Record(record) => {
+                let account = self.inner.account(position.chain, 1);
+                Ok((entry(&account, &record), *record))
+            }
+            Read::LostUpTo(_) | Read::End => Err(Error::at(
+                ErrorKind::NotFound,
+                &self.inner.context.dir,
+                format!(
+                    "there is no record {position} in this spool: `queue list` shows what is there"
+                ),
+            )),
+        }
+    }
+}
+
+fn entry(account: &Account, record: &StoredRecord) -> QueueEntry {
+    let sequence = record.id.position.sequence.0;
+    let failure = account.failed.get(&sequence);
+    let attempts = account.open.get(&sequence);
+    let standing = match (failure, account.is_settled(sequence)) {
+        (Some(_), _) => Standing::Failed,
+        (None, true) => Standing::Settled,
+        (None, false) => Standing::Pending,
+    };
+    QueueEntry {
+        id: record.id,
+        standing,
+        size_bytes: record.body.len(),
+        enqueued_at: record.stamp.wall,
+        attempts: failure
+            .map(|failure| failure.attempts)
+            .or(attempts.map(|open| open.count))
+            .unwrap_or(0),
+        last_error: failure
+            .map(|failure| failure.reason.clone())
+            .or_else(|| attempts.and_then(|open| open.last_error.clone())),
+        facts: record.facts.clone(),
+    }
+}
+
+impl Inner {
+    /// Takes over what other processes wrote since, where this one does not know.
+    fn catch_up(&self) -> Result<()> {
+        let mut courier = self.courier();
+        if !courier.is_claimed() {
+            courier.ledger = Ledger::load(&*self.context.disk, &self.context.dir.join(STATE))?;
+        }
+        drop(courier);
+        let _paused = self.committer.pause();
+        self.store.refresh()
+    }
+
+    fn account(&self, chain: Chain, first: u64) -> Account {
+        self.courier().account(chain).cloned().unwrap_or_else(|| Account::new(first.max(1)))
+    }
+
+    fn oldest_age(&self, chain: Chain, account: &Account, next: u64) -> Result<Option<Duration>> {
+        let in_order = account.next_unsettled(account.floor);
+        let oldest = account.requeued.first().copied().unwrap_or(in_order).min(in_order);
+        if oldest >= next {
+            return Ok(None);
+        }
+        let clock = &self.context.clock;
+        Ok(match self.store.read(chain, oldest, &mut None)? {
+            Read::Record(record) => Some(record.stamp.age(&clock.now(), clock.boot_id())),
+            Read::LostUpTo(_) | Read::End => None,
+        })
+    }
+
+    /// Reads all records with a standing, chain by chain.
+    pub(crate) fn each_record(
+        &self,
+        standing: Option<Standing>,
+        visit: &mut dyn FnMut(&Account, &StoredRecord) -> ControlFlow<()>,
+    ) -> Result<()> {
+        for (chain, (first, next)) in self.store.chains() {
+            let account = self.account(chain, first);
+            let mut reader = None;
+            let mut sequence = first.max(1);
+            while sequence < next {
+                if let Some(at) = skip_to(&account, standing, sequence, next) {
+                    sequence = at;
+                }
+                if sequence >= next {
+                    break;
+                }
+                match self.store.read(chain, sequence, &mut reader)? {
+                    Read::End => break,
+                    Read::LostUpTo(end) => sequence = end.max(sequence + 1),
+                    Read::Record(record) => {
+                        sequence += 1;
+                        let stands = entry(&account, &record).standing;
+                        let wanted = standing.is_none_or(|wanted| wanted == stands);
+                        if wanted && visit(&account, &record).is_break() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where to go on when records of one standing are wanted: settled stretches need
+/// no reading.
+fn skip_to(account: &Account, standing: Option<Standing>, from: u64, end: u64) -> Option<u64> {
+    let next = match standing? {
+        Standing::Pending => {
+            let requeued = account.requeued.range(from..).next().copied();
+            let in_order = account.next_unsettled(from);
+            requeued.map_or(in_order, |requeued| requeued.min(in_order))
+        }
+        Standing::Failed => {
+            account.failed.range(from..).next().map_or(end, |(sequence, _)| *sequence)
+        }
+        Standing::Settled => return None,
+    };
+    Some(next)
+}
+
+/// The place of a record by its short id.
+impl From<RecordId> for Position {
+    fn from(id: RecordId) -> Self {
+        Position { chain: id.position.chain, sequence: Sequence(id.position.sequence.0) }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the tests share: a spool on a simulated disk, records that know their number.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use backhaul_store::{Clock, Disk, Layout, Options, Record, Result, Spool};
+use backhaul_testkit::{ManualClock, SimDisk};
+
+pub const DIR: &str = "/spool";
+
+pub const LAYOUTS: [Layout; 2] = [Layout::Folder, Layout::Segments];
+
+/// Small segments, so that a few dozen records span several of them.
+pub fn options(layout: Layout) -> Options {
+    Options {
+        layout,
+        segment_bytes: 32 << 10,
+        first_extent_bytes: 8 << 10,
+        maintenance_thread: false,
+        machine: Some("this machine".to_owned()),
+        ..Options::default()
+    }
+}
+
+pub fn open(disk: &SimDisk, options: Options) -> Result<Spool> {
+    open_at(Arc::new(disk.clone()), options, &ManualClock::new())
+}
+
+pub fn open_at(disk: Arc<dyn Disk>, options: Options, clock: &ManualClock) -> Result<Spool> {
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    Spool::open_on(DIR, options, disk, clock)
+}
+
+/// A record that tells its number, filled up to about `len` bytes.
+pub fn numbered(number: u64, len: usize) -> Record {
+    let body = format!(
+        "{{\"run_id\":\"run_{number}\",\"n\":{number},\"fill\":\"{}\"}}",
+        filling(number, len)
+    );
+    Record::new("run", body.into_bytes()).label("run_id", format!("run_{number}"))
+}
+
+/// Text that does not compress to nothing.
+fn filling(seed: u64, len: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'a' + u8::try_from(state >> 59).unwrap() % 26)
+        })
+        .collect()
+}
+
+pub fn number_of(body: &[u8]) -> u64 {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap();
+    value["n"].as_u64().unwrap()
+}
+
+/// Numbers of all records on disk, lane by lane in order.
+pub fn numbers(spool: &Spool) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    let mut positions = Vec::new();
+    spool
+        .each(None, &mut |entry| {
+            positions.push(entry.id.position);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    for position in positions {
+        numbers.push(number_of(&spool.get(position).unwrap().1.body));
+    }
+    numbers
+}
