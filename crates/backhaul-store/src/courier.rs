@@ -243,6 +243,7 @@ impl CourierState {
         self.open_accounts(inner)?;
         if let Store::Folder(_) = &inner.store {
             self.reconcile_files(inner);
+            self.void_gaps(inner);
         }
         Ok(true)
     }
@@ -270,10 +271,33 @@ impl CourierState {
         if late_start { self.ledger.snapshot(&*inner.context.disk) } else { Ok(()) }
     }
 
+    /// Places without a file were never acknowledged, or their file was removed by hand.
+    fn void_gaps(&mut self, inner: &Inner) {
+        let Store::Folder(store) = &inner.store else { return };
+        let mut entries = Vec::new();
+        for (chain, (_, next)) in store.chains() {
+            let Some(account) = self.account(chain) else { continue };
+            let mut from = account.next_unsettled(account.floor);
+            while from < next {
+                let end = store.next_file(chain, from).unwrap_or(next);
+                if from < end {
+                    tracing::warn!(%chain, first = from, last = end - 1, "there are no records in these places");
+                    let settled = Settled::new(State::Void).reason("no file at opening");
+                    entries.push(self.entry(inner, chain, from, end - 1, settled));
+                }
+                from = account.next_unsettled(end + 1);
+            }
+        }
+        self.record(inner, entries);
+    }
+
     /// Makes files and ledger agree after a crash between the two.
     fn reconcile_files(&mut self, inner: &Inner) {
         use crate::folder::Place;
         let Store::Folder(store) = &inner.store else { return };
+        if let Err(error) = store.remove_doubles() {
+            tracing::warn!(%error, "a record's file stands in two folders");
+        }
         let mut settlements = Vec::new();
         for (position, entry) in store.files() {
             let account = self.account(position.chain);
@@ -514,7 +538,11 @@ impl CourierState {
         let mut entries: Vec<Entry> = Vec::new();
         for (position, settled) in settlements {
             let sequence = position.sequence.0;
-            self.in_flight.remove(position);
+            if let Some(stream) = self.in_flight.remove(position)
+                && !settled.state.is_final()
+            {
+                self.cursor(position.chain).waiting.insert(sequence, stream);
+            }
             let chain = position.chain.to_string();
             match entries.last_mut() {
                 Some(last)
@@ -533,12 +561,15 @@ impl CourierState {
                 )),
             }
         }
-        let must_last = settlements.iter().any(|(_, settled)| {
-            matches!(
-                settled.state,
-                State::Rejected | State::Dropped | State::Evicted | State::Requeued
-            )
-        });
+        // A file that is moved may be in neither folder after a crash; then the ledger
+        // has to say what became of it.
+        let must_last = matches!(inner.store, Store::Folder(_))
+            || settlements.iter().any(|(_, settled)| {
+                matches!(
+                    settled.state,
+                    State::Rejected | State::Dropped | State::Evicted | State::Requeued
+                )
+            });
         self.record(inner, entries);
         if must_last && let Err(error) = self.ledger.flush(&*inner.context.disk) {
             inner.note_trouble(Some(&error));

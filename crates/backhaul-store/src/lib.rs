@@ -33,6 +33,7 @@ mod room;
 mod segment;
 mod spool;
 mod status;
+mod tail;
 
 pub use crate::attachments::Attachment;
 pub use crate::clock::{Clock, Moment, SystemClock, Timestamp};

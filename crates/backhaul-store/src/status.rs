@@ -172,7 +172,7 @@ fn entry(account: &Account, record: &StoredRecord) -> QueueEntry {
 
 impl Inner {
     /// Takes over what other processes wrote since, where this one does not know.
-    fn catch_up(&self) -> Result<()> {
+    pub(crate) fn catch_up(&self) -> Result<()> {
         let mut courier = self.courier();
         if !courier.is_claimed() {
             courier.ledger = Ledger::load(&*self.context.disk, &self.context.dir.join(STATE))?;

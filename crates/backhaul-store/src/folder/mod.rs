@@ -63,6 +63,8 @@ pub(crate) struct FolderStore {
     context: Arc<Context>,
     writer: u16,
     catalog: Mutex<BTreeMap<Chain, ChainFiles>>,
+    /// Names seen in a second folder: a crash came between the two halves of a move.
+    doubles: Mutex<Vec<(Place, String)>>,
 }
 
 /// The content of a sidecar.
@@ -77,7 +79,7 @@ struct Sidecar {
 
 impl FolderStore {
     pub(crate) fn open(context: Arc<Context>, writer: u16) -> Result<Self> {
-        let store = Self { context, writer, catalog: Mutex::default() };
+        let store = Self { context, writer, catalog: Mutex::default(), doubles: Mutex::default() };
         if !store.context.read_only {
             store.make_folders()?;
             store.remove_stale_temporaries()?;
@@ -139,6 +141,11 @@ impl FolderStore {
             .collect()
     }
 
+    /// The first sequence from `from` on that has a file.
+    pub(crate) fn next_file(&self, chain: Chain, from: u64) -> Option<u64> {
+        self.lock().get(&chain)?.files.range(from..).next().map(|(sequence, _)| *sequence)
+    }
+
     pub(crate) fn file(&self, position: Position) -> Option<FileEntry> {
         self.lock().get(&position.chain)?.files.get(&position.sequence.0).cloned()
     }
@@ -147,6 +154,7 @@ impl FolderStore {
     pub(crate) fn refresh(&self) -> Result<()> {
         let mut found: BTreeMap<Chain, BTreeMap<u64, FileEntry>> = BTreeMap::new();
         let mut foreign = Vec::new();
+        let mut doubles = Vec::new();
         for place in Place::ALL {
             let dir = self.context.path(place.folder());
             for entry in self.context.disk.list(&dir).doing("list a folder of the spool", &dir)? {
@@ -159,10 +167,9 @@ impl FolderStore {
                 match name::parse(&entry.name) {
                     Some(parsed) => {
                         let file = FileEntry { name: entry.name.into(), len: entry.len, place };
-                        found
-                            .entry(parsed.position.chain)
-                            .or_default()
-                            .insert(parsed.position.sequence.0, file);
+                        let files = found.entry(parsed.position.chain).or_default();
+                        let before = files.insert(parsed.position.sequence.0, file);
+                        doubles.extend(before.map(|before| (before.place, before.name.into())));
                     }
                     None if place == Place::Pending => foreign.push(entry.name),
                     None => {}
@@ -185,11 +192,27 @@ impl FolderStore {
                 }
             }
         }
+        *self.doubles.lock().unwrap_or_else(PoisonError::into_inner) = doubles;
         if self.context.read_only {
             return Ok(());
         }
         foreign.sort();
         foreign.iter().try_for_each(|name| self.adopt(name))
+    }
+
+    /// Ends moves that a crash cut in half. Only for the process that delivers:
+    /// nobody moves files meanwhile.
+    pub(crate) fn remove_doubles(&self) -> Result<()> {
+        let doubles =
+            std::mem::take(&mut *self.doubles.lock().unwrap_or_else(PoisonError::into_inner));
+        for (place, name) in doubles {
+            let kept = name::parse(&name).and_then(|parsed| self.file(parsed.position));
+            if kept.is_some_and(|kept| kept.place != place && *kept.name == *name) {
+                let path = self.context.path(place.folder()).join(&name);
+                self.context.disk.remove(&path).doing("end a move", &path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes a file that somebody else put into `pending/` into the spool, or puts

@@ -67,6 +67,9 @@ pub struct Books {
     pub damaged: u64,
     /// Waiting.
     pub pending: u64,
+    /// Not accepted: places that hold no record, because a commit never ended or
+    /// because a file was removed by hand while nobody ran.
+    pub void: u64,
     /// Of the delivered: how many the destination had already.
     pub duplicates: u64,
 }
@@ -95,6 +98,7 @@ impl Books {
         self.dropped += other.dropped;
         self.damaged += other.damaged;
         self.pending += other.pending;
+        self.void += other.void;
         self.duplicates += other.duplicates;
     }
 
@@ -107,6 +111,7 @@ impl Books {
             State::Superseded => &mut self.superseded,
             State::Dropped => &mut self.dropped,
             State::Damaged => &mut self.damaged,
+            State::Void => &mut self.void,
             _ => return None,
         })
     }
@@ -216,7 +221,7 @@ impl Account {
             .map(|(first, last)| last.min(&(next.saturating_sub(1))) - first + 1)
             .sum();
         let mut books = self.counts;
-        books.accepted = next.saturating_sub(self.base);
+        books.accepted = next.saturating_sub(self.base).saturating_sub(self.counts.void);
         books.pending =
             (next.saturating_sub(self.floor) + self.requeued.len() as u64).saturating_sub(above);
         books

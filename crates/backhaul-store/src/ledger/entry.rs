@@ -32,6 +32,9 @@ pub enum State {
     Dropped,
     /// Damaged on disk.
     Damaged,
+    /// There is no such record: its commit never ended, so it was not acknowledged,
+    /// or a person removed its file while nobody ran.
+    Void,
     /// Waiting again, after it was rejected, dropped or held.
     Requeued,
 }
@@ -60,6 +63,7 @@ impl State {
             State::Evicted => "evicted",
             State::Dropped => "dropped",
             State::Damaged => "damaged",
+            State::Void => "void",
             State::Requeued => "requeued",
         }
     }

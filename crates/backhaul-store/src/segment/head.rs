@@ -44,6 +44,7 @@ impl Head {
             kind: Kind::Head,
             nonce: self.nonce,
             commit: 0,
+            commit_offset: 0,
             chain: self.chain,
             first_sequence: self.first_sequence,
             count: 0,

@@ -30,6 +30,7 @@ pub(crate) fn encode(nonce: u64, chain: Chain, members: &[Member]) -> Vec<u8> {
         kind: Kind::Index,
         nonce,
         commit: 0,
+        commit_offset: 0,
         chain,
         first_sequence: members.first().map_or(0, |member| member.header.first_sequence),
         count: u32::try_from(members.len()).unwrap_or(u32::MAX),

@@ -28,7 +28,8 @@ const KIND: usize = VERSION + 1;
 const FEATURES: usize = KIND + 1;
 const NONCE: usize = FEATURES + 2;
 const COMMIT: usize = NONCE + 8;
-const LANE: usize = COMMIT + 4;
+const COMMIT_OFFSET: usize = COMMIT + 4;
+const LANE: usize = COMMIT_OFFSET + 4;
 const CODEC: usize = LANE + 1;
 const WRITER: usize = CODEC + 1;
 const KEY_ID: usize = WRITER + 2;
@@ -72,6 +73,8 @@ pub(crate) struct Header {
     pub(crate) nonce: u64,
     /// Counts the commits of the segment; members of one commit share it.
     pub(crate) commit: u32,
+    /// Bytes from the start of the member's commit to the member.
+    pub(crate) commit_offset: u32,
     pub(crate) chain: Chain,
     pub(crate) first_sequence: u64,
     pub(crate) count: u32,
@@ -118,6 +121,7 @@ pub(crate) fn write_header(member: &mut [u8], header: &Header, extra_len: usize)
     put(member, FEATURES, KNOWN_FEATURES.to_le_bytes());
     put(member, NONCE, header.nonce.to_le_bytes());
     put(member, COMMIT, header.commit.to_le_bytes());
+    put(member, COMMIT_OFFSET, header.commit_offset.to_le_bytes());
     put(member, LANE, [header.chain.lane as u8]);
     put(member, CODEC, [0]);
     put(member, WRITER, header.chain.writer.to_le_bytes());
@@ -165,6 +169,7 @@ fn parse_header(bytes: &[u8]) -> Option<Result<Header, Fault>> {
         kind,
         nonce: u64::from_le_bytes(get(bytes, NONCE)?),
         commit: u32::from_le_bytes(get(bytes, COMMIT)?),
+        commit_offset: u32::from_le_bytes(get(bytes, COMMIT_OFFSET)?),
         chain: Chain {
             lane: Lane::from_index(lane)?,
             writer: u16::from_le_bytes(get(bytes, WRITER)?),
@@ -307,6 +312,7 @@ pub(crate) fn filler_page(nonce: u64, chain: Chain) -> Vec<u8> {
         kind: Kind::Filler,
         nonce,
         commit: 0,
+        commit_offset: 0,
         chain,
         first_sequence: 0,
         count: 0,
@@ -329,11 +335,15 @@ pub(crate) fn read_records(member: &[u8], header: &Header, skip_checksum: bool) 
         return None;
     }
     let mut records = Vec::with_capacity(expected + 16);
-    let status =
-        Decompress::new(false).decompress_vec(deflated, &mut records, FlushDecompress::Finish);
-    let whole = matches!(status, Ok(Status::StreamEnd)) && records.len() == expected;
-    let sound = skip_checksum || crc32fast::hash(&records) == header.content_crc;
-    (whole && sound).then_some(records)
+    let mut inflate = Decompress::new(false);
+    let status = inflate.decompress_vec(deflated, &mut records, FlushDecompress::Finish);
+    let whole = matches!(status, Ok(Status::StreamEnd))
+        && records.len() == expected
+        && inflate.total_in() == deflated.len() as u64;
+    let sound = crc32fast::hash(&records) == header.content_crc
+        && get(member, end)? == header.content_crc.to_le_bytes()
+        && get(member, end + 4)? == header.content_len.to_le_bytes();
+    (whole && (sound || skip_checksum)).then_some(records)
 }
 
 #[cfg(test)]
@@ -346,6 +356,7 @@ mod tests {
             kind: Kind::Data,
             nonce: 7,
             commit: 3,
+            commit_offset: 0,
             chain: Chain { lane: Lane::High, writer: 2 },
             first_sequence: 42,
             count: 2,

@@ -693,6 +693,7 @@ fn data_header(chain: Chain, first: u64, count: usize) -> Header {
         kind: Kind::Data,
         nonce: 0,
         commit: 0,
+        commit_offset: 0,
         chain,
         first_sequence: first,
         count: u32::try_from(count).unwrap_or(u32::MAX),
@@ -714,21 +715,25 @@ fn close_the_gaps(segments: &mut [Segment]) {
     }
 }
 
-/// Members of the last commit whose content is damaged were never acknowledged,
-/// or are damaged past repair; either way they do not count.
+/// Of the last commit only what is whole from its start counts: the rest was never
+/// acknowledged, or is damaged past telling. Its pages become foreign ones, which are
+/// put in quarantine.
 fn drop_torn_commit(found: &mut scan::Scan, file: &dyn DiskFile) -> std::io::Result<()> {
     let Some(last) = found.members.last().map(|member| member.header.commit) else { return Ok(()) };
     let start = found.members.partition_point(|member| member.header.commit != last);
-    let mut sound = Vec::new();
-    for member in found.members.split_off(start) {
-        if member.records(file)?.is_some() {
-            sound.push(member);
-        } else {
-            let pages = member.offset..member.end();
-            found.foreign_pages.extend(pages.step_by(PAGE));
+    let mut of_commit = found.members.split_off(start).into_iter();
+    let mut expected_offset = 0;
+    for member in of_commit.by_ref() {
+        if member.header.commit_offset != expected_offset || member.records(file)?.is_none() {
+            found.foreign_pages.extend((member.offset..member.end()).step_by(PAGE));
+            break;
         }
+        expected_offset += member.header.total_len;
+        found.members.push(member);
     }
-    found.members.append(&mut sound);
+    for member in of_commit {
+        found.foreign_pages.extend((member.offset..member.end()).step_by(PAGE));
+    }
     found.foreign_pages.sort_unstable();
     Ok(())
 }

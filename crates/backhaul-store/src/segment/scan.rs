@@ -53,7 +53,8 @@ impl Scan {
     }
 }
 
-/// Walks the pages of `file` from `start` on; members of other segments (another
+/// Walks the pages of `file` from `start` on. A page counts as free only if all of
+/// it is what a free page of this segment is; members of other segments (another
 /// nonce) count as foreign.
 pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Scan> {
     let mut window = Window { file, start: 0, bytes: Vec::new() };
@@ -62,7 +63,11 @@ pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Sc
     let mut offset = start;
     while offset < len {
         match window.header_at(offset)? {
-            Some(header) if header.nonce == nonce && header.kind == Kind::Filler => {
+            Some(header)
+                if header.nonce == nonce
+                    && header.kind == Kind::Filler
+                    && window.page_is(offset, &member::filler_page(nonce, header.chain))? =>
+            {
                 offset += PAGE as u64;
             }
             Some(header) if is_plausible(&header, nonce, offset, len) => {
@@ -97,17 +102,26 @@ struct Window<'a> {
 impl Window<'_> {
     /// The header at `offset`; `None`: no sound header of a known format stands there.
     fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
-        if self.slice(offset).is_none() {
+        Ok(self.bytes(offset, HEADER_LEN)?.and_then(|bytes| member::read_header(bytes).ok()))
+    }
+
+    fn page_is(&mut self, offset: u64, page: &[u8]) -> io::Result<bool> {
+        Ok(self.bytes(offset, PAGE)? == Some(page))
+    }
+
+    /// `len` bytes from `offset`; `None`: the file ends before.
+    fn bytes(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        if self.slice(offset, len).is_none() {
             self.start = offset;
             self.bytes.resize(WINDOW, 0);
             let read = self.file.read_at(&mut self.bytes, offset)?;
             self.bytes.truncate(read);
         }
-        Ok(self.slice(offset).and_then(|bytes| member::read_header(bytes).ok()))
+        Ok(self.slice(offset, len))
     }
 
-    fn slice(&self, offset: u64) -> Option<&[u8]> {
+    fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        self.bytes.get(from..from.checked_add(HEADER_LEN)?)
+        self.bytes.get(from..from.checked_add(len)?)
     }
 }

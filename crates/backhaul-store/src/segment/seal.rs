@@ -156,6 +156,7 @@ impl Writer {
             kind: Kind::Data,
             nonce: self.head.nonce,
             commit: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
+            commit_offset: 0,
             chain: self.head.chain,
             first_sequence: self.first,
             count: self.count,

@@ -314,7 +314,8 @@ fn stamp_members(commit: &mut [u8], nonce: u64, number: u32) {
     let mut at = 0;
     while let Some(member) = commit.get_mut(at..).filter(|rest| !rest.is_empty()) {
         let Ok(header) = member::read_header(member) else { return };
-        member::restamp(member, &member::Header { nonce, commit: number, ..header });
+        let commit_offset = u32::try_from(at).unwrap_or(u32::MAX);
+        member::restamp(member, &member::Header { nonce, commit: number, commit_offset, ..header });
         at += usize::try_from(header.total_len).unwrap_or(usize::MAX).max(1);
     }
 }

@@ -2,4 +2,6 @@
 #![allow(missing_docs)]
 
 mod basics;
+mod crash;
+mod readers;
 mod support;

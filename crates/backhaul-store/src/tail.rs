@@ -1,0 +1,51 @@
+//! Reading on from where one stopped: for what is derived from a spool's records,
+//! and has to catch up with them after a crash.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use crate::error::Result;
+use crate::id::{Chain, Sequence};
+use crate::record::StoredRecord;
+use crate::segment::Read;
+use crate::spool::Spool;
+
+impl Spool {
+    /// For each chain, the sequence that its next record will get. What was
+    /// acknowledged before the call stands before these places.
+    pub fn ends(&self) -> Result<BTreeMap<Chain, Sequence>> {
+        self.inner.check_process()?;
+        self.inner.catch_up()?;
+        let chains = self.inner.store.chains();
+        Ok(chains.into_iter().map(|(chain, (_, next))| (chain, Sequence(next))).collect())
+    }
+
+    /// Calls `visit` for each record on disk from the given places on (a chain that
+    /// has none: from its beginning), chain by chain, in order, whatever became of
+    /// them, until it breaks.
+    pub fn each_from(
+        &self,
+        places: &BTreeMap<Chain, Sequence>,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.inner.check_process()?;
+        self.inner.catch_up()?;
+        for (chain, (first, next)) in self.inner.store.chains() {
+            let mut reader = None;
+            let mut sequence = places.get(&chain).map_or(first, |place| place.0.max(first)).max(1);
+            while sequence < next {
+                match self.inner.store.read(chain, sequence, &mut reader)? {
+                    Read::End => break,
+                    Read::LostUpTo(end) => sequence = end.max(sequence + 1),
+                    Read::Record(record) => {
+                        sequence += 1;
+                        if visit(*record).is_break() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
