@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, RecordId};
 use crate::layout::Prepared;
-use crate::spool::Inner;
+use crate::spool::{Inner, Spool};
 
 /// Bytes of records that may wait for a commit; a caller that passes it commits first.
 const MAX_WAITING_BYTES: usize = 8 << 20;
@@ -26,14 +26,16 @@ const MAX_GATHER: Duration = Duration::from_micros(500);
 /// Records that are committed together.
 #[derive(Debug, Default)]
 struct Batch {
-    outcome: Mutex<Outcome>,
+    result: OnceLock<Result<Vec<Position>>>,
+    /// Tasks to wake; also held while the result is set, and before sleeping for it.
+    wakers: Mutex<Vec<Waker>>,
     done: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Outcome {
-    result: Option<Result<Vec<Position>>>,
-    wakers: Vec<Waker>,
+impl Batch {
+    fn is_done(&self) -> bool {
+        self.result.get().is_some()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +84,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Ticket {
     batch: Arc<Batch>,
     index: usize,
-    spool: Arc<Inner>,
+    spool: Spool,
 }
 
 impl Ticket {
@@ -92,18 +94,18 @@ impl Ticket {
     /// The record is not stored: [`ErrorKind::Full`] or [`ErrorKind::Io`]. Appending
     /// it again is safe.
     pub fn wait(self) -> Result<RecordId> {
-        self.spool.check_process()?;
-        self.spool.committer.wait(&self.spool, &self.batch);
+        let inner = &self.spool.inner;
+        inner.check_process()?;
+        inner.committer.wait(inner, &self.batch);
         self.outcome().unwrap_or_else(|| {
             Err(Error::new(ErrorKind::Io, "the commit ended without an outcome"))
         })
     }
 
     fn outcome(&self) -> Option<Result<RecordId>> {
-        let outcome = lock(&self.batch.outcome);
-        Some(match outcome.result.as_ref()? {
+        Some(match self.batch.result.get()? {
             Ok(positions) => match positions.get(self.index) {
-                Some(position) => Ok(self.spool.context.identity.record_id(*position)),
+                Some(position) => Ok(self.spool.inner.context.identity.record_id(*position)),
                 None => Err(Error::new(ErrorKind::Io, "the commit lost a record")),
             },
             Err(error) => Err(error.clone()),
@@ -118,12 +120,13 @@ impl Future for Ticket {
         if let Some(result) = self.outcome() {
             return Poll::Ready(result);
         }
-        lock(&self.batch.outcome).wakers.push(task.waker().clone());
-        if self.spool.has_maintainer() {
-            self.spool.committer.ask_for_committer();
+        lock(&self.batch.wakers).push(task.waker().clone());
+        let inner = &self.spool.inner;
+        if inner.has_maintainer() {
+            inner.committer.ask_for_committer();
             crate::maintenance::wake();
         } else {
-            self.spool.committer.wait(&self.spool, &self.batch);
+            inner.committer.wait(inner, &self.batch);
         }
         // The commit may have ended before the waker was there.
         self.outcome().map_or(Poll::Pending, Poll::Ready)
@@ -132,8 +135,8 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if lock(&self.batch.outcome).result.is_none() {
-            self.spool.committer.ask_for_committer();
+        if !self.batch.is_done() {
+            self.spool.inner.committer.ask_for_committer();
             crate::maintenance::wake();
         }
     }
@@ -141,13 +144,7 @@ impl Drop for Ticket {
 
 impl Committer {
     /// Adds a record to the next commit.
-    pub(crate) fn add(
-        &self,
-        spool: &Arc<Inner>,
-        item: Prepared,
-        bytes: usize,
-        flush: bool,
-    ) -> Ticket {
+    pub(crate) fn add(&self, spool: &Spool, item: Prepared, bytes: usize, flush: bool) -> Ticket {
         loop {
             let mut queue = lock(&self.queue);
             let open = &queue.open;
@@ -156,7 +153,7 @@ impl Committer {
             if full && !open.items.is_empty() {
                 let batch = Arc::clone(&open.batch);
                 drop(queue);
-                self.wait(spool, &batch);
+                self.wait(&spool.inner, &batch);
                 continue;
             }
             let open = &mut queue.open;
@@ -168,7 +165,7 @@ impl Committer {
             if queue.building {
                 self.arrived.notify_one();
             }
-            return Ticket { batch, index, spool: Arc::clone(spool) };
+            return Ticket { batch, index, spool: spool.clone() };
         }
     }
 
@@ -209,22 +206,25 @@ impl Committer {
     /// Returns when the batch has an outcome; leads its commit where nobody else does.
     fn wait(&self, spool: &Arc<Inner>, batch: &Arc<Batch>) {
         loop {
-            let outcome = lock(&batch.outcome);
-            if outcome.result.is_some() {
+            if batch.is_done() {
                 return;
             }
-            // Looked at under the outcome's lock, so that a leader that hands over in
+            let wakers = lock(&batch.wakers);
+            if batch.is_done() {
+                return;
+            }
+            // Looked at under the batch's lock, so that a leader that hands over in
             // this moment notifies after the wait has begun.
             let mut queue = lock(&self.queue);
             if Arc::ptr_eq(&queue.open.batch, batch) && !queue.building {
                 queue.building = true;
                 drop(queue);
-                drop(outcome);
+                drop(wakers);
                 self.lead(spool);
                 continue;
             }
             drop(queue);
-            let _ = batch.done.wait_timeout(outcome, Duration::from_millis(100));
+            let _ = batch.done.wait_timeout(wakers, Duration::from_millis(100));
         }
     }
 
@@ -296,18 +296,19 @@ impl Leading<'_> {
             queue.building = false;
             let next = Arc::clone(&queue.open.batch);
             drop(queue);
-            let _outcome = lock(&next.outcome);
+            let _wakers = lock(&next.wakers);
             next.done.notify_one();
         }
     }
 
     fn finish(&mut self, result: Result<Vec<Position>>) {
         if let Some(batch) = self.batch.take() {
-            let mut outcome = lock(&batch.outcome);
-            outcome.result = Some(result);
-            outcome.wakers.drain(..).for_each(Waker::wake);
-            drop(outcome);
+            let mut wakers = lock(&batch.wakers);
+            let _ = batch.result.set(result);
+            let tasks = std::mem::take(&mut *wakers);
+            drop(wakers);
             batch.done.notify_all();
+            tasks.into_iter().for_each(Waker::wake);
         }
     }
 }

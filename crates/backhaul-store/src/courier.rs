@@ -2,7 +2,6 @@
 //! down what became of them. One process at a time holds it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -21,6 +20,9 @@ use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, writer_lock_path};
 pub const WINDOW: u64 = 4096;
 /// A record that cannot be read for I/O errors this many times counts as damaged.
 const READ_TRIES: u32 = 3;
+/// No wait by the wall clock is longer. A time beyond it was written down by a clock
+/// that has gone back since.
+const LONGEST_WAIT_US: i64 = 24 * 3600 * 1_000_000;
 /// How often the folder is looked at for what other processes did.
 const REFRESH: Duration = Duration::from_millis(200);
 
@@ -50,7 +52,7 @@ pub struct Batch {
     pub chain: Chain,
     /// Everything of the chain before this is settled for good.
     pub floor: Sequence,
-    spool: Arc<Inner>,
+    spool: Spool,
 }
 
 /// A record on offer.
@@ -64,9 +66,18 @@ pub struct Offer {
     pub spent_retries: u32,
 }
 
+impl Batch {
+    /// Splits off the records from `at` on as a batch of their own, so that a part
+    /// can be offered alone; none where there are not as many.
+    pub fn split_off(&mut self, at: usize) -> Batch {
+        let records = self.records.split_off(at.min(self.records.len()));
+        Batch { records, chain: self.chain, floor: self.floor, spool: self.spool.clone() }
+    }
+}
+
 impl Drop for Batch {
     fn drop(&mut self) {
-        let mut courier = self.spool.courier();
+        let mut courier = self.spool.inner.courier();
         for offer in &self.records {
             let position = offer.record.id.position;
             if let Some(stream) = courier.in_flight.remove(&position)
@@ -99,7 +110,7 @@ impl Spool {
             let records = courier.take_from(&self.inner, chain, limits)?;
             if !records.is_empty() {
                 let floor = Sequence(courier.floor(chain));
-                let spool = Arc::clone(&self.inner);
+                let spool = self.clone();
                 return Ok(Some(Batch { records, chain, floor, spool }));
             }
         }
@@ -155,6 +166,8 @@ pub(crate) struct CourierState {
     looked_around: Option<Duration>,
     last_purge: Option<Duration>,
     read_failures: BTreeMap<Position, u32>,
+    /// Until when records wait that were put off in this process, as time since boot.
+    put_off: BTreeMap<Position, Duration>,
 }
 
 /// Where reading a chain goes on.
@@ -187,6 +200,7 @@ impl CourierState {
             looked_around: None,
             last_purge: None,
             read_failures: BTreeMap::new(),
+            put_off: BTreeMap::new(),
         }
     }
 
@@ -480,7 +494,12 @@ impl CourierState {
         self.account(position.chain)
             .and_then(|account| account.open.get(&position.sequence.0))
             .is_some_and(|attempts| {
-                let later = attempts.not_before_us.is_some_and(|at| at > now.wall.as_micros());
+                let wait_us = attempts.not_before_us.map_or(0, |at| at - now.wall.as_micros());
+                // The wall clock counts only where the wait began before a restart.
+                let later = match self.put_off.get(&position) {
+                    Some(until) => *until > now.since_boot,
+                    None => (1..=LONGEST_WAIT_US).contains(&wait_us),
+                };
                 later || attempts.held.is_some()
             })
     }
@@ -536,8 +555,10 @@ impl CourierState {
 
     pub(crate) fn settle(&mut self, inner: &Inner, settlements: &[(Position, Settled)]) {
         let mut entries: Vec<Entry> = Vec::new();
+        let now = inner.context.clock.now();
         for (position, settled) in settlements {
             let sequence = position.sequence.0;
+            self.note_wait(*position, settled, &now);
             if let Some(stream) = self.in_flight.remove(position)
                 && !settled.state.is_final()
             {
@@ -583,6 +604,15 @@ impl CourierState {
         }
     }
 
+    /// Notes by the boot clock until when a record is put off.
+    fn note_wait(&mut self, position: Position, settled: &Settled, now: &Moment) {
+        self.put_off.remove(&position);
+        if let Some(at) = settled.not_before_us {
+            let wait = u64::try_from(at - now.wall.as_micros()).unwrap_or(0);
+            self.put_off.insert(position, now.since_boot + Duration::from_micros(wait));
+        }
+    }
+
     /// Purges and flushes, as far as this process delivers.
     /// `Ok(true)`: something was removed.
     pub(crate) fn maintain(&mut self, inner: &Inner) -> Result<bool> {
@@ -604,9 +634,12 @@ impl CourierState {
 
     /// The last words of a spool that is closed.
     pub(crate) fn close(&mut self, disk: &dyn Disk) {
-        if self.is_claimed() {
-            let _ = self.ledger.flush(disk);
+        if self.is_claimed()
+            && let Err(error) = self.ledger.flush(disk)
+        {
+            tracing::warn!(%error, "the ledger was not flushed: records may be sent again");
         }
+        self.lock = None;
     }
 }
 

@@ -195,6 +195,13 @@ pub struct RecordId {
     pub position: Position,
 }
 
+impl RecordId {
+    /// The id's text up to its sequence.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}/{}/{}/", self.device, self.epoch, self.position.chain)
+    }
+}
+
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.device, self.epoch, self.position)

@@ -59,7 +59,10 @@ impl Store {
     }
 
     pub(crate) fn next(&self, chain: Chain) -> u64 {
-        self.chains().get(&chain).map_or(1, |(_, next)| (*next).max(1))
+        match self {
+            Store::Folder(store) => store.next(chain),
+            Store::Segments(store) => store.next(chain),
+        }
     }
 
     pub(crate) fn refresh(&self) -> Result<()> {

@@ -10,6 +10,8 @@ use crate::spool::Inner;
 /// How often a spool is looked after when nobody asks for it. Short enough for
 /// purging and sealing, long enough not to keep a battery device awake.
 const IDLE: Duration = Duration::from_secs(1);
+/// The thread's nice value, half way to the lowest priority.
+const NICE: i32 = 10;
 /// Segments sealed at a time before other spools get their turn.
 const SEAL_AT_ONCE: usize = 4;
 
@@ -51,6 +53,8 @@ pub(crate) fn wake() {
 
 impl Maintainer {
     fn run(&self) {
+        // Producers go first: nothing here is urgent. It is only a wish.
+        let _ = rustix::process::setpriority_process(None, NICE);
         loop {
             let spools: Vec<Arc<Inner>> = {
                 let mut spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,9 +84,10 @@ impl Maintainer {
 impl Inner {
     /// One round of everything that is due.
     pub(crate) fn maintain(self: &Arc<Self>) -> Result<()> {
-        if self.context.read_only || self.check_process().is_err() {
+        if self.check_process().is_err() {
             return Ok(());
         }
+        let Some(_open) = self.hold_open() else { return Ok(()) };
         self.committer.commit_if_asked(self);
         let mut result = self.flush_relaxed();
         if let crate::layout::Store::Segments(store) = &self.store {

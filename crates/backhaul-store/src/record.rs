@@ -268,10 +268,12 @@ impl PreparedLine {
         self.tail.len() + LINE_START.len() + 128
     }
 
-    pub(crate) fn finish(&self, id: &RecordId, out: &mut Vec<u8>) {
+    /// Appends the finished line. The id is `id_prefix` (up to the last `/`) and `sequence`.
+    pub(crate) fn finish(&self, id_prefix: &str, sequence: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(LINE_START);
         out.extend_from_slice(b"{\"id\":\"");
-        out.extend_from_slice(id.to_string().as_bytes());
+        out.extend_from_slice(id_prefix.as_bytes());
+        out.extend_from_slice(sequence.to_string().as_bytes());
         out.push(b'"');
         out.extend_from_slice(&self.tail);
         out.push(b'\n');
@@ -387,7 +389,7 @@ mod tests {
             Moment { wall: Timestamp::from_micros(1), since_boot: Duration::from_micros(7) };
         let stamp = Stamp::new(&moment, "boot", Flush::Always);
         let mut line = Vec::new();
-        PreparedLine::new(&record, &stamp).unwrap().finish(&id(), &mut line);
+        PreparedLine::new(&record, &stamp).unwrap().finish(&id().prefix(), 42, &mut line);
         let stored = parse_line(&line).unwrap();
         assert_eq!((&stored.facts, &stored.stamp, stored.id), (&record.facts, &stamp, id()));
         (String::from_utf8(line).unwrap(), stored)

@@ -50,6 +50,18 @@ const MAX_WRITERS: u16 = 1024;
 #[derive(Debug, Clone)]
 pub struct Spool {
     pub(crate) inner: Arc<Inner>,
+    /// Closes the spool when the last clone goes, whoever else still looks at it.
+    _open: Arc<Handle>,
+}
+
+/// What all clones of a spool share.
+#[derive(Debug)]
+struct Handle(Arc<Inner>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 #[derive(Debug)]
@@ -66,8 +78,9 @@ pub(crate) struct Inner {
     pub(crate) attachments: crate::attachments::Pins,
     has_maintainer: AtomicBool,
     process: u32,
-    /// Held for as long as this process owns its writer number.
-    _writer_lock: Option<Box<dyn DiskFile>>,
+    /// Held for as long as this process owns its writer number. Gone: the spool is
+    /// closed, or open for reading.
+    writer_lock: Mutex<Option<Box<dyn DiskFile>>>,
 }
 
 impl Spool {
@@ -165,9 +178,10 @@ impl Spool {
             attachments: crate::attachments::Pins::default(),
             has_maintainer,
             process: std::process::id(),
-            _writer_lock: writer_lock,
+            writer_lock: Mutex::new(writer_lock),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        Ok(Self { _open: Arc::new(Handle(Arc::clone(&inner))), inner })
     }
 
     /// Appends a record and returns when it has the spool's durability.
@@ -215,7 +229,7 @@ impl Spool {
         let clock = &inner.context.clock;
         let stamp = Stamp::new(&clock.now(), clock.boot_id(), flush);
         let item = inner.store.prepare(record, stamp)?;
-        Ok(inner.committer.add(inner, item, len, flush == Flush::Always))
+        Ok(inner.committer.add(self, item, len, flush == Flush::Always))
     }
 
     /// Makes everything that was appended so far durable, whatever its level.
@@ -250,6 +264,11 @@ impl Spool {
     /// The clock that the spool uses.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.context.clock
+    }
+
+    /// The disk that the spool uses.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.context.disk
     }
 }
 
@@ -377,6 +396,28 @@ impl Inner {
         Ok(())
     }
 
+    /// The guard is there while the spool is open for writing; nothing closes it
+    /// before the guard is dropped.
+    pub(crate) fn hold_open(&self) -> Option<MutexGuard<'_, Option<Box<dyn DiskFile>>>> {
+        let guard = self.writer_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.is_some().then_some(guard)
+    }
+
+    /// Flushes what was relaxed, and lets go of the locks.
+    fn close(self: &Arc<Self>) {
+        if self.check_process().is_err() || self.context.read_only {
+            return;
+        }
+        self.committer.commit_all(self);
+        if let Some(mut open) = self.hold_open() {
+            if let Err(error) = self.flush_store() {
+                tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
+            }
+            self.courier().close(&*self.context.disk);
+            *open = None;
+        }
+    }
+
     /// Raises or clears the alarm that `status` shows.
     pub(crate) fn note_trouble(&self, error: Option<&Error>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -390,15 +431,6 @@ impl Inner {
             _ => {}
         }
         *trouble = error.map(ToString::to_string);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.process == std::process::id() && !self.context.read_only {
-            let _ = self.store.flush(&[]);
-            self.courier().close(&*self.context.disk);
-        }
     }
 }
 

@@ -110,6 +110,27 @@ impl Spool {
         })
     }
 
+    /// The books alone. Where this process delivers they come from memory, without a
+    /// look at the disk, and lack what other processes appended since the last
+    /// [`take`](Spool::take).
+    pub fn books(&self) -> Result<Books> {
+        let inner = &self.inner;
+        inner.check_process()?;
+        let courier = inner.courier();
+        if !courier.is_claimed() {
+            drop(courier);
+            return Ok(self.status()?.books);
+        }
+        let mut books = Books::default();
+        for (chain, (first, next)) in inner.store.chains() {
+            let of_chain = courier
+                .account(chain)
+                .map_or_else(|| Account::new(first.max(1)).books(next), |known| known.books(next));
+            books.add(&of_chain);
+        }
+        Ok(books)
+    }
+
     /// Calls `visit` for each record on disk with the standing asked for (`None`:
     /// any), lane by lane, oldest first, until it breaks.
     pub fn each(

@@ -128,6 +128,10 @@ impl FolderStore {
             .collect()
     }
 
+    pub(crate) fn next(&self, chain: Chain) -> u64 {
+        self.lock().get(&chain).map_or(1, |files| files.next.max(1))
+    }
+
     /// All files with their places, in order.
     pub(crate) fn files(&self) -> Vec<(Position, FileEntry)> {
         let catalog = self.lock();

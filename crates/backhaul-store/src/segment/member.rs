@@ -323,6 +323,18 @@ pub(crate) fn filler_page(nonce: u64, chain: Chain) -> Vec<u8> {
     encode_note(&header, b"", true)
 }
 
+/// The same data member with another header and without padding. `None`: it is
+/// not long enough to be a member.
+pub(crate) fn repack(member: &[u8], header: &Header) -> Option<Vec<u8>> {
+    let extra_len = usize::from(u16::from_le_bytes(get(member, 10)?));
+    let rest = member.get(GZIP_HEAD.checked_add(extra_len)?..)?;
+    let total_len = to_u32(HEADER_LEN + rest.len());
+    let mut packed = vec![0; HEADER_LEN];
+    packed.extend_from_slice(rest);
+    write_header(&mut packed, &Header { total_len, ..*header }, HEADER_LEN - GZIP_HEAD);
+    Some(packed)
+}
+
 /// Inflates a data member and checks it. `None`: it is damaged. `skip_checksum`
 /// is a test-only seam.
 pub(crate) fn read_records(member: &[u8], header: &Header, skip_checksum: bool) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ mod seal;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::head::{Head, Note};
@@ -91,6 +92,8 @@ pub(crate) struct SegmentStore {
     encoder: Mutex<Encoder>,
     actives: Mutex<BTreeMap<Chain, Active>>,
     catalog: Mutex<BTreeMap<Chain, Vec<Segment>>>,
+    /// The maintenance thread was told that free pages run short.
+    growth_asked: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -106,6 +109,7 @@ impl SegmentStore {
             encoder: Mutex::new(Encoder::new(Level::Commit)),
             actives: Mutex::default(),
             catalog: Mutex::default(),
+            growth_asked: AtomicBool::new(false),
         };
         store.refresh()?;
         store.adopt(writer)?;
@@ -135,6 +139,10 @@ impl SegmentStore {
                 Some((*chain, (segments.first()?.first(), segments.last()?.next)))
             })
             .collect()
+    }
+
+    pub(crate) fn next(&self, chain: Chain) -> u64 {
+        lock(&self.catalog).get(&chain).and_then(|list| list.last()).map_or(1, |last| last.next)
     }
 
     /// All segments, oldest first in each chain.
@@ -339,6 +347,8 @@ impl SegmentStore {
     pub(crate) fn build(&self, chain: Chain, first: u64, lines: &[&PreparedLine]) -> Part {
         let mut encoder = lock(&self.encoder);
         let mut part = Part { chain, count: lines.len() as u64, bytes: Vec::new() };
+        let id = self.context.identity.record_id(Position { chain, sequence: Sequence(first) });
+        let prefix = id.prefix();
         let (mut raw, mut member_first, mut count) = (Vec::new(), first, 0usize);
         for (index, line) in lines.iter().enumerate() {
             let sequence = first + index as u64;
@@ -349,8 +359,7 @@ impl SegmentStore {
                 (member_first, count) = (sequence, 0);
                 raw.clear();
             }
-            let position = Position { chain, sequence: Sequence(sequence) };
-            line.finish(&self.context.identity.record_id(position), &mut raw);
+            line.finish(&prefix, sequence, &mut raw);
             count += 1;
         }
         if count > 0 {
@@ -366,6 +375,7 @@ impl SegmentStore {
         let mut actives = lock(&self.actives);
         let written = self.write_parts(&mut actives, parts, flush);
         let mut catalog = lock(&self.catalog);
+        let mut wants_growth = false;
         match written {
             Ok(()) => {
                 for part in parts {
@@ -375,7 +385,11 @@ impl SegmentStore {
                         segment.end = active.frontier;
                         segment.next = active.next;
                         segment.len = active.prepared;
+                        wants_growth |= active.wants_growth(&self.context);
                     }
+                }
+                if wants_growth && !self.growth_asked.swap(true, Ordering::Relaxed) {
+                    crate::maintenance::wake();
                 }
                 Ok(())
             }
@@ -437,6 +451,7 @@ impl SegmentStore {
         let start = Start {
             first: segments.last().map_or(1, |segment| segment.next),
             ordinal: segments.last().map_or(0, |segment| segment.head.note.ordinal + 1),
+            prepared: self.first_extent(),
             extent,
         };
         let active = Active::create(&self.context, chain, start, bytes)?;
@@ -482,7 +497,8 @@ impl SegmentStore {
         self.close(&mut actives, &mut catalog, chain);
         let segments = catalog.entry(chain).or_default();
         let ordinal = segments.last().map_or(0, |segment| segment.head.note.ordinal + 1);
-        let start = Start { first: next, ordinal, extent: self.first_extent() };
+        let extent = self.first_extent();
+        let start = Start { first: next, ordinal, prepared: extent, extent };
         let active = Active::create(&self.context, chain, start, 0)?;
         segments.push(Segment {
             name: active.name.clone(),
@@ -584,6 +600,7 @@ impl SegmentStore {
 
     /// Writes free pages ahead of the writers, so that commits need one flush.
     pub(crate) fn grow(&self) -> Result<()> {
+        self.growth_asked.store(false, Ordering::Relaxed);
         let due: Vec<(Chain, Growth)> = {
             let mut actives = lock(&self.actives);
             let mut due = Vec::new();

@@ -114,20 +114,23 @@ impl SegmentReader {
         Ok(found.map(|(sequence, range)| (sequence, self.records.get(range).unwrap_or_default())))
     }
 
+    /// The next sound member whole, with its records; steps behind it. Not to be
+    /// mixed with reading record by record.
+    pub(crate) fn next_whole(&mut self) -> io::Result<Option<(Member, Vec<u8>, Vec<u8>)>> {
+        while let Some(found) = self.next_member()? {
+            let Some(bytes) = self.bytes(found.offset, found.header.total_len)? else { continue };
+            if let Some(records) = member::read_records(bytes, &found.header, false) {
+                return Ok(Some((found, bytes.to_vec(), records)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Steps over the record at hand.
     pub(crate) fn step(&mut self) {
         if let Some((sequence, _)) = self.lines.next() {
             self.position = sequence + 1;
         }
-    }
-
-    /// The next record's sequence and line, stepping over it.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
-        if self.peek()?.is_none() {
-            return Ok(None);
-        }
-        let found = self.lines.next();
-        Ok(found.map(|(sequence, range)| (sequence, self.records.get(range).unwrap_or_default())))
     }
 
     /// The next sound data member at or after the offset; steps behind it.
@@ -195,7 +198,7 @@ impl SegmentReader {
 }
 
 /// Lines of a member with their sequences. A sound member has as many as it says.
-fn split(records: &[u8], header: &Header) -> Vec<(u64, Range<usize>)> {
+pub(super) fn split(records: &[u8], header: &Header) -> Vec<(u64, Range<usize>)> {
     let mut lines = Vec::with_capacity(usize::try_from(header.count).unwrap_or(0).min(1024));
     let mut start = 0;
     for (sequence, line) in

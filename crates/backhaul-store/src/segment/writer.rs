@@ -41,7 +41,9 @@ pub(crate) struct Start {
     pub(crate) first: u64,
     /// Its place among the segments of its chain.
     pub(crate) ordinal: u64,
-    /// Bytes of free pages to write ahead.
+    /// Bytes of free pages to write at once.
+    pub(crate) prepared: u64,
+    /// Bytes of free pages to write ahead later.
     pub(crate) extent: u64,
 }
 
@@ -66,8 +68,7 @@ impl Active {
         start: Start,
         wanted: u64,
     ) -> Result<Self> {
-        let Start { first, ordinal, extent } = start;
-        let extent = extent.max(wanted).next_multiple_of(PAGE as u64);
+        let Start { first, ordinal, prepared, extent } = start;
         let moment = context.clock.now();
         let head = Head {
             nonce: draw_nonce(),
@@ -81,21 +82,18 @@ impl Active {
                 sealed: None,
             },
         };
-        let mut bytes = head.encode();
-        let start = bytes.len() as u64;
-        let pages = extent / PAGE as u64;
-        let filler = member::filler_page(head.nonce, chain);
-        (0..pages).for_each(|_| bytes.extend_from_slice(&filler));
-        context.quota.reserve(&*context.disk, &context.dir, bytes.len() as u64)?;
-        let made = Self::write_new(context, &head, &bytes, &moment.wall.day());
-        let (name, path, file) = made.inspect_err(|_| context.quota.release(bytes.len() as u64))?;
+        let frontier = head.encode().len() as u64;
+        let len = frontier + prepared.max(wanted).next_multiple_of(PAGE as u64);
+        context.quota.reserve(&*context.disk, &context.dir, len)?;
+        let made = Self::write_new(context, &head, len, &moment.wall.day());
+        let (name, path, file) = made.inspect_err(|_| context.quota.release(len))?;
         Ok(Self {
             name,
             path,
             file: Arc::from(file),
             head,
-            frontier: start,
-            prepared: start + extent,
+            frontier,
+            prepared: len,
             extent,
             commit: 0,
             next: first,
@@ -108,12 +106,16 @@ impl Active {
     fn write_new(
         context: &Context,
         head: &Head,
-        bytes: &[u8],
+        len: u64,
         day: &str,
     ) -> Result<(String, PathBuf, Box<dyn DiskFile>)> {
         let temporary = context.state(&format!("new-{}.tmp", head.chain));
         let file = create_anew(&*context.disk, &temporary)?;
-        file.write_all_at(bytes, 0).doing("write a segment", &temporary)?;
+        let page = head.encode();
+        file.write_all_at(&page, 0).doing("write a segment", &temporary)?;
+        let filler = member::filler_page(head.nonce, head.chain);
+        write_free_pages(&*file, &filler, page.len() as u64, len)
+            .map_err(|(_, error)| Error::io("write a segment", &temporary, error))?;
         file.flush().doing("flush a segment", &temporary)?;
         let _names = context.lock_names()?;
         let name = next_name(context, day)?;
@@ -221,13 +223,18 @@ impl Active {
         })
     }
 
-    /// Free pages worth writing ahead: less than half an extent is left.
-    pub(crate) fn growth(&mut self, context: &Context) -> Result<Option<Growth>> {
-        let limit = context.options.segment_bytes.max(self.prepared);
+    /// Whether free pages are worth writing ahead: less than half an extent is left.
+    pub(crate) fn wants_growth(&self, context: &Context) -> bool {
         let left = self.prepared - self.frontier;
-        if left >= self.extent / 2 || self.prepared >= limit {
+        left < self.extent / 2 && self.prepared < context.options.segment_bytes
+    }
+
+    /// The free pages worth writing ahead.
+    pub(crate) fn growth(&mut self, context: &Context) -> Result<Option<Growth>> {
+        if !self.wants_growth(context) {
             return Ok(None);
         }
+        let limit = context.options.segment_bytes;
         self.extent = (self.extent * 2).min(context.options.segment_bytes);
         let to = (self.prepared + self.extent).min(limit).next_multiple_of(PAGE as u64);
         self.growth_to(context, to).map(Some)
@@ -256,18 +263,10 @@ impl Active {
 
 impl Growth {
     fn write(&self, context: &Context) -> Result<()> {
-        let mut at = self.from;
-        let pages: Vec<u8> = self.filler.repeat(64);
-        while at < self.to {
-            let len = usize::try_from(self.to - at).unwrap_or(usize::MAX).min(pages.len());
-            let chunk = pages.get(..len).unwrap_or_default();
-            if let Err(error) = self.file.write_all_at(chunk, at) {
-                context.quota.release(self.to - at);
-                return Err(Error::io("extend a segment", &self.path, error));
-            }
-            at += len as u64;
-        }
-        Ok(())
+        write_free_pages(&*self.file, &self.filler, self.from, self.to).map_err(|(at, error)| {
+            context.quota.release(self.to - at);
+            Error::io("extend a segment", &self.path, error)
+        })
     }
 
     /// Writes and flushes the pages, apart from the writer.
@@ -281,6 +280,25 @@ impl Growth {
         self.write(context)?;
         self.file.flush().doing("flush a segment", &self.path)
     }
+}
+
+/// Fills a file with free pages. An error comes with the place that was reached.
+fn write_free_pages(
+    file: &dyn DiskFile,
+    filler: &[u8],
+    from: u64,
+    to: u64,
+) -> std::result::Result<(), (u64, std::io::Error)> {
+    /// Pages per system call: 256 KiB are enough to keep a disk busy.
+    const AT_ONCE: usize = 64;
+    let pages = filler.repeat(AT_ONCE);
+    let mut at = from;
+    while at < to {
+        let len = usize::try_from(to - at).unwrap_or(usize::MAX).min(pages.len());
+        file.write_all_at(pages.get(..len).unwrap_or_default(), at).map_err(|error| (at, error))?;
+        at += len as u64;
+    }
+    Ok(())
 }
 
 /// Saves torn pages and makes them free.

@@ -1,0 +1,43 @@
+//! What the kernel counted: flushes and bytes of the block device, memory of a process.
+
+use std::path::Path;
+
+/// Counters of the device under a path, from `/sys/dev/block`.
+#[derive(Clone, Copy, Default)]
+pub struct Counters {
+    pub bytes_written: u64,
+    pub flushes: u64,
+}
+
+pub fn counters(path: &Path) -> Counters {
+    use std::os::linux::fs::MetadataExt;
+    let Ok(metadata) = std::fs::metadata(path) else { return Counters::default() };
+    let device = metadata.st_dev();
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).unwrap_or_default();
+    let fields: Vec<u64> = stat.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    Counters {
+        bytes_written: fields.get(6).copied().unwrap_or(0) * 512,
+        flushes: fields.get(15).copied().unwrap_or(0),
+    }
+}
+
+/// Peak resident memory of this process in bytes (`VmHWM`).
+pub fn peak_memory() -> u64 {
+    field("VmHWM:")
+}
+
+fn field(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// User and system time of this process in seconds.
+pub fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<f64> = after.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // utime and stime are the 14th and 15th fields; state, the third, is no number.
+    (fields.get(10).unwrap_or(&0.0) + fields.get(11).unwrap_or(&0.0)) / 100.0
+}

@@ -1,0 +1,43 @@
+//! The records: pairs of trace calls of about 1 KB, as an agent writes them.
+
+/// One record of about 1,000 bytes: random ids and numbers around text that
+/// compresses about fourfold, as traces do.
+pub fn record(seed: u64) -> Vec<u8> {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let words: Vec<&str> = (0..95).map(|_| WORDS[random.below(WORDS.len())]).collect();
+    let record = serde_json::json!({
+        "id": format!("{:016x}{:016x}", random.next(), random.next()),
+        "trace_id": format!("{:016x}{:016x}", random.next(), random.next()),
+        "op_name": "weave:///entity/project/op/read_sensors:latest",
+        "started_at": format!("2026-01-01T00:00:{:02}.{:06}Z", seed % 60, random.below(1_000_000)),
+        "inputs": {"prompt": words[..60].join(" "), "temperature": random.below(1000) as f64 / 10.0},
+        "output": words[60..].join(" "),
+        "summary": {"tokens": random.below(4000), "load": random.below(100_000) as f64 / 1000.0},
+    });
+    serde_json::to_vec(&record).expect("a record is JSON")
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 11) as usize % n
+    }
+}
+
+const WORDS: [&str; 64] = [
+    "sensor", "reading", "temperature", "the", "of", "in", "a", "is", "above", "below", "threshold",
+    "pump", "valve", "pressure", "and", "was", "checked", "by", "agent", "at", "station", "north",
+    "south", "report", "summary", "no", "anomaly", "found", "please", "confirm", "that", "humidity",
+    "level", "has", "been", "stable", "since", "last", "inspection", "battery", "voltage", "drops",
+    "when", "heater", "starts", "link", "lost", "restored", "image", "shows", "corrosion", "on",
+    "flange", "recommend", "service", "within", "days", "operator", "notified", "queue", "for",
+    "upload", "delayed", "until",
+];
