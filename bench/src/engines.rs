@@ -118,7 +118,6 @@ pub fn run_child(key: &str, arguments: &[String], time: Duration) {
     let (kind, producers) = key.split_once('/').expect("kind/producers");
     let producers: usize = producers.parse().expect("a number");
     let corpus: Vec<Vec<u8>> = (0..4096).map(record).collect();
-    let base = device::peak_memory();
     let cpu = device::cpu_seconds();
     let (latencies, took) = match kind {
         "spool" => with_spool(dir, producers, time, &corpus),
@@ -140,7 +139,7 @@ pub fn run_child(key: &str, arguments: &[String], time: Duration) {
         at(0.5),
         at(0.99),
         cpu,
-        device::peak_memory().saturating_sub(base / 2)
+        device::peak_memory().saturating_sub(corpus.iter().map(|body| body.len() as u64).sum())
     );
 }
 
@@ -269,7 +268,7 @@ fn sqlite_grouped(dir: &Path, producers: usize, time: Duration, corpus: &[Vec<u8
 pub fn open_with_backlog() {
     let gigabytes: f64 =
         std::env::var("BACKHAUL_BENCH_GB").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
-    let folder = tempfile::tempdir_in(folder()).expect("a folder");
+    let folder = tempfile::Builder::new().disable_cleanup(std::env::var_os("BACKHAUL_BENCH_KEEP").is_some()).tempdir_in(folder()).expect("a folder");
     let wanted = (gigabytes * 1e9) as usize;
     {
         let spool = Spool::open(folder.path(), options()).expect("a spool");
@@ -286,13 +285,18 @@ pub fn open_with_backlog() {
         }
         println!("waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB", bytes as f64 / 1e9, device::peak_memory() as f64 / 1e6);
     }
+    time_opening(folder.path());
+}
+
+/// Opens the spool in `dir` warm and cold, and takes the first batch.
+pub fn time_opening(dir: &Path) {
     for (name, cold) in [("warm", false), ("cold", true), ("warm", false), ("cold", true)] {
         if cold {
             let _ = Command::new("sync").status();
             let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
         }
         let began = Instant::now();
-        let spool = Spool::open(folder.path(), options()).expect("a spool");
+        let spool = Spool::open(dir, options()).expect("a spool");
         let opened = began.elapsed();
         let first = spool.take(&backhaul_store::Limits::default()).expect("readable").expect("something waits");
         println!(

@@ -16,6 +16,11 @@ use report::Table;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder] = &arguments[..]
+        && command == "open"
+    {
+        return engines::time_opening(folder.as_ref());
+    }
     let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(7);
     let seconds: f64 = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(0.8);
     if let Some(child) = arguments.get(2) {

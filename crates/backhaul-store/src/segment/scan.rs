@@ -61,12 +61,15 @@ pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Sc
     let len = file.len()?;
     let mut found = Scan::default();
     let mut offset = start;
+    let mut filler = None;
     while offset < len {
         match window.header_at(offset)? {
             Some(header)
-                if header.nonce == nonce
-                    && header.kind == Kind::Filler
-                    && window.page_is(offset, &member::filler_page(nonce, header.chain))? =>
+                if is_filler(&header, nonce)
+                    && window.page_is(
+                        offset,
+                        filler.get_or_insert_with(|| member::filler_page(nonce, header.chain)),
+                    )? =>
             {
                 offset += PAGE as u64;
             }
@@ -82,6 +85,10 @@ pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Sc
         }
     }
     Ok(found)
+}
+
+fn is_filler(header: &Header, nonce: u64) -> bool {
+    header.nonce == nonce && header.kind == Kind::Filler
 }
 
 fn is_plausible(header: &Header, nonce: u64, offset: u64, len: u64) -> bool {

@@ -277,10 +277,25 @@ impl Growth {
             context.quota.release(self.to - self.from);
             return Err(Error::at(ErrorKind::Busy, &self.path, "the segment grew meanwhile"));
         }
-        self.write(context)?;
-        self.file.flush().doing("flush a segment", &self.path)
+        let mut at = self.from;
+        while at < self.to {
+            let end = (at + GROWTH_STEP).min(self.to);
+            let written = write_free_pages(&*self.file, &self.filler, at, end)
+                .map_err(|(_, error)| error)
+                .and_then(|()| self.file.flush());
+            if let Err(error) = written {
+                context.quota.release(self.to - at);
+                return Err(Error::io("extend a segment", &self.path, error));
+            }
+            at = end;
+        }
+        Ok(())
     }
 }
+
+/// Free pages flushed at a time while a writer is at work: its own flush waits for
+/// whatever is dirty in the file.
+const GROWTH_STEP: u64 = 256 << 10;
 
 /// Fills a file with free pages. An error comes with the place that was reached.
 fn write_free_pages(
