@@ -23,6 +23,8 @@ const READ_TRIES: u32 = 3;
 /// No wait by the wall clock is longer. A time beyond it was written down by a clock
 /// that has gone back since.
 const LONGEST_WAIT_US: i64 = 24 * 3600 * 1_000_000;
+/// How often delivered data is looked at, to name it so, or to remove it.
+const PURGE: Duration = Duration::from_secs(10);
 /// How often the folder is looked at for what other processes did.
 const REFRESH: Duration = Duration::from_millis(200);
 
@@ -255,6 +257,7 @@ impl CourierState {
         self.lock = Some(file);
         self.ledger = Ledger::load(&*context.disk, &context.dir.join(STATE))?;
         self.open_accounts(inner)?;
+        self.recall_requeued();
         if let Store::Folder(_) = &inner.store {
             self.reconcile_files(inner);
             self.void_gaps(inner);
@@ -283,6 +286,17 @@ impl CourierState {
         }
         // An entry alone could not say that an account starts late.
         if late_start { self.ledger.snapshot(&*inner.context.disk) } else { Ok(()) }
+    }
+
+    /// Reading in order steps over records that were settled once: those that wait
+    /// again are put among the ones to look at.
+    fn recall_requeued(&mut self) {
+        let chains: Vec<Chain> = self.given_sequences().into_keys().collect();
+        for chain in chains {
+            let requeued = self.account(chain).map(|account| account.requeued.clone());
+            let waiting = &mut self.cursor(chain).waiting;
+            waiting.extend(requeued.into_iter().flatten().map(|sequence| (sequence, None)));
+        }
     }
 
     /// Places without a file were never acknowledged, or their file was removed by hand.
@@ -359,11 +373,13 @@ impl CourierState {
         // Streams with a record on offer, or with one that has to wait.
         let mut busy: BTreeSet<String> = self.streams_in_flight();
         let put_off: Vec<u64> = self.cursor(chain).waiting.keys().copied().collect();
-        let mut put_off = put_off.into_iter();
+        let mut put_off = put_off.into_iter().peekable();
         let mut reader = self.cursor(chain).reader.take();
         let mut far_reader = None;
         while taken.len() < limits.records.max(1) {
-            let again = put_off.next();
+            // One that was requeued may stand behind records never looked at.
+            let in_order = self.peek_in_order(chain);
+            let again = put_off.next_if(|sequence| *sequence < in_order);
             let sequence = match again {
                 Some(sequence) => sequence,
                 None => self.next_in_order(chain),
@@ -440,13 +456,18 @@ impl CourierState {
         Offer { record, attempts: attempts.count, spent_retries: attempts.spent }
     }
 
-    /// The next sequence that was not looked at yet; moves the cursor behind it.
-    fn next_in_order(&mut self, chain: Chain) -> u64 {
+    /// The next sequence that was not looked at yet.
+    fn peek_in_order(&mut self, chain: Chain) -> u64 {
         let from = self.cursor(chain).next;
-        let sequence = match self.account(chain) {
+        match self.account(chain) {
             Some(account) => account.next_unsettled(from),
             None => from.max(1),
-        };
+        }
+    }
+
+    /// The next sequence that was not looked at yet; moves the cursor behind it.
+    fn next_in_order(&mut self, chain: Chain) -> u64 {
+        let sequence = self.peek_in_order(chain);
         self.cursor(chain).next = sequence + 1;
         sequence
     }
@@ -620,9 +641,7 @@ impl CourierState {
             return Ok(false);
         }
         let now = inner.context.clock.now();
-        let due = self
-            .last_purge
-            .is_none_or(|last| now.since_boot.saturating_sub(last) >= Duration::from_secs(1));
+        let due = self.last_purge.is_none_or(|last| now.since_boot.saturating_sub(last) >= PURGE);
         if !due {
             return Ok(false);
         }

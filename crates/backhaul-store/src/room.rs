@@ -74,7 +74,7 @@ impl CourierState {
     fn show_delivered(&self, inner: &Inner, delivered: &[Unit]) {
         let Store::Segments(store) = &inner.store else { return };
         for unit in delivered {
-            if let Err(error) = store.mark_synced(&unit.name, true) {
+            if let Err(error) = store.mark_synced(&unit.name) {
                 tracing::warn!(name = unit.name, %error, "a delivered segment keeps its name");
             }
         }

@@ -327,10 +327,35 @@ impl Inner {
 
     /// What is done once, when the spool was opened.
     fn start(&self) -> Result<()> {
+        self.remove_stale_temporaries()?;
         let used = measure(&*self.context.disk, &self.context.dir)?;
         self.context.quota.set_used(used);
         self.courier().claim(self)?;
         self.skip_given_sequences()
+    }
+
+    /// Files that a crash left half made. Those of living writers stay.
+    fn remove_stale_temporaries(&self) -> Result<()> {
+        let dir = self.context.state("");
+        for entry in self.context.disk.list(&dir).doing("list the state folder", &dir)? {
+            if self.is_own_temporary(&entry.name) {
+                let path = dir.join(&entry.name);
+                self.context.disk.remove(&path).doing("remove a stale file", &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_own_temporary(&self, name: &str) -> bool {
+        let Some(stem) = name.strip_suffix(".tmp") else { return false };
+        let Some((kind, owner)) = stem.split_once('-') else { return false };
+        match kind {
+            "new" | "seal" => owner.parse().is_ok_and(|chain: Chain| chain.writer == self.writer),
+            "incoming" | "attachment" => {
+                owner.split('-').next().is_some_and(|writer| writer == self.writer.to_string())
+            }
+            _ => false,
+        }
     }
 
     /// Sequences that the ledger mentions were given away, whatever the files say.

@@ -82,7 +82,6 @@ impl FolderStore {
         let store = Self { context, writer, catalog: Mutex::default(), doubles: Mutex::default() };
         if !store.context.read_only {
             store.make_folders()?;
-            store.remove_stale_temporaries()?;
         }
         store.refresh()?;
         Ok(store)
@@ -103,18 +102,6 @@ impl FolderStore {
 
     fn temporary(&self, index: usize) -> std::path::PathBuf {
         self.context.state(&format!("incoming-{}-{index}.tmp", self.writer))
-    }
-
-    fn remove_stale_temporaries(&self) -> Result<()> {
-        let (disk, dir) = (&self.context.disk, self.context.state(""));
-        let prefix = format!("incoming-{}-", self.writer);
-        for entry in disk.list(&dir).doing("list the state folder", &dir)? {
-            if entry.name.starts_with(&prefix) {
-                let path = dir.join(&entry.name);
-                disk.remove(&path).doing("remove a stale file", &path)?;
-            }
-        }
-        Ok(())
     }
 
     // --- What is there -----------------------------------------------------
@@ -323,7 +310,7 @@ impl FolderStore {
                 file.flush().doing("flush a record", &path)?;
             }
         }
-        self.write_sidecars(items, flush)?;
+        self.write_sidecars(items)?;
         let pending = self.context.path(Place::Pending.folder());
         for (index, (position, record, stamp)) in items.iter().enumerate() {
             let name = name::format(*position, stamp.wall, hint_of(record));
@@ -337,7 +324,7 @@ impl FolderStore {
         Ok(())
     }
 
-    fn write_sidecars(&self, items: &[(Position, &Record, &Stamp)], flush: bool) -> Result<()> {
+    fn write_sidecars(&self, items: &[(Position, &Record, &Stamp)]) -> Result<()> {
         let dir = self.context.path(META);
         let mut wrote = false;
         for (position, record, stamp) in items {
@@ -354,7 +341,8 @@ impl FolderStore {
             let path = dir.join(name::format(*position, stamp.wall, hint_of(record)));
             write_whole(&*self.context.disk, &path, &sidecar(record, stamp))?;
         }
-        if wrote && flush {
+        // Whatever the level: a record that a power cut leaves must not lose its stream.
+        if wrote {
             self.context.disk.sync_dir(&dir).doing("sync a folder of the spool", &dir)?;
             let root = &self.context.dir;
             self.context.disk.sync_dir(root).doing("sync the spool folder", root)?;
@@ -499,7 +487,13 @@ impl FolderStore {
         if let Some(entry) = files.and_then(|files| files.files.get_mut(&position.sequence.0)) {
             entry.place = place;
         }
-        Ok(())
+        drop(catalog);
+        if place == Place::Synced {
+            return Ok(());
+        }
+        // What is still wanted must not lose its old name before the new one is durable.
+        let dir = self.context.path(place.folder());
+        disk.sync_dir(&dir).doing("sync a folder of the spool", &dir)
     }
 
     /// Removes a record's file. Returns the bytes given back.

@@ -11,6 +11,20 @@ use crate::error::{IoContext, Result};
 /// A new file is begun with a snapshot when this much was written since the last.
 const SNAPSHOT_AFTER: u64 = 1 << 20;
 
+/// What was flushed ends on a page, so that no later write touches a page that
+/// holds it: a power cut may destroy the page that is being written.
+const PAGE: u64 = 4096;
+
+/// Blanks up to the next page, ending the line.
+fn padding(len: u64) -> Vec<u8> {
+    let gap = usize::try_from(len.next_multiple_of(PAGE) - len).unwrap_or(0);
+    let mut blanks = vec![b' '; gap];
+    if let Some(last) = blanks.last_mut() {
+        *last = b'\n';
+    }
+    blanks
+}
+
 /// The accounts, and the log that makes them durable.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -55,7 +69,8 @@ impl Ledger {
                 ledger.damaged_lines = damaged_lines + damaged;
                 // What stands in a newer, damaged file is not written over.
                 ledger.number = newest;
-                if newest != number || !bytes.ends_with(b"\n") {
+                let is_whole = bytes.ends_with(b"\n") && ledger.len.is_multiple_of(PAGE);
+                if newest != number || !is_whole {
                     ledger.snapshot_len = 0;
                     ledger.len = SNAPSHOT_AFTER;
                 }
@@ -130,7 +145,7 @@ impl Ledger {
         }
         let path = self.dir.join(file_name(self.number));
         if let Some(file) = &self.file
-            && let Err(error) = file.flush()
+            && let Err(error) = finish_page(&**file, &mut self.len)
         {
             self.file = None;
             self.len = SNAPSHOT_AFTER.max(self.snapshot_len * 4);
@@ -144,7 +159,8 @@ impl Ledger {
 
     /// Begins a new file with all that is known, and removes all but the one before.
     pub(crate) fn snapshot(&mut self, disk: &dyn Disk) -> Result<()> {
-        let line = Line::Snapshot(self.accounts.clone()).encode();
+        let mut line = Line::Snapshot(self.accounts.clone()).encode();
+        line.extend_from_slice(&padding(line.len() as u64));
         let number = self.number + 1;
         let path = self.dir.join(file_name(number));
         let temporary = self.dir.join("ledger.tmp");
@@ -168,13 +184,21 @@ impl Ledger {
     }
 }
 
+/// Fills the last page with blanks, and makes all of it durable.
+fn finish_page(file: &dyn DiskFile, len: &mut u64) -> std::io::Result<()> {
+    let blanks = padding(*len);
+    file.write_all_at(&blanks, *len)?;
+    *len += blanks.len() as u64;
+    file.flush()
+}
+
 /// Accounts after all sound lines, and the number of damaged ones. `None`: the
 /// snapshot at the start is not sound.
 pub(crate) fn parse(bytes: &[u8]) -> Option<(Accounts, u64)> {
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let Some(Line::Snapshot(mut accounts)) = Line::parse(lines.next()?) else { return None };
     let mut damaged = 0;
-    for line in lines {
+    for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
         match Line::parse(line) {
             Some(Line::Entry(entry)) => accounts.apply(&entry),
             Some(Line::Snapshot(later)) => accounts = later,

@@ -156,6 +156,9 @@ impl SegmentStore {
 
     /// Looks for segments that other processes made, grew or removed.
     pub(crate) fn refresh(&self) -> Result<()> {
+        // Held from before the listing: segments that this process makes, renames or
+        // removes meanwhile would be missing from one of the two.
+        let mut catalog = lock(&self.catalog);
         let dir = &self.context.dir;
         let entries = self.context.disk.list(dir).doing("list the spool folder", dir)?;
         let mut present: Vec<(String, u64)> = entries
@@ -164,7 +167,6 @@ impl SegmentStore {
             .map(|entry| (entry.name, entry.len))
             .collect();
         present.sort();
-        let mut catalog = lock(&self.catalog);
         for segments in catalog.values_mut() {
             segments.retain(|segment| present.iter().any(|(name, _)| *name == segment.name));
         }
@@ -445,6 +447,8 @@ impl SegmentStore {
                 return active.ensure_prepared(&self.context, bytes);
             }
             extent = active.extent.min(limit - PAGE as u64).max(extent);
+            // Nobody flushes it later: what was relaxed in it is made durable now.
+            active.flush()?;
             self.close(actives, &mut catalog, chain);
         }
         let segments = catalog.entry(chain).or_default();
@@ -675,29 +679,28 @@ impl SegmentStore {
             return Ok(());
         }
         let path = self.context.path(name);
+        let mut catalog = lock(&self.catalog);
         self.context.disk.remove(&path).doing("remove a segment", &path)?;
         self.context
             .disk
             .sync_dir(&self.context.dir)
             .doing("sync the spool folder", &self.context.dir)?;
         self.context.quota.release(on_disk(segment.len));
-        let mut catalog = lock(&self.catalog);
         if let Some(segments) = catalog.get_mut(&chain) {
             segments.retain(|other| other.name != name);
         }
         Ok(())
     }
 
-    /// Gives a segment the name that says that all of it is delivered, or takes
-    /// that name back.
-    pub(crate) fn mark_synced(&self, name: &str, synced: bool) -> Result<()> {
-        let new_name = if synced { name::synced(name) } else { name::unsynced(name) };
+    /// Gives a segment the name that says that all of it is delivered.
+    pub(crate) fn mark_synced(&self, name: &str) -> Result<()> {
+        let new_name = name::synced(name);
         if new_name == name {
             return Ok(());
         }
         let (from, to) = (self.context.path(name), self.context.path(&new_name));
-        self.context.disk.rename(&from, &to).doing("rename a segment", &from)?;
         let mut catalog = lock(&self.catalog);
+        self.context.disk.rename(&from, &to).doing("rename a segment", &from)?;
         for segment in catalog.values_mut().flatten().filter(|segment| segment.name == name) {
             segment.name.clone_from(&new_name);
         }

@@ -30,13 +30,6 @@ pub(crate) fn synced(name: &str) -> String {
     }
 }
 
-pub(crate) fn unsynced(name: &str) -> String {
-    match name.strip_suffix(SYNCED_SUFFIX) {
-        Some(stem) => format!("{stem}{SUFFIX}"),
-        None => name.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +40,7 @@ mod tests {
             let name = format("20260101", number);
             assert_eq!(parse(&name), Some(("20260101", number)));
             assert_eq!(parse(&synced(&name)), Some(("20260101", number)));
-            assert_eq!(unsynced(&synced(&name)), name);
+            assert_eq!(synced(&synced(&name)), synced(&name));
         }
     }
 

@@ -16,6 +16,14 @@ use crate::disk::DiskFile;
 /// Bytes read ahead of the member at hand.
 const READ_AHEAD: usize = 128 << 10;
 
+/// A member as it stands in the file, and the records in it.
+#[derive(Debug)]
+pub(crate) struct WholeMember {
+    pub(crate) member: Member,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: Vec<u8>,
+}
+
 #[derive(Debug)]
 pub(crate) struct SegmentReader {
     pub(crate) name: String,
@@ -102,7 +110,7 @@ impl SegmentReader {
         while self.lines.peek().is_none() {
             let Some(found) = self.next_member()? else { return Ok(None) };
             let skip = self.skip_checksums;
-            let bytes = self.bytes(found.offset, found.header.total_len)?;
+            let bytes = self.bytes(found.offset, found.len())?;
             if let Some(records) =
                 bytes.and_then(|bytes| member::read_records(bytes, &found.header, skip))
             {
@@ -116,11 +124,11 @@ impl SegmentReader {
 
     /// The next sound member whole, with its records; steps behind it. Not to be
     /// mixed with reading record by record.
-    pub(crate) fn next_whole(&mut self) -> io::Result<Option<(Member, Vec<u8>, Vec<u8>)>> {
+    pub(crate) fn next_whole(&mut self) -> io::Result<Option<WholeMember>> {
         while let Some(found) = self.next_member()? {
-            let Some(bytes) = self.bytes(found.offset, found.header.total_len)? else { continue };
+            let Some(bytes) = self.bytes(found.offset, found.len())? else { continue };
             if let Some(records) = member::read_records(bytes, &found.header, false) {
-                return Ok(Some((found, bytes.to_vec(), records)));
+                return Ok(Some(WholeMember { member: found, bytes: bytes.to_vec(), records }));
             }
         }
         Ok(None)
@@ -137,7 +145,7 @@ impl SegmentReader {
     pub(crate) fn next_member(&mut self) -> io::Result<Option<Member>> {
         while self.offset < self.end {
             let offset = self.offset;
-            let header = match self.bytes(offset, HEADER_LEN as u32)? {
+            let header = match self.bytes(offset, HEADER_LEN)? {
                 Some(bytes) => member::read_header(bytes).ok(),
                 None => None,
             };
@@ -164,7 +172,7 @@ impl SegmentReader {
         let entries = index::read(&*self.file, self.nonce)?.unwrap_or_default();
         let limit = entries.iter().map(|(_, at)| *at).find(|at| *at > offset).unwrap_or(self.end);
         for candidate in offset + 1..limit {
-            if let Some(bytes) = self.bytes(candidate, HEADER_LEN as u32)?
+            if let Some(bytes) = self.bytes(candidate, HEADER_LEN)?
                 && bytes.starts_with(&[0x1f, 0x8b])
                 && member::read_header(bytes).is_ok_and(|header| header.nonce == self.nonce)
             {
@@ -175,9 +183,8 @@ impl SegmentReader {
     }
 
     /// `len` bytes from `offset`; `None`: the file ends before.
-    fn bytes(&mut self, offset: u64, len: u32) -> io::Result<Option<&[u8]>> {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        if offset + len as u64 > self.end.max(offset) {
+    fn bytes(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        if offset.saturating_add(len as u64) > self.end.max(offset) {
             return Ok(None);
         }
         if self.in_window(offset, len).is_none() {

@@ -21,6 +21,11 @@ impl Member {
         self.offset + u64::from(self.header.total_len)
     }
 
+    /// Bytes of the whole member.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.header.total_len).unwrap_or(usize::MAX)
+    }
+
     /// The first sequence after this member's records.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.header.first_sequence + u64::from(self.header.count)
@@ -28,8 +33,7 @@ impl Member {
 
     /// Reads and checks the records; `None`: damaged.
     pub(crate) fn records(&self, file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
-        let len = usize::try_from(self.header.total_len).unwrap_or(usize::MAX);
-        match file.read_exact_at(len, self.offset) {
+        match file.read_exact_at(self.len(), self.offset) {
             Ok(bytes) => Ok(member::read_records(&bytes, &self.header, false)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),

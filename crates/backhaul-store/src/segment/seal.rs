@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::head::{Head, Sealed};
 use super::index;
 use super::member::{Encoder, Header, Kind, Level};
-use super::reader::{SegmentReader, split};
+use super::reader::{SegmentReader, WholeMember, split};
 use super::scan::Member;
 use super::writer::draw_nonce;
 use crate::context::{Context, create_anew};
@@ -66,7 +66,9 @@ fn write_sealed(
     let temporary = context.state(&format!("seal-{}.tmp", head.chain));
     let mut writer = Writer::new(head, create_anew(&*context.disk, &temporary)?, next)?;
     let mut reader = SegmentReader::new(name, Arc::clone(source), head, end);
-    while let Some((member, bytes, records)) = reader.next_whole().doing("read a segment", &path)? {
+    while let Some(WholeMember { member, bytes, records }) =
+        reader.next_whole().doing("read a segment", &path)?
+    {
         // A commit that failed half way may have left records that a later
         // segment holds under the same sequences.
         let header = &member.header;

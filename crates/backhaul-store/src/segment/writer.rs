@@ -251,6 +251,11 @@ impl Active {
     /// file's length. Called when nothing more will be appended.
     pub(crate) fn close(self, context: &Context, end: u64) -> u64 {
         let _exclusive = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.dirty
+            && let Err(error) = self.file.flush()
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a segment was closed without a flush");
+        }
         let len = self.file.len().unwrap_or(self.prepared);
         if let Err(error) = self.file.set_len(end) {
             tracing::warn!(path = %self.path.display(), %error, "a closed segment keeps its free pages");

@@ -93,7 +93,7 @@ impl Workload {
             }
             8 | 9 => self.deliver(),
             _ => {
-                self.clock.advance(std::time::Duration::from_secs(2));
+                self.clock.advance(std::time::Duration::from_secs(12));
                 self.spool.maintain().unwrap();
             }
         }

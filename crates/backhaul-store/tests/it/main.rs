@@ -3,5 +3,8 @@
 
 mod basics;
 mod crash;
+mod members;
+mod model;
 mod readers;
+mod readers_of_files;
 mod support;

@@ -1,0 +1,388 @@
+//! A journal per open run, so that a crash loses nothing that was recorded.
+//!
+//! # Format
+//! `running/<second>_<random>.jsonl` below the queue's path holds JSON Lines. The first
+//! is `{"backhaul_journal": 1, "at": …, "start": <the record so far>}`, each event is
+//! `{"at": …, "kind": …, "event": …}`, and the end, if it came to that, is
+//! `{"at": …, "end": <the record without its events>}`. Times are upstream's.
+//!
+//! # Protocol
+//! - The file is made under another name, locked, written, flushed and then named:
+//!   whoever sees a journal sees its start, and a lock as long as its owner lives.
+//! - Each event is written at once, which survives the end of the process; it is
+//!   flushed only where that was asked for.
+//! - The journal goes when its record is on stable storage, and not before.
+//! - What the disk does not take is written with the next event, up to a limit.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backhaul_store::{Disk, DiskFile, Open, Timestamp};
+use serde_json::Value;
+
+use crate::json::{self, Style};
+use crate::run_builder::{RunBuilder, RunEvent};
+use crate::run_record::RunRecord;
+use crate::run_span::RunEnd;
+use crate::time;
+
+/// The folder of the journals, below the queue's path.
+pub(crate) const RUNNING: &str = "running";
+/// What the name of a journal ends with.
+pub(crate) const SUFFIX: &str = ".jsonl";
+/// What the name of a journal ends with that was never begun.
+pub(crate) const UNFINISHED: &str = ".jsonl.tmp";
+/// Bytes of events kept for a disk that does not take them. They are in the run's
+/// record too, so that this only bounds what a crash can lose.
+const MOST_UNWRITTEN: usize = 1_000_000;
+const FORMAT: i64 = 1;
+
+/// The journal of one open run.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    path: Option<PathBuf>,
+    file: Option<Box<dyn DiskFile>>,
+    offset: u64,
+    unwritten: Vec<u8>,
+    flush_events: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fine,
+    /// The disk does not take it; tried again with each event.
+    Behind,
+    /// Events are missing: nothing is written any more.
+    GivenUp,
+}
+
+impl Journal {
+    /// Begins the journal of a run below a queue's path. Never fails: a disk in trouble
+    /// is tried again with each event.
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        storage_path: &Path,
+        run: &RunRecord,
+        now: Timestamp,
+        flush_events: bool,
+    ) -> Self {
+        let mut journal = Self {
+            disk,
+            dir: storage_path.join(RUNNING),
+            path: None,
+            file: None,
+            offset: 0,
+            unwritten: Vec::new(),
+            flush_events,
+            state: State::Fine,
+        };
+        let mut line = format!("{{\"backhaul_journal\":{FORMAT},\"at\":");
+        line.push_str(&quoted_time(now));
+        line.push_str(",\"start\":");
+        let mut line = line.into_bytes();
+        line.extend(run.to_json());
+        line.extend(b"}\n");
+        journal.write(line, now);
+        journal
+    }
+
+    /// Adds an event.
+    pub(crate) fn event(&mut self, event: &RunEvent, now: Timestamp) {
+        let mut line = format!("{{\"at\":{},", quoted_time(now)).into_bytes();
+        let event = json::to_vec(&event.to_value(), Style::Compact);
+        line.extend(event.get(1..).unwrap_or_default());
+        line.push(b'\n');
+        self.write(line, now);
+    }
+
+    /// Adds the end: a crash after this loses nothing of the run.
+    pub(crate) fn end(&mut self, record: &RunRecord, now: Timestamp) {
+        let mut end = RunRecord::new(record.run_id.as_str(), record.started_at);
+        end.final_context = record.final_context.clone();
+        end.completed_at = record.completed_at;
+        end.success = record.success;
+        end.error = record.error.clone();
+        end.metadata = record.metadata.clone();
+        let mut line = format!("{{\"at\":{},\"end\":", quoted_time(now)).into_bytes();
+        line.extend(end.to_json());
+        line.extend(b"}\n");
+        self.write(line, now);
+    }
+
+    /// The run's record is on stable storage: the journal has served.
+    pub(crate) fn remove(self) {
+        let Some(path) = &self.path else { return };
+        // Not synced: a journal that comes back with a power cut is found to be stored.
+        if let Err(error) = self.disk.remove(path) {
+            tracing::warn!(path = %path.display(), %error, "a journal that has served stays");
+        }
+    }
+
+    fn write(&mut self, line: Vec<u8>, now: Timestamp) {
+        if self.state == State::GivenUp {
+            return;
+        }
+        if self.state == State::Behind && self.unwritten.len() + line.len() > MOST_UNWRITTEN {
+            tracing::error!(dir = %self.dir.display(), "the journal of a run is given up");
+            self.state = State::GivenUp;
+            self.unwritten = Vec::new();
+            return;
+        }
+        self.unwritten.extend(line);
+        match self.write_out(now) {
+            Ok(()) => {
+                if self.state == State::Behind {
+                    tracing::warn!(dir = %self.dir.display(), "the journal of a run is whole again");
+                }
+                self.state = State::Fine;
+            }
+            Err(error) => {
+                if self.state == State::Fine {
+                    let dir = self.dir.display();
+                    tracing::error!(%dir, %error, "the journal of a run cannot be written");
+                }
+                self.state = State::Behind;
+            }
+        }
+    }
+
+    /// Writes what is not written yet where it belongs. After a write that failed half
+    /// way the same bytes are written over it; after a flush that failed the journal is
+    /// given up, because what it left behind is not known.
+    fn write_out(&mut self, now: Timestamp) -> io::Result<()> {
+        let Some(file) = &self.file else { return self.create(now) };
+        file.write_all_at(&self.unwritten, self.offset)?;
+        self.offset += self.unwritten.len() as u64;
+        self.unwritten.clear();
+        if self.flush_events {
+            file.flush().inspect_err(|_| self.state = State::GivenUp)?;
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, now: Timestamp) -> io::Result<()> {
+        self.disk.create_dir_all(&self.dir)?;
+        let (_, random) = uuid::Uuid::new_v4().as_u64_pair();
+        let name = format!("{}_{random:016x}{SUFFIX}", now.file_name_second());
+        let path = self.dir.join(&name);
+        let temporary = self.dir.join(format!("{name}.tmp"));
+        match self.create_at(&temporary, &path) {
+            Ok(file) => {
+                self.file = Some(file);
+                self.path = Some(path);
+                self.offset = self.unwritten.len() as u64;
+                self.unwritten.clear();
+                Ok(())
+            }
+            Err(error) => {
+                let _ = self.disk.remove(&temporary);
+                Err(error)
+            }
+        }
+    }
+
+    fn create_at(&self, temporary: &Path, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.disk.open(temporary, Open::CreateNew)?;
+        if !file.try_lock()? {
+            return Err(io::Error::other("somebody else has locked the new journal"));
+        }
+        file.write_all_at(&self.unwritten, 0)?;
+        file.flush()?;
+        self.disk.rename(temporary, path)?;
+        self.disk.sync_dir(&self.dir)?;
+        Ok(file)
+    }
+}
+
+/// What a journal tells of a run.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The run as far as it got: ended, or interrupted.
+    pub(crate) record: RunRecord,
+    /// Whether it ended.
+    pub(crate) has_ended: bool,
+    /// Lines that cannot be read; a torn last line is none of them.
+    pub(crate) damaged_lines: usize,
+}
+
+/// Why nothing can be told from a journal.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// A newer version wrote it.
+    Newer,
+    /// It is not what this program writes.
+    Damaged(String),
+}
+
+/// Reads a journal whose owner is gone.
+pub(crate) fn read(bytes: &[u8]) -> Result<Told, Unreadable> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').peekable();
+    let start = lines.next().unwrap_or_default();
+    let (mut run, mut last) = read_start(start)?;
+    let (mut damaged_lines, mut end) = (0, None);
+    while let Some(line) = lines.next() {
+        let is_last = lines.peek().is_none();
+        match read_line(line) {
+            Some((at, Line::Event(event))) => {
+                run.record(event);
+                last = at;
+            }
+            Some((_, Line::End(record))) => end = Some(*record),
+            None if is_last => {}
+            None => damaged_lines += 1,
+        }
+    }
+    let has_ended = end.is_some();
+    let record = match end {
+        Some(end) => {
+            let completed_at = end.completed_at.unwrap_or(last);
+            let RunRecord { final_context, success, error, metadata, .. } = end;
+            run.finish(RunEnd { final_context, success, error, metadata }, completed_at)
+        }
+        None => {
+            let mut record = run.interrupt("the process ended before the run did", last);
+            record.metadata.insert(INTERRUPTED.to_owned(), Value::Bool(true));
+            record
+        }
+    };
+    Ok(Told { record, has_ended, damaged_lines })
+}
+
+/// Says in the metadata of a record that its run was interrupted.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+enum Line {
+    Event(RunEvent),
+    End(Box<RunRecord>),
+}
+
+fn read_start(line: &[u8]) -> Result<(RunBuilder, Timestamp), Unreadable> {
+    let damaged = |why: String| Unreadable::Damaged(why);
+    let mut value = json::from_slice(line).map_err(|error| damaged(error.to_string()))?;
+    match value.get("backhaul_journal").and_then(Value::as_i64) {
+        Some(FORMAT) => {}
+        Some(newer) if newer > FORMAT => return Err(Unreadable::Newer),
+        _ => return Err(damaged("the first line does not begin a journal".to_owned())),
+    }
+    let at = time_of(&value).unwrap_or(Timestamp::from_micros(0));
+    let start = value.get_mut("start").map(Value::take).unwrap_or_default();
+    let record =
+        RunRecord::from_value_at(start, at).map_err(|error| damaged(error.to_string()))?;
+    Ok((RunBuilder::resume(record), at))
+}
+
+fn read_line(line: &[u8]) -> Option<(Timestamp, Line)> {
+    let mut value = json::from_slice(line).ok()?;
+    let at = time_of(&value)?;
+    if let Some(end) = value.get_mut("end") {
+        let record = RunRecord::from_value_at(end.take(), at).ok()?;
+        return Some((at, Line::End(Box::new(record))));
+    }
+    Some((at, Line::Event(RunEvent::from_value(value).ok()?)))
+}
+
+fn time_of(value: &Value) -> Option<Timestamp> {
+    time::parse(value.get("at")?.as_str()?)
+}
+
+fn quoted_time(time: Timestamp) -> String {
+    format!("\"{}\"", time::isoformat(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use backhaul_store::OsDisk;
+    use serde_json::json;
+
+    use super::*;
+    use crate::run_span::RunStart;
+    use crate::tool_call::ToolCall;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn call(id: i64) -> RunEvent {
+        RunEvent::ToolCall(ToolCall::new("t", json!({"n": id}), json!({})))
+    }
+
+    /// The bytes of a journal with a start and two events, and the run so far.
+    fn journal(dir: &Path) -> (Journal, RunBuilder, PathBuf) {
+        let start = RunStart::new("a/b\n").metadata("k", json::float(f64::NAN));
+        let mut run = RunBuilder::start(start, second(1));
+        let mut journal =
+            Journal::begin(Arc::new(OsDisk), dir, run.current(), second(1), false);
+        for at in [2, 3] {
+            let event = call(at);
+            journal.event(&event, second(at));
+            run.record(event);
+        }
+        let path = journal.path.clone().unwrap();
+        (journal, run, path)
+    }
+
+    #[test]
+    fn what_was_recorded_reads_back_as_an_interrupted_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_journal, run, path) = journal(dir.path());
+        let told = read(&std::fs::read(path).unwrap()).unwrap();
+        assert!(!told.has_ended);
+        assert_eq!(told.record.tool_calls, run.current().tool_calls);
+        assert_eq!(told.record.completed_at, Some(second(3)));
+        let error = told.record.error.unwrap();
+        assert_eq!(error, "interrupted: the process ended before the run did");
+        assert_eq!(told.record.metadata[INTERRUPTED], json!(true));
+    }
+
+    #[test]
+    fn a_run_that_ended_reads_back_as_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, run, path) = journal(dir.path());
+        let record = run.finish(RunEnd::failed("no").metadata("m", 1), second(9));
+        journal.end(&record, second(9));
+        let told = read(&std::fs::read(path).unwrap()).unwrap();
+        assert!(told.has_ended);
+        assert_eq!(told.record.to_json(), record.to_json());
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_after_its_start_gives_a_prefix_of_its_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_journal, run, path) = journal(dir.path());
+        let bytes = std::fs::read(path).unwrap();
+        let start = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        for cut in start..bytes.len() {
+            let told = read(&bytes[..cut]).unwrap();
+            assert_eq!(told.damaged_lines, 0);
+            assert!(run.current().tool_calls.starts_with(&told.record.tool_calls));
+        }
+        for cut in 0..start {
+            assert!(matches!(read(&bytes[..cut]), Err(Unreadable::Damaged(_))), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_between_others_costs_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_journal, run, path) = journal(dir.path());
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines[1] = "{\"at\": zero";
+        let told = read((lines.join("\n") + "\n").as_bytes()).unwrap();
+        assert_eq!(told.damaged_lines, 1);
+        assert_eq!(told.record.tool_calls, run.current().tool_calls[1..]);
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let newer = b"{\"backhaul_journal\":2,\"start\":{}}\n";
+        assert!(matches!(read(newer), Err(Unreadable::Newer)));
+        for bytes in [&b""[..], b"{}\n", b"\0\0\0\0", b"[1]\n", b"{\"backhaul_journal\":1}\n"] {
+            assert!(matches!(read(bytes), Err(Unreadable::Damaged(_))));
+        }
+    }
+}

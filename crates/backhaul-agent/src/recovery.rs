@@ -1,0 +1,253 @@
+//! Runs that a crash cut short: from their journals into the queue, exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use backhaul_store::{Disk, DiskFile, Open};
+
+use crate::journal::{self, RUNNING, SUFFIX, Told, UNFINISHED, Unreadable};
+use crate::queue::{ABRIDGED, OfflineQueue, RUN_ID};
+use crate::queue_error::QueueError;
+use crate::run_record::RunRecord;
+
+const QUARANTINE: &str = "quarantine";
+
+/// What was found in `running/`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// Runs that went into the queue as interrupted.
+    pub(crate) interrupted: u64,
+    /// Runs that had ended, and whose records were lost on the way to the queue.
+    pub(crate) ended: u64,
+    /// Journals whose records were in the queue already.
+    pub(crate) stored_before: u64,
+    /// Journals that cannot be read, now in `quarantine/`.
+    pub(crate) quarantined: u64,
+}
+
+impl Recovered {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.interrupted += other.interrupted;
+        self.ended += other.ended;
+        self.stored_before += other.stored_before;
+        self.quarantined += other.quarantined;
+    }
+}
+
+/// A journal whose owner is gone, locked by us.
+struct Orphan {
+    path: PathBuf,
+    /// Keeps others from taking it over.
+    _lock: Box<dyn DiskFile>,
+    bytes: Vec<u8>,
+}
+
+/// Takes over every journal whose owner is gone. What the disk does not allow now is
+/// left for the next time.
+pub(crate) fn recover(queue: &OfflineQueue) -> Recovered {
+    let mut recovered = Recovered::default();
+    let mut told = Vec::new();
+    for orphan in orphans(queue) {
+        match journal::read(&orphan.bytes) {
+            Ok(run) => told.push((orphan, run)),
+            Err(Unreadable::Newer) => {
+                tracing::warn!(path = %orphan.path.display(), "a newer version wrote this journal");
+            }
+            Err(Unreadable::Damaged(reason)) => match set_aside(queue, &orphan, &reason) {
+                Ok(()) => recovered.quarantined += 1,
+                Err(error) => put_off(&orphan.path, &error),
+            },
+        }
+    }
+    if told.is_empty() {
+        return recovered;
+    }
+    let stored = match stored_runs(queue, &told) {
+        Ok(stored) => stored,
+        Err(error) => {
+            tracing::error!(%error, "interrupted runs are left for the next time");
+            return recovered;
+        }
+    };
+    for (orphan, run) in told {
+        if let Err(error) = take_over(queue, &orphan, &run, &stored, &mut recovered) {
+            put_off(&orphan.path, &error);
+        }
+    }
+    recovered
+}
+
+fn put_off(path: &Path, error: &dyn std::fmt::Display) {
+    tracing::error!(path = %path.display(), %error, "an interrupted run is left for the next time");
+}
+
+fn take_over(
+    queue: &OfflineQueue,
+    orphan: &Orphan,
+    run: &Told,
+    stored: &BTreeMap<String, Vec<Fingerprint>>,
+    recovered: &mut Recovered,
+) -> Result<(), QueueError> {
+    let of_journal = Fingerprint::of(&run.record);
+    let candidates = stored.get(&run.record.run_id);
+    let is_stored = candidates
+        .is_some_and(|candidates| candidates.iter().any(|stored| stored.covers(&of_journal)));
+    if is_stored {
+        recovered.stored_before += 1;
+    } else {
+        queue.store(&run.record)?;
+        if run.has_ended {
+            recovered.ended += 1;
+        } else {
+            recovered.interrupted += 1;
+        }
+        let run_id = &run.record.run_id;
+        tracing::warn!(run_id, has_ended = run.has_ended, "a run that a crash cut short is queued");
+    }
+    if run.damaged_lines > 0 {
+        let reason = format!("{} lines cannot be read", run.damaged_lines);
+        if let Err(error) = set_aside(queue, orphan, &reason) {
+            put_off(&orphan.path, &error);
+        }
+    } else if let Err(error) = queue.spool().disk().remove(&orphan.path) {
+        // It is known as stored the next time.
+        put_off(&orphan.path, &error);
+    }
+    Ok(())
+}
+
+/// The journals of the queue that nobody holds, and nothing else of theirs.
+fn orphans(queue: &OfflineQueue) -> Vec<Orphan> {
+    let disk = queue.spool().disk();
+    let dir = queue.spool().dir().join(RUNNING);
+    let mut entries = match disk.list(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            put_off(&dir, &error);
+            return Vec::new();
+        }
+    };
+    entries.retain(|entry| !entry.is_dir);
+    // By name, which is by the time of the start.
+    entries.sort_by(|left, right| left.name.cmp(&right.name));
+    let mut orphans = Vec::new();
+    for entry in entries {
+        let path = dir.join(&entry.name);
+        if entry.name.ends_with(UNFINISHED) {
+            remove_unfinished(&**disk, &path);
+        } else if entry.name.ends_with(SUFFIX) {
+            match open_orphan(&**disk, path.clone()) {
+                Ok(orphan) => orphans.extend(orphan),
+                Err(error) => put_off(&path, &error),
+            }
+        }
+    }
+    orphans
+}
+
+/// Removes a journal that was never begun: its run goes on without, or is gone.
+fn remove_unfinished(disk: &dyn Disk, path: &Path) {
+    let removed = disk.open(path, Open::Write).and_then(|file| {
+        if file.try_lock()? { disk.remove(path) } else { Ok(()) }
+    });
+    if let Err(error) = removed
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        put_off(path, &error);
+    }
+}
+
+/// `None`: its owner lives, or it was dealt with meanwhile.
+fn open_orphan(disk: &dyn Disk, path: PathBuf) -> io::Result<Option<Orphan>> {
+    let file = match disk.open(&path, Open::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if !file.try_lock()? {
+        return Ok(None);
+    }
+    // Its owner may have removed it, and ended, while it was being opened here.
+    match disk.open(&path, Open::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => drop(opened?),
+    }
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Some(Orphan { path, _lock: file, bytes }))
+}
+
+/// Puts a journal into `quarantine/`, with the reason beside it.
+fn set_aside(queue: &OfflineQueue, orphan: &Orphan, reason: &str) -> io::Result<()> {
+    let disk = queue.spool().disk();
+    let dir = queue.spool().dir().join(QUARANTINE);
+    let Some(name) = orphan.path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        return Ok(());
+    };
+    disk.create_dir_all(&dir)?;
+    for (name, bytes) in [(name.clone(), &*orphan.bytes), (name + ".reason", reason.as_bytes())] {
+        let file = disk.open(&dir.join(name), Open::Create)?;
+        file.set_len(0)?;
+        file.write_all_at(bytes, 0)?;
+        file.flush()?;
+    }
+    disk.sync_dir(&dir)?;
+    disk.sync_dir(queue.spool().dir())?;
+    disk.remove(&orphan.path)?;
+    tracing::error!(path = %orphan.path.display(), reason, "a journal is in quarantine");
+    Ok(())
+}
+
+/// What tells whether a record holds what a journal holds.
+struct Fingerprint {
+    started_at: i64,
+    event_ids: BTreeSet<String>,
+    is_abridged: bool,
+}
+
+impl Fingerprint {
+    fn of(record: &RunRecord) -> Self {
+        let links = record.provenance_chain.iter().flat_map(|chain| &chain.links);
+        let event_ids = (record.tool_calls.iter().map(|call| &call.id))
+            .chain(record.llm_calls.iter().map(|call| &call.id))
+            .chain(record.patches.iter().map(|patch| &patch.id))
+            .chain(links.map(|link| &link.id))
+            .cloned()
+            .collect();
+        let is_abridged = record.metadata.contains_key(ABRIDGED);
+        Self { started_at: record.started_at.as_micros(), event_ids, is_abridged }
+    }
+
+    fn covers(&self, journal: &Self) -> bool {
+        self.started_at == journal.started_at
+            && (self.is_abridged || self.event_ids.is_superset(&journal.event_ids))
+    }
+}
+
+/// The records in the queue, waiting or not, of the runs that the journals tell of.
+fn stored_runs(
+    queue: &OfflineQueue,
+    told: &[(Orphan, Told)],
+) -> Result<BTreeMap<String, Vec<Fingerprint>>, QueueError> {
+    let wanted: BTreeSet<&str> = told.iter().map(|(_, run)| &*run.record.run_id).collect();
+    let mut positions = Vec::new();
+    queue.each(None, &mut |entry| {
+        if entry.facts.labels.get(RUN_ID).is_some_and(|run_id| wanted.contains(&**run_id)) {
+            positions.push(entry.id);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut stored: BTreeMap<String, Vec<Fingerprint>> = BTreeMap::new();
+    for id in positions {
+        // One that cannot be read is no proof that the run is stored.
+        if let Ok((_, record)) = queue.get(id.into()) {
+            let fingerprint = Fingerprint::of(&record);
+            stored.entry(record.run_id).or_default().push(fingerprint);
+        }
+    }
+    Ok(stored)
+}

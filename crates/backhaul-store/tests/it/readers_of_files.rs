@@ -1,0 +1,283 @@
+//! Six readers agree: whatever state a segment folder is in, every program that
+//! reads gzipped JSON Lines finds the same records in it as the store does.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use backhaul_store::{Lane, Layout, Limits, Options, Settled, Spool, State};
+
+use crate::members::{Kind, PAGE, members, segment_files};
+use crate::support::{number_of, numbered, options};
+
+/// `n<TAB>id` of a record.
+type Line = String;
+
+/// Where the test's programs stand.
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(name)
+}
+
+/// The Python that has DuckDB and polars.
+fn readers_python() -> String {
+    std::env::var("BACKHAUL_READERS_PYTHON").unwrap_or_else(|_| {
+        panic!(
+            "BACKHAUL_READERS_PYTHON is not set: it has to name a Python that has duckdb and polars.\n\
+             Run `./test` at the root, or: export BACKHAUL_READERS_PYTHON=\"$(scripts/readers-venv)\""
+        )
+    })
+}
+
+fn output_of(name: &str, command: &mut Command) -> Vec<u8> {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{name} cannot be started ({error}): is it installed?"));
+    assert!(
+        output.status.success(),
+        "{name} refuses the files: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+fn lines_of(name: &str, command: &mut Command) -> Vec<Line> {
+    let text = String::from_utf8(output_of(name, command)).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Makes `n<TAB>id` of stored lines.
+fn lines_in(content: &[u8]) -> Vec<Line> {
+    content
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+            format!("{}\t{}", value["n"], value["_backhaul"]["id"].as_str().unwrap())
+        })
+        .collect()
+}
+
+fn by_flate2(folder: &Path) -> Vec<Line> {
+    let mut content = Vec::new();
+    for path in segment_files(folder) {
+        let file = std::fs::File::open(&path).unwrap();
+        flate2::read::MultiGzDecoder::new(file)
+            .read_to_end(&mut content)
+            .unwrap_or_else(|error| panic!("flate2 refuses {}: {error}", path.display()));
+    }
+    lines_in(&content)
+}
+
+/// What each of the readers finds in a folder.
+fn by_all_readers(folder: &Path) -> Vec<(String, Vec<Line>)> {
+    let zcat = lines_in(&output_of("zcat", Command::new("zcat").args(segment_files(folder))));
+    let mut found = vec![("zcat".to_owned(), zcat), ("flate2".to_owned(), by_flate2(folder))];
+    for how in ["sync", "stream"] {
+        let name = format!("node {how}");
+        let mut command = Command::new("node");
+        found.push((
+            name.clone(),
+            lines_of(&name, command.arg(script("readers.js")).arg(how).arg(folder)),
+        ));
+    }
+    let python = readers_python();
+    let mut hows = vec!["gzip", "duckdb", "duckdb-auto", "polars-schema"];
+    // Without a schema polars refuses a file that has no line, in whatever form.
+    if segment_files(folder).iter().all(|path| has_records(path)) {
+        hows.extend(["polars-scan", "polars-read"]);
+    }
+    for how in hows {
+        let name = format!("python {how}");
+        let mut command = Command::new(&python);
+        found.push((
+            name.clone(),
+            lines_of(&name, command.arg(script("readers.py")).arg(how).arg(folder)),
+        ));
+    }
+    found
+}
+
+/// What the store itself finds.
+fn by_the_store(spool: &Spool) -> BTreeSet<Line> {
+    let mut lines = BTreeSet::new();
+    spool
+        .each_from(&std::collections::BTreeMap::new(), &mut |record| {
+            lines.insert(format!("{}\t{}", number_of(&record.body), record.id));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    lines
+}
+
+fn assert_all_agree(folder: &Path, expected: &BTreeSet<Line>, state: &str) {
+    assert!(segment_files(folder).len() >= 3, "{state}: too few segments to tell anything");
+    for (reader, lines) in by_all_readers(folder) {
+        assert_eq!(lines.len(), expected.len(), "{reader} on {state}: the number of records");
+        let set: BTreeSet<Line> = lines.into_iter().collect();
+        assert_eq!(set, *expected, "{reader} on {state}");
+    }
+}
+
+fn open(folder: &Path) -> Spool {
+    Spool::open(folder, Options { min_free_bytes: 0, ..options(Layout::Segments) }).unwrap()
+}
+
+/// Records of many sizes, alone and several in a commit, over at least three segments.
+fn fill(spool: &Spool, first: u64, count: u64) {
+    let mut tickets = Vec::new();
+    for number in first..first + count {
+        let len = [0, 40, 300, 3_000, 3_700, 20_000][usize::try_from(number % 6).unwrap()];
+        let lane = if number % 5 == 0 { Lane::Critical } else { Lane::Normal };
+        tickets.push(spool.submit(numbered(number, len).lane(lane)).unwrap());
+        if number % 3 == 0 {
+            tickets.drain(..).for_each(|ticket| drop(ticket.wait().unwrap()));
+        }
+    }
+    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+}
+
+fn kinds(path: &Path) -> Vec<Kind> {
+    members(&std::fs::read(path).unwrap()).iter().map(|member| member.kind).collect()
+}
+
+#[test]
+fn readers_agree_on_a_folder_that_is_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 1, 60);
+    let files = segment_files(folder.path());
+    assert!(
+        files.iter().any(|path| kinds(path).ends_with(&[Kind::Filler])),
+        "no file has free pages: nothing is proved about them"
+    );
+    assert_all_agree(folder.path(), &by_the_store(&spool), "active");
+    // And again once free pages were written ahead by the maintenance.
+    spool.append(numbered(1_000, 100)).unwrap();
+    spool.maintain().unwrap();
+    assert_all_agree(folder.path(), &by_the_store(&spool), "active and maintained");
+}
+
+#[test]
+fn readers_agree_on_a_sealed_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 1, 600);
+    // Each round of maintenance seals a few segments.
+    while segment_files(folder.path()).iter().filter(|path| !is_sealed(path)).count() > 2 {
+        spool.maintain().unwrap();
+    }
+    let waiting = by_the_store(&spool);
+    assert_eq!(waiting.len(), 600);
+    assert_all_agree(folder.path(), &waiting, "sealed");
+    // Delivered segments say so in their names, and are read all the same.
+    while let Some(batch) = spool.take(&Limits { records: 100, bytes: 1 << 20 }).unwrap() {
+        let settled: Vec<_> = batch
+            .records
+            .iter()
+            .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)))
+            .collect();
+        spool.settle(&settled).unwrap();
+    }
+    spool.maintain().unwrap();
+    let files = segment_files(folder.path());
+    assert!(files.iter().any(|path| path.to_string_lossy().ends_with(".synced.jsonl.gz")));
+    assert_all_agree(folder.path(), &waiting, "delivered");
+    drop(spool);
+    assert_all_agree(folder.path(), &waiting, "closed");
+}
+
+fn is_sealed(path: &Path) -> bool {
+    kinds(path).contains(&Kind::Index)
+}
+
+fn has_records(path: &Path) -> bool {
+    kinds(path).contains(&Kind::Data)
+}
+
+#[test]
+fn readers_agree_on_a_folder_whose_first_file_holds_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    // Delivered segments are not kept at all.
+    let options = Options {
+        keep_delivered_for: std::time::Duration::ZERO,
+        min_free_bytes: 0,
+        ..options(Layout::Segments)
+    };
+    let spool = Spool::open(folder.path(), options).unwrap();
+    for number in 0..40 {
+        spool.append(numbered(number, 3_000).lane(Lane::Critical)).unwrap();
+    }
+    while let Some(batch) = spool.take(&Limits::default()).unwrap() {
+        let delivered = |offer: &backhaul_store::Offer| {
+            (offer.record.id.position, Settled::new(State::Delivered))
+        };
+        spool.settle(&batch.records.iter().map(delivered).collect::<Vec<_>>()).unwrap();
+    }
+    // What an emptied chain leaves, planted where it comes first.
+    let all_delivered = segment_files(folder.path());
+    drop(spool);
+    let free = members(&std::fs::read(all_delivered.last().unwrap()).unwrap());
+    assert!(free.iter().any(|member| member.kind == Kind::Filler));
+    empty_the_file(&all_delivered[0]);
+    let spool = open(folder.path());
+    fill(&spool, 1_000, 60);
+    let expected = by_the_store(&spool);
+    assert!(!has_records(&segment_files(folder.path())[0]));
+    assert_all_agree(folder.path(), &expected, "a folder that starts with an empty file");
+}
+
+/// Makes an unsealed segment one that holds no record yet.
+fn empty_the_file(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes.truncate(PAGE);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn readers_agree_on_a_folder_that_was_recovered() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 1, 60);
+    let before = by_the_store(&spool);
+    // A last commit of several members; then its end is torn, as by a power cut.
+    let tickets: Vec<_> =
+        (100..300).map(|number| spool.submit(numbered(number, 400)).unwrap()).collect();
+    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    drop(spool);
+    let torn = tear_the_last_commit(folder.path());
+    let spool = open(folder.path());
+    let after = by_the_store(&spool);
+    assert!(after.is_superset(&before) && after.len() < before.len() + 200, "nothing was torn");
+    let quarantined = std::fs::read_dir(folder.path().join("quarantine")).unwrap().count();
+    assert!(quarantined > 0, "{} was not repaired", torn.display());
+    assert_all_agree(folder.path(), &after, "recovered");
+    fill(&spool, 1_000, 20);
+    assert_all_agree(folder.path(), &by_the_store(&spool), "recovered and written to");
+    // Another commit is torn, on a file that was repaired before.
+    drop(spool);
+    tear_the_last_commit(folder.path());
+    let spool = open(folder.path());
+    assert_all_agree(folder.path(), &by_the_store(&spool), "recovered twice");
+}
+
+/// Destroys the last page of the last data member that the newest segment of the
+/// normal lane holds, and a page before that stays as it was.
+fn tear_the_last_commit(folder: &Path) -> PathBuf {
+    let (path, member) = segment_files(folder)
+        .into_iter()
+        .rev()
+        .find_map(|path| {
+            let found = members(&std::fs::read(&path).unwrap());
+            let is_normal = std::fs::read(&path).unwrap().get(36) == Some(&2);
+            let last = found.iter().rev().find(|member| member.kind == Kind::Data).copied();
+            last.filter(|_| is_normal && !is_sealed(&path)).map(|last| (path, last))
+        })
+        .expect("a segment with records");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = member.offset + member.len;
+    bytes[end - PAGE / 2..end].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}

@@ -1,0 +1,110 @@
+//! What a courier says of itself.
+
+use std::fmt;
+
+use backhaul_store::Timestamp;
+
+/// What a sync came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SyncReport {
+    /// Records that the destination has, thanks to this sync; duplicates included.
+    pub synced: u64,
+    /// Of these: how many it had already.
+    pub duplicates: u64,
+    /// Records that it will never take. They are kept, with the reason.
+    pub failed: u64,
+    /// Records that still wait.
+    pub remaining: u64,
+    /// Bytes of the records that were synced, as they are stored.
+    pub bytes: u64,
+    /// Why records remain; none where nothing remains.
+    pub blocked_by: Option<Blocked>,
+}
+
+impl SyncReport {
+    /// Whether nothing was left behind: none remains and none failed.
+    pub fn is_complete(&self) -> bool {
+        self.remaining == 0 && self.failed == 0 && self.blocked_by.is_none()
+    }
+}
+
+/// What keeps records from being delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// In the terms a caller acts on.
+    pub kind: BlockedKind,
+    /// In words.
+    pub reason: String,
+}
+
+impl Blocked {
+    pub(crate) fn new(kind: BlockedKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// The kinds of what keeps records from being delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockedKind {
+    /// The destination cannot be reached, or does not answer in time.
+    Offline,
+    /// The destination answered that it cannot serve now.
+    Busy,
+    /// Address or credentials are wrong: somebody has to act.
+    Refused,
+    /// Records wait for the time of their next try, or behind one of their stream that does.
+    PutOff,
+    /// Another process delivers from this spool.
+    OtherProcess,
+    /// The spool cannot be read.
+    Storage,
+    /// The courier was stopped.
+    Stopped,
+}
+
+impl BlockedKind {
+    /// The kind's name, lower case with underscores.
+    pub fn name(self) -> &'static str {
+        match self {
+            BlockedKind::Offline => "offline",
+            BlockedKind::Busy => "busy",
+            BlockedKind::Refused => "refused",
+            BlockedKind::PutOff => "put_off",
+            BlockedKind::OtherProcess => "other_process",
+            BlockedKind::Storage => "storage",
+            BlockedKind::Stopped => "stopped",
+        }
+    }
+}
+
+/// A courier at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncStatus {
+    /// Records that wait, put off or not.
+    pub pending_count: u64,
+    /// When a sync last delivered records and met no obstacle; `None` before the first.
+    pub last_sync_at: Option<Timestamp>,
+    /// Whether the destination answered the last attempt; `None` before the first.
+    pub is_online: Option<bool>,
+    /// When a batch was last offered.
+    pub last_attempt_at: Option<Timestamp>,
+    /// What went wrong last; cleared by the next sync that goes well.
+    pub last_error: Option<String>,
+    /// When the next attempt is due, while the courier runs or backs off.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Records that are kept as failed.
+    pub failed_count: u64,
+    /// Why the destination is paused until somebody acts; `None`: it is not.
+    pub paused: Option<String>,
+    /// Whether a batch is under way.
+    pub is_syncing: bool,
+    /// Whether the background task runs.
+    pub is_running: bool,
+}

@@ -1,0 +1,319 @@
+//! One sync: batch after batch until nothing can be sent, or something is in the way.
+
+use std::sync::Arc;
+
+use backhaul_store::{Batch, Error, ErrorKind, Limits, Offer, Position, Settled, State};
+
+use super::shared::{Shared, after};
+use crate::blocking::blocking;
+use crate::destination::Verdict;
+use crate::link_error::{LONGEST_WAIT, LinkError, LinkErrorKind};
+use crate::report::{Blocked, BlockedKind, SyncReport};
+
+/// Records tried one by one, at most, to tell a server that is down from one that
+/// stumbles over a record.
+const MOST_WITNESSES: u32 = 16;
+
+/// What stops a sync.
+pub(crate) enum Halt {
+    Link(LinkError),
+    Blocked(Blocked),
+}
+
+impl From<LinkError> for Halt {
+    fn from(error: LinkError) -> Self {
+        Halt::Link(error)
+    }
+}
+
+pub(crate) struct Drain {
+    shared: Arc<Shared>,
+    report: SyncReport,
+}
+
+/// What an answered batch came to.
+#[derive(Default)]
+struct Offered {
+    rejected: u64,
+}
+
+impl Drain {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, report: SyncReport::default() }
+    }
+
+    /// What came of it so far, with what remains.
+    pub(crate) async fn report(&mut self) -> SyncReport {
+        let shared = Arc::clone(&self.shared);
+        let books = blocking(move || shared.books()).await;
+        self.report.remaining = books.map_or(0, |books| books.pending);
+        self.report.clone()
+    }
+
+    pub(crate) async fn run(&mut self) -> Option<Halt> {
+        let prepare = self.shared.lock().prepare.clone();
+        if let Some(prepare) = prepare {
+            blocking(move || prepare()).await;
+        }
+        loop {
+            if self.shared.is_stopping() {
+                let reason = "the courier is being stopped";
+                return Some(Halt::Blocked(Blocked::new(BlockedKind::Stopped, reason)));
+            }
+            let most = self.shared.lock().pace.records;
+            let delivered = match self.take(most).await {
+                Ok(Some(batch)) => self.deliver(batch).await,
+                Ok(None) => return None,
+                Err(halt) => Err(halt),
+            };
+            if let Err(halt) = delivered {
+                return Some(halt);
+            }
+        }
+    }
+
+    async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
+        let now = self.shared.spool.clock().now();
+        let bytes = {
+            let mut state = self.shared.lock();
+            state.due.pass(now.since_boot);
+            state.pace.bytes
+        };
+        let spool = self.shared.spool.clone();
+        let taken = blocking(move || spool.take(&Limits { records, bytes })).await;
+        taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
+    }
+
+    async fn deliver(&mut self, batch: Batch) -> Result<(), Halt> {
+        let records = batch.records.len();
+        let error = match self.offer(&batch).await {
+            Ok(_) => {
+                let most = self.shared.batch_size();
+                self.shared.lock().pace.grow(most);
+                release(batch).await;
+                return Ok(());
+            }
+            Err(Halt::Link(error)) => error,
+            Err(halt) => return Err(halt),
+        };
+        match error.kind() {
+            LinkErrorKind::TooLarge => {
+                self.shared.lock().pace.shrink_bytes(records, bytes_of(&batch));
+                release(batch).await;
+                Ok(())
+            }
+            LinkErrorKind::BadBatch => self.bisect(batch, error).await,
+            _ if error.may_be_a_records_fault() => {
+                let timed_out = error.kind() == LinkErrorKind::Timeout;
+                self.shared.lock().pace.shrink(records, timed_out);
+                if records == 1 {
+                    return self.find_witness(batch, error).await;
+                }
+                release(batch).await;
+                Err(error.into())
+            }
+            _ => {
+                release(batch).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Finds the record that spoils a batch. What turns out well on the way is
+    /// delivered; what was not looked at waits for the next batch.
+    ///
+    /// At most `log2 n`, rounded up, requests for `n` records and the one that it
+    /// may take to send what was not looked at.
+    async fn bisect(&mut self, mut bad: Batch, mut error: LinkError) -> Result<(), Halt> {
+        let mut left_over = false;
+        while bad.records.len() > 1 {
+            // The larger part first: where every part turns out well this leaves one
+            // request to send the last record alone.
+            let rest = bad.split_off(bad.records.len().div_ceil(2));
+            match self.offer(&bad).await {
+                Ok(offered) => {
+                    release(std::mem::replace(&mut bad, rest)).await;
+                    if offered.rejected > 0 {
+                        // It was in there. Of the rest nothing is known.
+                        release(bad).await;
+                        return Ok(());
+                    }
+                }
+                Err(Halt::Link(again)) if again.kind() == LinkErrorKind::BadBatch => {
+                    error = again;
+                    left_over = true;
+                    release(rest).await;
+                }
+                Err(halt) => return Err(halt),
+            }
+        }
+        if left_over {
+            // All the others of a batch that was refused were taken: it is this one.
+            self.settle_alone(&bad, |_| rejected(&error)).await?;
+        } else {
+            self.offer(&bad).await?;
+        }
+        release(bad).await;
+        Ok(())
+    }
+
+    /// A record sent alone made the server fail. If another one gets through, it is
+    /// the record's fault, and costs it a retry; else the server is down for all.
+    async fn find_witness(&mut self, first: Batch, error: LinkError) -> Result<(), Halt> {
+        // Several bad records in a row must not pass for an outage for ever: each time
+        // one more is looked at.
+        let witnesses = match error.kind() {
+            LinkErrorKind::Timeout => 1,
+            _ => self.shared.lock().failures.saturating_add(1).min(MOST_WITNESSES),
+        };
+        let mut suspects = vec![first];
+        for _ in 0..witnesses {
+            let Some(witness) = self.take(1).await? else { break };
+            match self.offer(&witness).await {
+                Ok(_) => {
+                    release(witness).await;
+                    for suspect in suspects {
+                        self.settle_alone(&suspect, |_| later(&error)).await?;
+                        release(suspect).await;
+                    }
+                    return Ok(());
+                }
+                Err(Halt::Link(again)) if again.may_be_a_records_fault() => suspects.push(witness),
+                Err(halt) => return Err(halt),
+            }
+        }
+        for suspect in suspects {
+            release(suspect).await;
+        }
+        Err(error.into())
+    }
+
+    /// Offers a batch and settles what is said of it. What is said of a batch of one
+    /// is said of its record.
+    async fn offer(&mut self, batch: &Batch) -> Result<Offered, Halt> {
+        self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
+        let answer = self.shared.destination.deliver(batch).await;
+        let is_online = answer.as_ref().err().is_none_or(LinkError::is_answer);
+        self.shared.lock().is_online = Some(is_online);
+        let records = batch.records.len();
+        let verdicts = match answer {
+            Ok(verdicts) if verdicts.len() == records => verdicts,
+            Ok(verdicts) => {
+                let count = verdicts.len();
+                let reason = format!("it gave {count} verdicts on {records} records");
+                return Err(LinkError::busy(reason).into());
+            }
+            Err(error) if records == 1 => match error.kind() {
+                LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => vec![rejected(&error)],
+                _ => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        self.settle(batch, verdicts).await
+    }
+
+    async fn settle_alone(
+        &mut self,
+        batch: &Batch,
+        verdict: impl Fn(&Offer) -> Verdict,
+    ) -> Result<(), Halt> {
+        let verdicts = batch.records.iter().map(verdict).collect();
+        self.settle(batch, verdicts).await.map(drop)
+    }
+
+    async fn settle(&mut self, batch: &Batch, verdicts: Vec<Verdict>) -> Result<Offered, Halt> {
+        let mut offered = Offered::default();
+        let mut settlements = Vec::with_capacity(verdicts.len());
+        for (offer, verdict) in batch.records.iter().zip(verdicts) {
+            let settled = self.settlement(offer, verdict);
+            match settled.state {
+                State::Delivered | State::Duplicate => {
+                    self.report.synced += 1;
+                    self.report.duplicates += u64::from(settled.state == State::Duplicate);
+                    self.report.bytes += offer.record.body.len() as u64;
+                }
+                State::Rejected => {
+                    self.report.failed += 1;
+                    offered.rejected += 1;
+                    tracing::error!(
+                        id = %offer.record.id,
+                        reason = settled.reason.as_deref(),
+                        "a record was rejected for good"
+                    );
+                }
+                _ => {}
+            }
+            settlements.push((offer.record.id.position, settled));
+        }
+        self.write_down(settlements).await?;
+        Ok(offered)
+    }
+
+    async fn write_down(&self, settlements: Vec<(Position, Settled)>) -> Result<(), Halt> {
+        let spool = self.shared.spool.clone();
+        match blocking(move || spool.settle(&settlements)).await {
+            Some(settled) => settled.map_err(|error| blocked_by(&error)),
+            None => Err(Halt::Blocked(Blocked::new(
+                BlockedKind::Storage,
+                "what became of a batch could not be written down",
+            ))),
+        }
+    }
+
+    /// What is written down of a verdict. A record that was put off too often is
+    /// rejected.
+    fn settlement(&self, offer: &Offer, verdict: Verdict) -> Settled {
+        let (reason, retry_after, spends_retry) = match verdict {
+            Verdict::Delivered => return Settled::new(State::Delivered),
+            Verdict::Duplicate => return Settled::new(State::Duplicate),
+            Verdict::Rejected { reason, status } => {
+                let settled = Settled::new(State::Rejected).reason(reason);
+                return match status {
+                    Some(status) => settled.status(status),
+                    None => settled,
+                };
+            }
+            Verdict::Later { reason, retry_after, spends_retry } => {
+                (reason, retry_after, spends_retry)
+            }
+        };
+        let spent = offer.spent_retries.saturating_add(u32::from(spends_retry));
+        if spends_retry && spent > self.shared.options.max_retries {
+            let tries = offer.attempts.saturating_add(1);
+            return Settled::new(State::Rejected)
+                .reason(format!("gave up after {tries} tries: {reason}"));
+        }
+        let retry = if spends_retry { spent - 1 } else { offer.attempts };
+        let wait = self.shared.backoff.delay(retry).max(retry_after.unwrap_or_default());
+        let wait = wait.min(LONGEST_WAIT);
+        let now = self.shared.spool.clock().now();
+        self.shared.lock().due.add(now.since_boot + wait);
+        let settled = Settled::new(State::Later).reason(reason).not_before(after(now.wall, wait));
+        if spends_retry { settled.spends_retry() } else { settled }
+    }
+}
+
+/// Gives records back to the spool, whose lock may have to be waited for.
+async fn release(batch: Batch) {
+    blocking(move || drop(batch)).await;
+}
+
+fn rejected(error: &LinkError) -> Verdict {
+    Verdict::Rejected { reason: error.to_string(), status: error.status() }
+}
+
+fn later(error: &LinkError) -> Verdict {
+    Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry: true }
+}
+
+fn bytes_of(batch: &Batch) -> usize {
+    batch.records.iter().map(|offer| offer.record.body.len()).sum()
+}
+
+fn blocked_by(error: &Error) -> Halt {
+    let kind = match error.kind() {
+        ErrorKind::Busy => BlockedKind::OtherProcess,
+        _ => BlockedKind::Storage,
+    };
+    Halt::Blocked(Blocked::new(kind, error.to_string()))
+}

@@ -1,0 +1,350 @@
+//! What the handles and the tasks of a courier share, and its background task.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use backhaul_store::{Books, Spool, Timestamp};
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+
+use super::drain::{Drain, Halt};
+use crate::backoff::Backoff;
+use crate::destination::Destination;
+use crate::due::DueTimes;
+use crate::link_error::LinkErrorKind;
+use crate::options::SyncOptions;
+use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
+
+pub(crate) type Outcome = watch::Receiver<Option<SyncReport>>;
+
+pub(crate) struct Shared {
+    pub(crate) spool: Spool,
+    pub(crate) destination: Arc<dyn Destination>,
+    pub(crate) options: SyncOptions,
+    pub(crate) backoff: Backoff,
+    state: Mutex<State>,
+    /// A record was appended.
+    pub(crate) nudged: Notify,
+    /// A sync ended, and with it the time of the next.
+    ended: Notify,
+    stopping: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) background: Option<JoinHandle<()>>,
+    running: Option<(Outcome, AbortHandle)>,
+    /// Somebody joined: look once more before the end.
+    again: bool,
+    pub(crate) due: DueTimes,
+    pub(crate) pace: Pace,
+    /// Syncs in a row that the link or the disk stopped.
+    pub(crate) failures: u32,
+    pub(crate) next_attempt: Option<Instant>,
+    paused: Option<String>,
+    pub(crate) is_online: Option<bool>,
+    pub(crate) last_attempt_at: Option<Timestamp>,
+    last_sync_at: Option<Timestamp>,
+    last_error: Option<String>,
+    books: Books,
+}
+
+/// How much to offer at once, as experience has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// Most records at once; doubles with each batch that gets through.
+    pub(crate) records: usize,
+    /// A limit on the doubling: half of what timed out, and one more with each batch
+    /// that gets through.
+    pub(crate) ceiling: usize,
+    /// Most bytes at once: half of what was too large.
+    pub(crate) bytes: usize,
+}
+
+impl Pace {
+    pub(crate) fn grow(&mut self, most: usize) {
+        self.ceiling = (self.ceiling + 1).min(most);
+        self.records = (self.records * 2).clamp(1, self.ceiling);
+    }
+
+    pub(crate) fn shrink(&mut self, failed: usize, timed_out: bool) {
+        self.records = (failed / 2).max(1);
+        if timed_out {
+            self.ceiling = self.records;
+        }
+    }
+
+    /// A batch of several was too large. The limit stays: a server's does.
+    pub(crate) fn shrink_bytes(&mut self, records: usize, bytes: usize) {
+        self.bytes = (bytes / 2).max(1);
+        self.records = (records / 2).max(1);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncManager")
+            .field("spool", &self.spool.dir())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ends a sync that panicked or was aborted.
+struct Running {
+    shared: Arc<Shared>,
+    ended: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.running = None;
+        state.last_error = Some("a sync broke off".to_owned());
+        state.next_attempt = Some(Instant::now() + self.shared.backoff.delay(state.failures));
+        state.failures = state.failures.saturating_add(1);
+        drop(state);
+        self.shared.ended.notify_one();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        spool: Spool,
+        destination: Arc<dyn Destination>,
+        options: SyncOptions,
+    ) -> Self {
+        let records = options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE);
+        let pace = Pace { records, ceiling: records, bytes: options.batch_bytes };
+        Self {
+            backoff: options.backoff(),
+            state: Mutex::new(State { pace, ..State::default() }),
+            spool,
+            destination,
+            options,
+            nudged: Notify::new(),
+            ended: Notify::new(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // No call leaves the state half changed, so that a panic elsewhere does it no harm.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn batch_size(&self) -> usize {
+        self.options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE)
+    }
+
+    // --- Syncing -------------------------------------------------------------
+
+    /// The sync that runs, or a new one.
+    pub(crate) fn join_or_begin(self: &Arc<Self>) -> Outcome {
+        let mut state = self.lock();
+        if let Some((outcome, _)) = &state.running {
+            let outcome = outcome.clone();
+            state.again = true;
+            return outcome;
+        }
+        let (sender, outcome) = watch::channel(None);
+        state.again = false;
+        // A task of its own: it goes on when the one who asked does not wait any more.
+        let task = tokio::spawn(Arc::clone(self).sync(sender));
+        state.running = Some((outcome.clone(), task.abort_handle()));
+        outcome
+    }
+
+    async fn sync(self: Arc<Self>, sender: watch::Sender<Option<SyncReport>>) {
+        let mut running = Running { shared: Arc::clone(&self), ended: false };
+        let mut drain = Drain::new(Arc::clone(&self));
+        let report = loop {
+            let halt = drain.run().await;
+            let report = drain.report().await;
+            let mut state = self.lock();
+            if halt.is_none() && std::mem::take(&mut state.again) {
+                continue;
+            }
+            state.running = None;
+            running.ended = true;
+            break self.finish(&mut state, report, halt);
+        };
+        self.ended.notify_one();
+        sender.send_replace(Some(report));
+    }
+
+    /// Writes down what a sync came to, and when the next is due.
+    fn finish(&self, state: &mut State, mut report: SyncReport, halt: Option<Halt>) -> SyncReport {
+        let now = self.spool.clock().now();
+        let failures = state.failures;
+        let mut wait = self.options.interval();
+        match halt {
+            None => {
+                if state.failures > 0 || state.paused.is_some() {
+                    tracing::info!(synced = report.synced, "records get through again");
+                }
+                state.failures = 0;
+                state.paused = None;
+                state.last_error = None;
+                if report.synced > 0 {
+                    state.last_sync_at = Some(now.wall);
+                }
+                if let Some(due) = state.due.next() {
+                    wait = wait.min(due.saturating_sub(now.since_boot));
+                }
+                if report.remaining > 0 {
+                    let reason = format!("{} records wait for their next try", report.remaining);
+                    report.blocked_by = Some(Blocked::new(BlockedKind::PutOff, reason));
+                }
+            }
+            Some(Halt::Link(error)) => {
+                let reason = error.to_string();
+                if error.kind() == LinkErrorKind::Refused {
+                    if state.paused.is_none() {
+                        tracing::error!(%error, "the destination is paused until somebody acts");
+                    }
+                    state.paused = Some(reason.clone());
+                } else {
+                    state.paused = None;
+                    state.failures = failures.saturating_add(1);
+                    wait = self.backoff.delay(failures);
+                    wait = wait.max(error.retry_after().unwrap_or_default());
+                    tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
+                }
+                state.last_error = Some(reason.clone());
+                report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
+            }
+            Some(Halt::Blocked(blocked)) => {
+                if blocked.kind == BlockedKind::Storage {
+                    state.failures = failures.saturating_add(1);
+                    wait = self.backoff.delay(failures);
+                    tracing::error!(reason = %blocked, "the courier cannot use its spool");
+                }
+                if blocked.kind != BlockedKind::Stopped {
+                    state.last_error = Some(blocked.reason.clone());
+                }
+                report.blocked_by = Some(blocked);
+            }
+        }
+        state.next_attempt = Some(Instant::now() + wait);
+        report
+    }
+
+    // --- In the background ---------------------------------------------------
+
+    pub(crate) async fn run_in_background(self: Arc<Self>) {
+        let mut stopping = self.stopping.subscribe();
+        loop {
+            let (at, patient) = {
+                let state = self.lock();
+                let failing = state.failures > 0 || state.paused.is_some();
+                (state.next_attempt.unwrap_or_else(Instant::now), failing)
+            };
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = self.ended.notified() => continue,
+                () = self.nudged.notified() => if patient { continue },
+                () = tokio::time::sleep_until(at) => {}
+            }
+            let mut outcome = self.join_or_begin();
+            tokio::select! {
+                biased;
+                _ = outcome.wait_for(Option::is_some) => {}
+                // The sync under way is waited for by `stop`.
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+
+    pub(crate) fn ask_to_stop(&self, stop: bool) {
+        self.stopping.send_replace(stop);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.ask_to_stop(true);
+        let (background, running) = {
+            let mut state = self.lock();
+            (state.background.take(), state.running.clone())
+        };
+        if let Some((mut outcome, task)) = running {
+            let ended = outcome.wait_for(Option::is_some);
+            if tokio::time::timeout(self.options.stop_timeout, ended).await.is_err() {
+                tracing::warn!("a batch was under way for too long: its records wait again");
+                task.abort();
+                // An aborted task is dropped soon; its batch goes back to the spool with it.
+                let _ = outcome.wait_for(Option::is_some).await;
+            }
+        }
+        if let Some(background) = background {
+            let _ = background.await;
+        }
+        self.lock().next_attempt = None;
+        self.ask_to_stop(false);
+    }
+
+    // --- How things stand ----------------------------------------------------
+
+    /// The spool's books, or the last that it told.
+    pub(crate) fn books(&self) -> Books {
+        match self.spool.books() {
+            Ok(books) => {
+                self.lock().books = books;
+                books
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the spool's books cannot be read now");
+                self.lock().books
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> SyncStatus {
+        let books = self.books();
+        let now = self.spool.clock().now();
+        let state = self.lock();
+        let is_running = state.background.as_ref().is_some_and(|task| !task.is_finished());
+        let next = state.next_attempt.filter(|_| is_running);
+        SyncStatus {
+            pending_count: books.pending,
+            last_sync_at: state.last_sync_at,
+            is_online: state.is_online,
+            last_attempt_at: state.last_attempt_at,
+            last_error: state.last_error.clone(),
+            next_attempt_at: next.map(|at| {
+                let wait = at.saturating_duration_since(Instant::now());
+                after(now.wall, wait)
+            }),
+            failed_count: books.rejected,
+            paused: state.paused.clone(),
+            is_syncing: state.running.is_some(),
+            is_running,
+        }
+    }
+}
+
+fn kind_of(kind: LinkErrorKind) -> BlockedKind {
+    match kind {
+        LinkErrorKind::Unreachable | LinkErrorKind::Timeout => BlockedKind::Offline,
+        LinkErrorKind::Refused => BlockedKind::Refused,
+        LinkErrorKind::Busy | LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => {
+            BlockedKind::Busy
+        }
+    }
+}
+
+/// A wall-clock time, moved forward.
+pub(crate) fn after(time: Timestamp, wait: Duration) -> Timestamp {
+    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.as_micros().saturating_add(micros))
+}

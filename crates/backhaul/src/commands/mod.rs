@@ -1,0 +1,5 @@
+//! One module for each command.
+
+pub(crate) mod queue;
+pub(crate) mod serve;
+pub(crate) mod status;

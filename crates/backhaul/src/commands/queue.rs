@@ -1,0 +1,201 @@
+//! `backhaul queue`: the records that wait or failed.
+
+use std::ops::ControlFlow;
+
+use anyhow::{anyhow, bail};
+use backhaul_store::{ErrorKind, Position, QueueEntry, RecordId, Spool, Standing, StoredRecord};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::byte_size::ByteSize;
+use crate::cli;
+use crate::data_dir::DataDir;
+use crate::exit::{OrUsage as _, Outcome};
+use crate::printer::Printer;
+
+/// The label with the run's id.
+const RUN_ID: &str = "run_id";
+
+pub(crate) fn run(args: cli::Queue) -> anyhow::Result<Outcome> {
+    match args {
+        cli::Queue::List(args) => list(args),
+        cli::Queue::Show(args) => show(args),
+    }
+}
+
+fn list(args: cli::QueueList) -> anyhow::Result<Outcome> {
+    let printer = Printer { json: args.json };
+    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    data_dir.choose(args.spool.as_deref()).or_usage()?;
+    let mut has_head = false;
+    for (name, spool) in data_dir.open_read_only(args.spool.as_deref())? {
+        for standing in [Standing::Pending, Standing::Failed] {
+            let mut written = Ok(());
+            spool.each(Some(standing), &mut |entry| {
+                let run_id = run_id(&spool, &entry);
+                written = match printer.json {
+                    true => printer.object(&summary(&name, &entry, run_id.as_deref())),
+                    false => {
+                        if !std::mem::replace(&mut has_head, true) {
+                            printer.talk(HEAD);
+                        }
+                        printer.data(line(&name, &entry, run_id.as_deref()))
+                    }
+                };
+                if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            written?;
+        }
+    }
+    if !has_head && !printer.json {
+        printer.talk("nothing waits, and nothing failed");
+    }
+    Ok(Outcome::Done)
+}
+
+const HEAD: &str = "\
+spool     id               state      size      tries  enqueued                     run";
+
+fn line(spool: &str, entry: &QueueEntry, run_id: Option<&str>) -> String {
+    let mut line = format!(
+        "{spool:<8}  {:<15}  {:<7}  {:>8}  {:>7}  {:<27}  {}",
+        entry.id.position.to_string(),
+        entry.standing.name(),
+        ByteSize(entry.size_bytes as u64).to_string(),
+        entry.attempts,
+        entry.enqueued_at.to_string(),
+        run_id.unwrap_or("-"),
+    );
+    if let Some(error) = &entry.last_error {
+        line.push_str(&format!("  ({error})"));
+    }
+    line
+}
+
+fn summary(spool: &str, entry: &QueueEntry, run_id: Option<&str>) -> Value {
+    json!({
+        "id": entry.id.position.to_string(),
+        "run_id": run_id,
+        "state": entry.standing.name(),
+        "size_bytes": entry.size_bytes,
+        "enqueued_at": entry.enqueued_at.to_string(),
+        "attempts": entry.attempts,
+        "last_error": entry.last_error,
+        "spool": spool,
+        "kind": entry.facts.kind,
+        "stream": entry.facts.stream,
+        "full_id": entry.id.to_string(),
+    })
+}
+
+/// The run's id as it was noted, or else as the body has it.
+fn run_id(spool: &Spool, entry: &QueueEntry) -> Option<String> {
+    if let Some(noted) = entry.facts.labels.get(RUN_ID) {
+        return Some(noted.clone());
+    }
+    let (_, record) = spool.get(entry.id.into()).ok()?;
+    let body = backhaul_agent::json::from_slice(&record.body).ok()?;
+    Some(body.get("run_id")?.as_str()?.to_owned())
+}
+
+fn show(args: cli::QueueShow) -> anyhow::Result<Outcome> {
+    let printer = Printer { json: args.json };
+    let wanted = Wanted::parse(&args.id).or_usage()?;
+    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    data_dir.choose(args.spool.as_deref()).or_usage()?;
+    let spools = data_dir.open_read_only(args.spool.as_deref())?;
+    let mut found = Vec::new();
+    for (name, spool) in &spools {
+        if wanted.device.is_some_and(|device| device != spool.device()) {
+            continue;
+        }
+        match spool.get(wanted.position) {
+            Ok((entry, record)) => found.push((name, spool, entry, record)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut found = found.into_iter();
+    let (first, second) = (found.next(), found.next());
+    match (first, second) {
+        (Some((name, spool, entry, record)), None) => {
+            let run_id = run_id(spool, &entry);
+            print(printer, &facts(name, &entry, &record, run_id.as_deref()), &record)?;
+            Ok(Outcome::Done)
+        }
+        (Some((one, ..)), Some((other, ..))) => Err(anyhow!(
+            "{} is in {one} and in {other}: say --spool {one} or --spool {other}",
+            args.id
+        ))
+        .or_usage(),
+        (None, _) => {
+            let names: Vec<&str> = spools.iter().map(|(name, _)| name.as_str()).collect();
+            bail!(
+                "there is no record {} in {} (any more): `backhaul queue list` shows what waits \
+                 and what failed",
+                args.id,
+                names.join(" or ")
+            )
+        }
+    }
+}
+
+/// A record's name as it was asked for.
+struct Wanted {
+    device: Option<backhaul_store::DeviceId>,
+    position: Position,
+}
+
+impl Wanted {
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        if text.matches('/').count() > 1 {
+            let id: RecordId = text.parse()?;
+            return Ok(Self { device: Some(id.device), position: id.position });
+        }
+        Ok(Self { device: None, position: text.parse()? })
+    }
+}
+
+fn facts(spool: &str, entry: &QueueEntry, record: &StoredRecord, run_id: Option<&str>) -> Value {
+    let mut facts = summary(spool, entry, run_id);
+    if let Some(facts) = facts.as_object_mut() {
+        facts.insert("durability".to_owned(), record.stamp.flush.clone().into());
+        let media = record.facts.content_type.as_deref().unwrap_or("application/json");
+        facts.insert("content_type".to_owned(), media.into());
+        facts.insert("labels".to_owned(), json!(record.facts.labels));
+        facts.insert("attachments".to_owned(), json!(record.facts.attachments));
+    }
+    facts
+}
+
+fn print(printer: Printer, facts: &Value, record: &StoredRecord) -> anyhow::Result<()> {
+    if printer.json {
+        return Ok(printer.data(with_body(facts, &record.body)?)?);
+    }
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        let shown = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            Value::Array(list) if list.is_empty() => continue,
+            Value::Object(map) if map.is_empty() => continue,
+            other => other.to_string(),
+        };
+        printer.data(format_args!("{name:<13} {shown}"))?;
+    }
+    printer.data("")?;
+    Ok(printer.bytes(&record.body)?)
+}
+
+/// The facts with the body behind them: as `body` where it is JSON for every reader,
+/// else as the string `body_text`.
+fn with_body(facts: &Value, body: &[u8]) -> anyhow::Result<String> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let (key, value) = match serde_json::from_str::<&RawValue>(text) {
+        Ok(raw) => ("body", raw.get().replace(['\n', '\r'], " ")),
+        Err(_) => ("body_text", json!(String::from_utf8_lossy(body)).to_string()),
+    };
+    let mut line = facts.to_string();
+    line.pop();
+    line.push_str(&format!(",\"{key}\":{value}}}"));
+    Ok(line)
+}

@@ -1,0 +1,155 @@
+//! `backhaul serve`: the run intake as a process.
+
+use std::future::Future;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli;
+use crate::data_dir::{DataDir, RUNS};
+use crate::exit::{OrUsage as _, Outcome};
+use crate::hub::limits::SHUTDOWN_GRACE;
+use crate::hub::token::{TOKEN_VARIABLE, Token};
+use crate::hub::{self, Hub, server};
+use crate::printer::Printer;
+
+/// How often what was received is made durable while little happens: what a crash
+/// makes the next start read again.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
+/// Threads that serve connections: the work is on the blocking threads.
+const WORKER_THREADS: usize = 2;
+
+pub(crate) fn run(args: cli::Serve) -> anyhow::Result<Outcome> {
+    let settings = Settings::check(args).or_usage()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// The command line, checked. Nothing was opened yet.
+struct Settings {
+    address: SocketAddr,
+    token: Option<Token>,
+    hub: hub::Options,
+    limits: hub::Limits,
+    stop_with_stdin: bool,
+}
+
+impl Settings {
+    fn check(args: cli::Serve) -> anyhow::Result<Self> {
+        let address = resolve(&args.listen)?;
+        let token = Token::find(args.token_file.as_deref())?;
+        if token.is_none() && !address.ip().is_loopback() {
+            bail!(
+                "{address} can be reached by others, and anybody could write to the store: give \
+                 --token-file FILE or set {TOKEN_VARIABLE} (`openssl rand -hex 32 > token` makes \
+                 one), or listen on 127.0.0.1"
+            );
+        }
+        if args.max_connections == 0 {
+            bail!("--max-connections is 0: expected at least 1");
+        }
+        if let Some(cap) = args.cap.filter(|cap| cap.0 < backhaul_store::MIN_CAP_BYTES) {
+            let min = backhaul_store::MIN_CAP_BYTES;
+            bail!("--cap is {} bytes: expected at least {min}", cap.0);
+        }
+        Ok(Self {
+            address,
+            token,
+            hub: hub::Options {
+                data_dir: DataDir::resolve(args.data_dir.data_dir)?.path().to_owned(),
+                max_bytes: args.cap.map(|cap| cap.0),
+                key_age: args.remember_keys,
+                deduplicate: !args.sabotage_dedupe,
+            },
+            limits: hub::Limits {
+                connections: args.max_connections,
+                request_timeout: args.request_timeout,
+            },
+            stop_with_stdin: args.stop_with_stdin,
+        })
+    }
+}
+
+fn resolve(listen: &str) -> anyhow::Result<SocketAddr> {
+    let expected = "expected ADDRESS:PORT such as 127.0.0.1:7117";
+    let mut addresses =
+        listen.to_socket_addrs().with_context(|| format!("--listen {listen}: {expected}"))?;
+    addresses.next().with_context(|| format!("--listen {listen} names no address: {expected}"))
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
+    let printer = Printer { json: false };
+    let shutdown = told_to_stop(settings.stop_with_stdin)?;
+    // Bound before the hub is opened, so that senders of a restarting hub wait in the
+    // listener's queue instead of being turned away.
+    let listener = TcpListener::bind(settings.address)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.address))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let data_dir = settings.hub.data_dir.clone();
+    let options = settings.hub;
+    let hub = tokio::task::spawn_blocking(move || Hub::open(options)).await??;
+    let hub = Arc::new(hub);
+    let snapshots = tokio::spawn(snapshot_now_and_then(Arc::clone(&hub)));
+    printer.talk(format_args!(
+        "listening on http://{address}, storing in {}",
+        data_dir.join(RUNS).display()
+    ));
+    let service = hub::Service::new(Arc::clone(&hub), settings.token, settings.limits);
+    let router = hub::router(service);
+    let broken_off =
+        server::serve(listener, router, settings.limits.connections, shutdown).await;
+    if broken_off > 0 {
+        let seconds = SHUTDOWN_GRACE.as_secs();
+        printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));
+    }
+    snapshots.abort();
+    let last = tokio::task::spawn_blocking(move || hub.snapshot());
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(Duration::from_secs(2), last).await {
+        // Nothing is lost: the next start reads more of the spool.
+        tracing::warn!(%error, "the last snapshot failed");
+    }
+    Ok(Outcome::Done)
+}
+
+async fn snapshot_now_and_then(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(SNAPSHOT_INTERVAL).await;
+        let hub = Arc::clone(&hub);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || hub.snapshot()).await {
+            tracing::warn!(%error, "a snapshot was put off");
+        }
+    }
+}
+
+/// Ready when the process is told to stop: SIGTERM, SIGINT, or the end of stdin where
+/// that was asked for.
+fn told_to_stop(with_stdin: bool) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    Ok(async move {
+        let stdin_ends = async {
+            let mut byte = [0; 1];
+            while with_stdin && matches!(tokio::io::stdin().read(&mut byte).await, Ok(1..)) {}
+            if !with_stdin {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stdin_ends => {}
+        }
+    })
+}

@@ -1,0 +1,109 @@
+//! The data dir, and the spools in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use backhaul_store::{ErrorKind, Spool};
+
+/// The spool of received run records.
+pub(crate) const RUNS: &str = "runs";
+/// The spool of an agent's own run records.
+pub(crate) const OFFLINE: &str = "offline";
+
+/// The environment variable that names the data dir.
+pub(crate) const VARIABLE: &str = "BACKHAUL_DATA_DIR";
+
+/// Where everything of one backhaul lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+}
+
+impl DataDir {
+    /// The given folder, else `BACKHAUL_DATA_DIR`, else `~/.local/share/backhaul`.
+    ///
+    /// # Errors
+    /// Where none of the three says anything.
+    pub(crate) fn resolve(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        let from_environment =
+            || std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let of_home = || Some(std::env::home_dir()?.join(".local/share/backhaul"));
+        match given.or_else(from_environment).or_else(of_home) {
+            Some(path) => Ok(Self { path }),
+            None => bail!("there is no home folder: say --data-dir, or set {VARIABLE}"),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folders of the spools that are there, by name: `runs`, `offline`, and the
+    /// data dir itself where it is a spool's folder.
+    ///
+    /// # Errors
+    /// Where there is no such folder.
+    pub(crate) fn spools(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        if !self.path.is_dir() {
+            bail!(
+                "there is no data dir at {}: name another with --data-dir or {VARIABLE}, or make \
+                 it with `backhaul serve`",
+                self.path.display()
+            );
+        }
+        let own = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let own = own.file_name().map_or("spool".to_owned(), |name| name.display().to_string());
+        let candidates = [
+            (RUNS.to_owned(), self.path.join(RUNS)),
+            (OFFLINE.to_owned(), self.path.join(OFFLINE)),
+            (own, self.path.clone()),
+        ];
+        let is_spool = |path: &Path| path.join("state/identity.json").is_file();
+        Ok(candidates.into_iter().filter(|(_, path)| is_spool(path)).collect())
+    }
+
+    /// The spools that are there, or the one asked for, open for reading.
+    ///
+    /// # Errors
+    /// Where there is none, or one cannot be read.
+    pub(crate) fn open_read_only(
+        &self,
+        wanted: Option<&str>,
+    ) -> anyhow::Result<Vec<(String, Spool)>> {
+        let mut open = Vec::new();
+        for (name, path) in self.choose(wanted)? {
+            match Spool::open_read_only(&path) {
+                Ok(spool) => open.push((name, spool)),
+                // Removed since it was found.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot read the spool {name}"));
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// The folders of all spools, or of the one asked for.
+    ///
+    /// # Errors
+    /// Where there is none; says which there are.
+    pub(crate) fn choose(&self, wanted: Option<&str>) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        let found = self.spools()?;
+        let place = self.path.display();
+        if found.is_empty() {
+            bail!(
+                "there is no spool in {place}: one comes with the first record of `backhaul serve` \
+                 or of an agent; look elsewhere with --data-dir"
+            );
+        }
+        let Some(wanted) = wanted else { return Ok(found) };
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let names = names.join(" and ");
+        let chosen: Vec<_> = found.iter().filter(|(name, _)| name == wanted).cloned().collect();
+        if chosen.is_empty() {
+            bail!("there is no spool {wanted} in {place}, there is {names}: say --spool with that");
+        }
+        Ok(chosen)
+    }
+}

@@ -1,0 +1,55 @@
+//! What the process ends with, decided here and nowhere else.
+
+use std::io;
+use std::process::ExitCode;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything was done.
+    Done,
+    /// Something was not, or not wholly, done, and was said.
+    LeftBehind,
+}
+
+/// Wrong usage or configuration: trying again as it is cannot help.
+#[derive(Debug)]
+pub(crate) struct UsageError(anyhow::Error);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Marks errors as of usage or configuration.
+pub(crate) trait OrUsage<T> {
+    fn or_usage(self) -> anyhow::Result<T>;
+}
+
+impl<T> OrUsage<T> for anyhow::Result<T> {
+    fn or_usage(self) -> anyhow::Result<T> {
+        self.map_err(|error| UsageError(error).into())
+    }
+}
+
+/// 0 done, 1 not wholly done, 2 wrong usage or configuration. A reader that has gone
+/// away (`backhaul queue list | head`) has what it wanted.
+pub(crate) fn code(outcome: &anyhow::Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::LeftBehind) => ExitCode::FAILURE,
+        Err(error) if is_broken_pipe(error) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<UsageError>().is_some() => ExitCode::from(2),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

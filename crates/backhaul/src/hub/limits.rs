@@ -1,0 +1,60 @@
+//! What the intake bounds, and why there.
+
+use std::time::Duration;
+
+/// Bytes of a request as they come over the wire. Thirty times the largest batch
+/// that a backhaul sends; a client that sends more is better off with several
+/// requests, since a broken link costs it the whole one.
+pub(crate) const MAX_BODY_BYTES: usize = 32_000_000;
+
+/// Bytes of a request once decompressed. JSON of run records shrinks to a tenth and
+/// less, so that this and not [`MAX_BODY_BYTES`] is what a compressed request meets.
+pub(crate) const MAX_DECOMPRESSED_BYTES: usize = 64_000_000;
+
+/// Bytes of bodies in memory, of all requests together; a request beyond is asked
+/// to come again in a moment. Four of the largest.
+pub(crate) const MAX_BYTES_IN_FLIGHT: usize = 4 * MAX_DECOMPRESSED_BYTES;
+
+/// Records in one request: more than two full windows of a device, and few enough
+/// that one request holds no other up for long.
+pub(crate) const MAX_RECORDS: usize = 10_000;
+
+/// Bytes of a request's head. A window of 4,096 sequences without neighbours takes
+/// up to 86 KB as `Backhaul-Sequences`; the rest of a head is below 2 KB.
+pub(crate) const MAX_HEAD_BYTES: usize = 96 * 1024;
+
+/// Header lines of a request: ten times what known clients and proxies send.
+pub(crate) const MAX_HEADERS: usize = 100;
+
+/// Connections at one moment; the next ones wait in the listener's queue. Each
+/// costs about 20 KB, and one file of the usual limit of 1,024.
+pub(crate) const DEFAULT_MAX_CONNECTIONS: usize = 1_000;
+
+/// From the first byte that is awaited to the end of a request's head; so also how
+/// long an idle connection is kept. Longer than the pause between two batches.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Without one more byte of the body for this long, the sender is gone.
+pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From the end of the head to the end of the answer. A full body takes this long
+/// at 430 kbps; slower links have to send smaller batches.
+pub(crate) const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long open requests may go on once the process was told to stop: service
+/// managers kill after 10 seconds and more.
+pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Requests that are decompressed, parsed and stored at one moment. The waiting for
+/// one flush is shared by as many as are in here.
+pub(crate) const MAX_AT_WORK: usize = 64;
+
+/// How long the keys of other clients are remembered. Longer than a client retries
+/// by itself, and a week of them at one a second takes 60 MB of disk.
+pub(crate) const DEFAULT_KEY_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a sender is told to wait when there is no room: somebody has to make some.
+pub(crate) const RETRY_AFTER_FULL: Duration = Duration::from_secs(30);
+
+/// What a sender is told to wait after an I/O error, or when too much is in flight.
+pub(crate) const RETRY_AFTER_TROUBLE: Duration = Duration::from_secs(5);

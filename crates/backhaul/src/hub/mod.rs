@@ -1,0 +1,439 @@
+//! The run intake: stores what agents and other backhauls send, once, and only then
+//! says so.
+//!
+//! A hub is a spool and what it has seen. Each request is checked as a whole before
+//! any of it is stored; requests about one source follow each other, all others
+//! share the flushes of the spool.
+
+mod body;
+mod budget;
+mod elements;
+mod incoming;
+pub(crate) mod limits;
+mod metrics;
+mod origin;
+mod refusal;
+mod routes;
+mod seen;
+pub(crate) mod server;
+mod stripes;
+pub(crate) mod token;
+mod window;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use backhaul_store::{Layout, RecordId, Spool, StoredRecord, Ticket};
+
+pub(crate) use self::incoming::FROM;
+use self::incoming::Incoming;
+use self::origin::{Origin, Place, Source};
+use self::refusal::Refusal;
+pub(crate) use self::routes::{Limits, Service, router};
+use self::seen::{Key, Note, Seen};
+use self::stripes::Stripes;
+
+/// The folder in the data dir of what the hub has seen.
+const FOLDER: &str = "hub";
+const DATABASE: &str = "seen.redb";
+
+/// A snapshot is due after this many records, or this many bytes of them: what is
+/// read again at most when the hub is opened after a crash. About a quarter of a
+/// second's work.
+const SNAPSHOT_RECORDS: u64 = 4096;
+const SNAPSHOT_BYTES: u64 = 32_000_000;
+
+/// How a hub behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) data_dir: PathBuf,
+    /// The cap on the spool; none: as long as the disk has room.
+    pub(crate) max_bytes: Option<u64>,
+    /// How long keys of other clients are remembered.
+    pub(crate) key_age: Duration,
+    /// A test-only seam: without it every record counts as new.
+    pub(crate) deduplicate: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Receipt {
+    /// Stored by this request.
+    pub(crate) accepted: u64,
+    /// Here already, and durable.
+    pub(crate) duplicates: u64,
+}
+
+/// Where records of a fleet come together.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    options: Options,
+    spool: Spool,
+    max_record_bytes: usize,
+    stripes: Stripes,
+    /// Read by requests from before their records are stored until they are noted,
+    /// written by snapshots: a snapshot covers whole requests. `None`: it failed, and
+    /// is rebuilt from the spool before the next request.
+    seen: RwLock<Option<Seen>>,
+    since_snapshot: Unsaved,
+    accepted: AtomicU64,
+    duplicates: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Unsaved {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Hub {
+    /// Opens the hub of a data dir, and catches up with its spool.
+    pub(crate) fn open(options: Options) -> anyhow::Result<Self> {
+        let spool_options = backhaul_store::Options {
+            layout: Layout::Segments,
+            max_bytes: options.max_bytes,
+            ..backhaul_store::Options::default()
+        };
+        let spool = Spool::open(options.data_dir.join(crate::data_dir::RUNS), spool_options.clone())
+            .context("the spool of received runs cannot be opened")?;
+        // The spool takes no record above half its cap.
+        let half = options.max_bytes.and_then(|cap| usize::try_from(cap / 2).ok());
+        let most = spool_options.max_record_bytes;
+        let hub = Self {
+            max_record_bytes: half.map_or(most, |half| half.min(most)),
+            options,
+            spool,
+            stripes: Stripes::new(),
+            seen: RwLock::new(None),
+            since_snapshot: Unsaved::default(),
+            accepted: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+        };
+        hub.recover()?;
+        hub.snapshot()?;
+        Ok(hub)
+    }
+
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Stores what is new in a request's body. Blocks until all of it is durable.
+    ///
+    /// # Errors
+    /// Nothing of the request is acknowledged then. Where the disk gave out midway,
+    /// some records may be stored; the same request sent again finds them.
+    fn take(
+        &self,
+        body: &[u8],
+        origin: Option<&Origin>,
+        request_key: Option<&str>,
+    ) -> Result<Receipt, Refusal> {
+        let request_key = request_key.filter(|_| origin.is_none());
+        let records = incoming::read(body, request_key)?;
+        incoming::check_sizes(&records, self.max_record_bytes)?;
+        let keys: Vec<Option<Key>> = records
+            .iter()
+            .map(|record| record.key.as_deref().filter(|_| origin.is_none()))
+            .map(|key| key.map(|key| Key::of_label(&incoming::label(key))))
+            .collect();
+        let source_hash = origin.map(|origin| hash_of(origin.source));
+        let key_hashes = keys.iter().flatten().map(|key| key.hash());
+        let locked = self.stripes.lock(source_hash.into_iter().chain(key_hashes));
+        let seen = self.seen()?;
+        let request = Request { hub: self, body, records: &records, keys: &keys, origin };
+        let outcome = match seen.as_ref() {
+            Some(seen) => request.store(seen),
+            None => Err(Failed::Seen("it is being rebuilt".to_owned())),
+        };
+        drop(seen);
+        drop(locked);
+        let receipt = match outcome {
+            Ok(receipt) => receipt,
+            Err(Failed::Refused(refusal)) => return Err(refusal),
+            Err(Failed::Seen(error)) => return Err(self.distrust(&error)),
+        };
+        self.accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
+        self.duplicates.fetch_add(receipt.duplicates, Ordering::Relaxed);
+        self.snapshot_if_due();
+        Ok(receipt)
+    }
+
+    /// How many records came since the hub was opened.
+    fn receipts(&self) -> Receipt {
+        Receipt {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            duplicates: self.duplicates.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What was seen, rebuilt first where that failed before.
+    fn seen(&self) -> Result<RwLockReadGuard<'_, Option<Seen>>, Refusal> {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_some() {
+            return Ok(seen);
+        }
+        drop(seen);
+        self.recover().map_err(|error| {
+            tracing::error!(%error, "the record of what was received cannot be rebuilt");
+            Refusal::unavailable(format!("cannot tell what is new: {error:#}"))
+        })?;
+        Ok(self.seen.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// After an error nothing is taken before what was seen is rebuilt.
+    fn distrust(&self, error: &str) -> Refusal {
+        tracing::error!(%error, "the record of what was received failed: it is rebuilt from the spool");
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Refusal::unavailable(format!("cannot note what was received: {error}"))
+    }
+
+    /// Opens the database, and notes what the spool holds beyond its snapshot.
+    fn recover(&self) -> anyhow::Result<()> {
+        let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if place.is_some() {
+            return Ok(());
+        }
+        let folder = self.options.data_dir.join(FOLDER);
+        make_private_folder(&folder)?;
+        let path = folder.join(DATABASE);
+        let open = || Seen::open(&path, self.spool.device(), self.options.key_age);
+        let seen = match open() {
+            Err(redb::Error::DatabaseAlreadyOpen) => anyhow::bail!(
+                "another process serves from {}: stop it, or give this one a --data-dir of its own",
+                self.options.data_dir.display()
+            ),
+            Err(error) if is_of_the_disk(&error) => {
+                return Err(error).with_context(|| format!("cannot open {}", path.display()));
+            }
+            Err(error) => {
+                // The spool says all of it again; the damaged file is kept for inspection.
+                tracing::error!(path = %path.display(), %error, "what was received is read from the spool again");
+                let aside = path.with_extension("damaged");
+                std::fs::rename(&path, &aside)
+                    .with_context(|| format!("cannot set aside {}", path.display()))?;
+                open().with_context(|| format!("cannot make {}", path.display()))?
+            }
+            Ok(seen) => seen,
+        };
+        self.replay(&seen)?;
+        *place = Some(seen);
+        Ok(())
+    }
+
+    /// Notes what the records after the last snapshot say of themselves.
+    fn replay(&self, seen: &Seen) -> anyhow::Result<()> {
+        let mut notes = Vec::new();
+        let mut failed = None;
+        let mut count = 0_u64;
+        self.spool.each_from(&seen.places()?, &mut |record| {
+            count += 1;
+            notes.extend(notes_of(&record));
+            if notes.len() >= 1024 {
+                failed = seen.note(&notes).err();
+                notes.clear();
+            }
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        seen.note(&notes)?;
+        if count > 0 {
+            tracing::info!(count, "noted records that were stored after the last snapshot");
+            self.since_snapshot.records.fetch_add(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn snapshot_if_due(&self) {
+        let Unsaved { records, bytes } = &self.since_snapshot;
+        let due = records.load(Ordering::Relaxed) >= SNAPSHOT_RECORDS
+            || bytes.load(Ordering::Relaxed) >= SNAPSHOT_BYTES;
+        if due && let Err(error) = self.snapshot() {
+            tracing::warn!(%error, "a snapshot was put off");
+        }
+    }
+
+    /// Makes durable what was seen, if anything was since the last time.
+    pub(crate) fn snapshot(&self) -> anyhow::Result<()> {
+        let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if self.since_snapshot.records.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let Some(seen) = place.as_ref() else { return Ok(()) };
+        // No request is between storing and noting now.
+        let places = self.spool.ends()?;
+        if let Err(error) = seen.snapshot(&places, self.now()) {
+            *place = None;
+            return Err(error).context("what was received cannot be saved");
+        }
+        self.since_snapshot.records.store(0, Ordering::Relaxed);
+        self.since_snapshot.bytes.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn now(&self) -> backhaul_store::Timestamp {
+        self.spool.clock().now().wall
+    }
+}
+
+/// Why a request was not stored, or not wholly.
+enum Failed {
+    Refused(Refusal),
+    /// What was seen is not to be trusted any more.
+    Seen(String),
+}
+
+impl From<redb::Error> for Failed {
+    fn from(error: redb::Error) -> Self {
+        Failed::Seen(error.to_string())
+    }
+}
+
+/// A request under its locks.
+struct Request<'a> {
+    hub: &'a Hub,
+    body: &'a [u8],
+    records: &'a [Incoming],
+    keys: &'a [Option<Key>],
+    origin: Option<&'a Origin>,
+}
+
+impl Request<'_> {
+    fn store(&self, seen: &Seen) -> Result<Receipt, Failed> {
+        let known_floor = match self.origin {
+            Some(origin) => seen.floor(origin.source)?,
+            None => 1,
+        };
+        let floor = self.origin.map_or(1, |origin| origin.floor.max(known_floor));
+        if let Some(origin) = self.origin {
+            origin.check(self.records.len(), floor).map_err(Failed::Refused)?;
+        }
+        let known = self.known(seen)?;
+        let tickets = self.submit(&known, floor);
+        let mut notes = Vec::with_capacity(tickets.len() + 1);
+        if let Some(origin) = self.origin.filter(|_| floor > known_floor || !tickets.is_empty()) {
+            notes.push(Note::Floor(origin.source, floor));
+        }
+        let mut receipt = Receipt::default();
+        let (mut refusal, mut bytes) = (None, 0);
+        for (index, ticket) in tickets {
+            match ticket.and_then(Ticket::wait) {
+                Ok(_) => {
+                    receipt.accepted += 1;
+                    bytes += self.records.get(index).map_or(0, Incoming::len) as u64;
+                    notes.extend(self.note(index));
+                }
+                Err(error) => {
+                    refusal.get_or_insert_with(|| Refusal::from_store(&error, index));
+                }
+            }
+        }
+        seen.note(&notes)?;
+        let unsaved = &self.hub.since_snapshot;
+        unsaved.records.fetch_add(receipt.accepted.max(notes.len() as u64), Ordering::Relaxed);
+        unsaved.bytes.fetch_add(bytes, Ordering::Relaxed);
+        receipt.duplicates = known.iter().filter(|known| **known).count() as u64;
+        refusal.map_or(Ok(receipt), |refusal| Err(Failed::Refused(refusal)))
+    }
+
+    /// For each record whether it is here, or comes earlier in this very request.
+    fn known(&self, seen: &Seen) -> Result<Vec<bool>, Failed> {
+        if !self.hub.options.deduplicate {
+            return Ok(vec![false; self.records.len()]);
+        }
+        if let Some(origin) = self.origin {
+            return Ok(seen.know_sequences(origin.source, &origin.sequences)?);
+        }
+        let mut known = seen.know_keys(self.keys, self.hub.now())?;
+        let mut earlier = std::collections::BTreeSet::new();
+        for (known, key) in known.iter_mut().zip(self.keys) {
+            *known |= key.is_some_and(|key| !earlier.insert(key));
+        }
+        Ok(known)
+    }
+
+    /// Hands all new records to the spool, so that they share its flushes.
+    fn submit(
+        &self,
+        known: &[bool],
+        floor: u64,
+    ) -> Vec<(usize, backhaul_store::Result<Ticket>)> {
+        let mut tickets = Vec::new();
+        for (index, record) in self.records.iter().enumerate() {
+            if known.get(index).is_some_and(|known| *known) {
+                continue;
+            }
+            let record = record.to_record(self.body, self.place(index, floor));
+            let ticket = self.hub.spool.submit(record);
+            let failed = ticket.is_err();
+            tickets.push((index, ticket));
+            if failed {
+                break;
+            }
+        }
+        tickets
+    }
+
+    /// Where a record of another backhaul comes from.
+    fn place(&self, index: usize, floor: u64) -> Option<Place> {
+        let origin = self.origin?;
+        let sequence = *origin.sequences.get(index)?;
+        Some(Place { source: origin.source, floor, sequence })
+    }
+
+    fn note(&self, index: usize) -> Option<Note> {
+        if let Some(place) = self.place(index, 1) {
+            return Some(Note::Sequence(place.source, place.sequence));
+        }
+        let key = self.keys.get(index).copied().flatten()?;
+        Some(Note::Key(key, self.hub.now()))
+    }
+}
+
+/// What a stored record says of where it came from.
+fn notes_of(record: &StoredRecord) -> Vec<Note> {
+    let labels = &record.facts.labels;
+    let mut notes = Vec::new();
+    if let Some(from) = labels.get(FROM).and_then(|from| from.parse::<RecordId>().ok()) {
+        let floor = labels.get(incoming::FLOOR).and_then(|floor| floor.parse().ok());
+        notes.push(Note::Floor(Source::from(from), floor.unwrap_or(1)));
+        notes.push(Note::Sequence(Source::from(from), from.position.sequence.0));
+    }
+    if let Some(key) = labels.get(incoming::KEY) {
+        notes.push(Note::Key(Key::of_label(key), record.stamp.wall));
+    }
+    notes
+}
+
+/// Whether the disk refused, rather than the file being no database.
+fn is_of_the_disk(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        redb::Error::Io(error) => !matches!(error.kind(), InvalidData | UnexpectedEof),
+        redb::Error::PreviousIo => true,
+        _ => false,
+    }
+}
+
+/// FNV-1a: spreads sources over locks, nothing more.
+fn hash_of(source: Source) -> u64 {
+    source.to_bytes().into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Makes a folder that only its owner can look into.
+fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))
+}

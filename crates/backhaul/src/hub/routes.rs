@@ -1,0 +1,171 @@
+//! What the hub answers to which request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::body::{Coding, decompress, discard, receive};
+use super::budget::Budget;
+use super::limits;
+use super::metrics::{self, Requests};
+use super::origin::Origin;
+use super::refusal::Refusal;
+use super::token::{self, Token};
+use super::{Hub, Receipt};
+
+/// The limits that can be set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) request_timeout: Duration,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) hub: Arc<Hub>,
+    token: Option<Token>,
+    limits: Limits,
+    budget: Budget,
+    at_work: Semaphore,
+    requests: Requests,
+}
+
+impl Service {
+    pub(crate) fn new(hub: Arc<Hub>, token: Option<Token>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            token,
+            limits,
+            budget: Budget::new(limits::MAX_BYTES_IN_FLIGHT),
+            at_work: Semaphore::new(limits::MAX_AT_WORK),
+            requests: Requests::default(),
+        })
+    }
+}
+
+type Shared = State<Arc<Service>>;
+
+/// All that the hub can be asked for.
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/v1/runs", post(take_runs))
+        .route("/metrics", get(show_metrics))
+        .route("/healthz", get(async || Json(json!({"ok": true}))))
+        .route("/readyz", get(show_readiness))
+        .fallback(async |uri: Uri| Refusal::not_found(&uri))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            let reason = format!("{method} is not for {}", uri.path());
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason)
+        })
+        .layer(from_fn_with_state(Arc::clone(&service), count_and_bound))
+        .with_state(service)
+}
+
+/// Counts each request, and ends it where it takes too long.
+async fn count_and_bound(State(service): Shared, request: Request, next: Next) -> Response {
+    let response = tokio::time::timeout(service.limits.request_timeout, next.run(request)).await;
+    let response = response.unwrap_or_else(|_| {
+        let seconds = service.limits.request_timeout.as_secs();
+        let reason = format!("the request took longer than {seconds} seconds");
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).into_response()
+    });
+    service.requests.count(response.status().as_u16());
+    response
+}
+
+async fn take_runs(
+    State(service): Shared,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Result<Json<Receipt>, Refusal> {
+    let mut share = service.budget.share();
+    let received = match understand(&service, &headers) {
+        Ok(asked) => receive(&headers, &mut body, &mut share).await.map(|body| (asked, body)),
+        Err(refusal) => Err(refusal),
+    };
+    let (asked, body) = match received {
+        Ok(received) => received,
+        Err(refusal) => {
+            discard(&headers, &mut body).await;
+            return Err(refusal);
+        }
+    };
+    let closed = |_| Refusal::unavailable("the hub is stopping");
+    let permit = service.at_work.acquire().await.map_err(closed)?;
+    let hub = Arc::clone(&service.hub);
+    // Once begun, it goes on to its end whether or not the sender waits.
+    let work = tokio::task::spawn_blocking(move || {
+        let body = decompress(body, asked.coding, &mut share)?;
+        hub.take(&body, asked.origin.as_ref(), asked.key.as_deref())
+    });
+    let receipt = work.await.map_err(|error| {
+        tracing::error!(%error, "a request failed inside the hub");
+        Refusal::unavailable("the request failed inside the hub")
+    })?;
+    drop(permit);
+    receipt.map(Json)
+}
+
+/// What the head of a request says.
+struct Asked {
+    coding: Coding,
+    origin: Option<Origin>,
+    key: Option<String>,
+}
+
+fn understand(service: &Service, headers: &HeaderMap) -> Result<Asked, Refusal> {
+    token::check(service.token.as_ref(), headers)?;
+    Ok(Asked {
+        coding: Coding::of_headers(headers)?,
+        origin: Origin::of_headers(headers)?,
+        key: request_key(headers)?,
+    })
+}
+
+fn request_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str().map(str::trim) {
+        Ok("") => Ok(None),
+        Ok(key) => Ok(Some(key.to_owned())),
+        Err(_) => Err(Refusal::bad_request("the header Idempotency-Key is not plain text")),
+    }
+}
+
+/// Ready is who can store: the spool has no trouble.
+async fn show_readiness(State(service): Shared) -> Result<Response, Refusal> {
+    let status = status(service).await?;
+    let (code, body) = match status.trouble {
+        None => (StatusCode::OK, json!({"ready": true})),
+        Some(trouble) => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "trouble": trouble}))
+        }
+    };
+    Ok((code, Json(body)).into_response())
+}
+
+async fn show_metrics(State(service): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
+    token::check(service.token.as_ref(), &headers)?;
+    let status = status(Arc::clone(&service)).await?;
+    let text = metrics::text(&status, service.hub.receipts(), &service.requests);
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, text).into_response())
+}
+
+async fn status(service: Arc<Service>) -> Result<backhaul_store::Status, Refusal> {
+    let status = tokio::task::spawn_blocking(move || service.hub.spool().status()).await;
+    let unavailable = |error: &dyn std::fmt::Display| {
+        Refusal::unavailable(format!("the spool does not say how it stands: {error}"))
+    };
+    status.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
+}

@@ -1,0 +1,333 @@
+//! What the hub has seen, on disk: a window per source, its void ranges, and the
+//! idempotency keys of other clients.
+//!
+//! All of it is a cache of what the stored records say of themselves. Changes are
+//! made without a flush; a snapshot makes them durable together with the places in
+//! the spool that they cover, and what was stored after those places is noted again
+//! when the hub is opened. So a record costs the one flush of its spool.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use backhaul_store::{Chain, DeviceId, Sequence, Timestamp};
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::origin::Source;
+use super::window::{Known, Window};
+
+type SourceKey = [u8; Source::LEN];
+type KeyDigest = [u8; 16];
+
+const SOURCES: TableDefinition<'_, &SourceKey, &[u8]> = TableDefinition::new("sources");
+/// The first sequence of each range, with the last.
+const VOIDS: TableDefinition<'_, (&SourceKey, u64), u64> = TableDefinition::new("voids");
+/// Keys with the second in which they came.
+const KEYS: TableDefinition<'_, &KeyDigest, u64> = TableDefinition::new("keys");
+const KEYS_BY_AGE: TableDefinition<'_, (u64, &KeyDigest), ()> = TableDefinition::new("keys_by_age");
+/// The first place of each chain that a snapshot does not cover.
+const PLACES: TableDefinition<'_, &str, u64> = TableDefinition::new("places");
+const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
+
+const FORMAT: &str = "format";
+const SPOOL: &str = "spool";
+const CURRENT_FORMAT: &str = "1";
+
+/// Pages of the database that are kept in memory, of all devices together. A row
+/// has 520 bytes, so that this is the working set of some thousand devices.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// Keys forgotten in one snapshot, so that none takes long.
+const FORGET_AT_ONCE: usize = 50_000;
+
+pub(crate) type Result<T> = std::result::Result<T, redb::Error>;
+
+/// The idempotency key of a client, in the form in which it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(KeyDigest);
+
+impl Key {
+    /// The key of a label; labels of long keys are digests already.
+    pub(crate) fn of_label(label: &str) -> Self {
+        let digest = Sha256::digest(label);
+        let mut bytes = KeyDigest::default();
+        bytes.iter_mut().zip(digest).for_each(|(byte, part)| *byte = part);
+        Self(bytes)
+    }
+
+    /// A number that differs from key to key.
+    pub(crate) fn hash(self) -> u64 {
+        self.0.into_iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(byte))
+    }
+}
+
+/// Something that was stored, and has to be known from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// The sender's floor.
+    Floor(Source, u64),
+    /// A record of another backhaul.
+    Sequence(Source, u64),
+    /// A record with a key, and when it came.
+    Key(Key, Timestamp),
+}
+
+/// The database.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    database: Database,
+    key_age: Duration,
+}
+
+impl Seen {
+    /// Opens the database, making it where there is none.
+    ///
+    /// # Errors
+    /// [`redb::Error::DatabaseAlreadyOpen`] while another process has it open; other
+    /// errors mean that the file has to be made anew.
+    pub(crate) fn open(path: &Path, spool: DeviceId, key_age: Duration) -> Result<Self> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        let seen = Self { database, key_age };
+        let transaction = seen.database.begin_write()?;
+        {
+            let mut about = transaction.open_table(ABOUT)?;
+            let is_other = |about: &Table<'_, &str, &str>, key: &str, expected: &str| {
+                let found = about.get(key)?.map(|found| found.value().to_owned());
+                Ok::<_, redb::Error>(found.filter(|found| found != expected))
+            };
+            if let Some(format) = is_other(&about, FORMAT, CURRENT_FORMAT)? {
+                let reason = format!("it has format {format}, expected {CURRENT_FORMAT}");
+                return Err(redb::Error::Corrupted(reason));
+            }
+            if let Some(other) = is_other(&about, SPOOL, &spool.to_string())? {
+                let reason = format!("it belongs to the spool {other}, this is {spool}");
+                return Err(redb::Error::Corrupted(reason));
+            }
+            about.insert(FORMAT, CURRENT_FORMAT)?;
+            about.insert(SPOOL, spool.to_string().as_str())?;
+            transaction.open_table(SOURCES)?;
+            transaction.open_table(VOIDS)?;
+            transaction.open_table(KEYS)?;
+            transaction.open_table(KEYS_BY_AGE)?;
+            transaction.open_table(PLACES)?;
+        }
+        transaction.commit()?;
+        Ok(seen)
+    }
+
+    /// The places in the spool from which on records are not covered.
+    pub(crate) fn places(&self) -> Result<BTreeMap<Chain, Sequence>> {
+        let places = self.database.begin_read()?.open_table(PLACES)?;
+        let mut found = BTreeMap::new();
+        for place in places.iter()? {
+            let (chain, next) = place?;
+            if let Ok(chain) = chain.value().parse() {
+                found.insert(chain, Sequence(next.value()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The floor of a source; 1 where it was never seen.
+    pub(crate) fn floor(&self, source: Source) -> Result<u64> {
+        let sources = self.database.begin_read()?.open_table(SOURCES)?;
+        Ok(load(&sources, &source.to_bytes())?.floor())
+    }
+
+    /// For each sequence of a source, whether it was seen.
+    pub(crate) fn know_sequences(&self, source: Source, sequences: &[u64]) -> Result<Vec<bool>> {
+        let transaction = self.database.begin_read()?;
+        let voids = transaction.open_table(VOIDS)?;
+        let key = source.to_bytes();
+        let window = load(&transaction.open_table(SOURCES)?, &key)?;
+        sequences
+            .iter()
+            .map(|&sequence| {
+                Ok(match window.known(sequence) {
+                    Known::Seen => true,
+                    Known::New => false,
+                    Known::IfVoid => void_around(&voids, &key, sequence)?.is_none(),
+                })
+            })
+            .collect()
+    }
+
+    /// For each key, whether it was seen and is remembered yet.
+    pub(crate) fn know_keys(&self, keys: &[Option<Key>], now: Timestamp) -> Result<Vec<bool>> {
+        let known = self.database.begin_read()?.open_table(KEYS)?;
+        let oldest = self.oldest(now);
+        keys.iter()
+            .map(|key| {
+                let Some(Key(digest)) = key else { return Ok(false) };
+                Ok(known.get(digest)?.is_some_and(|at| at.value() >= oldest))
+            })
+            .collect()
+    }
+
+    /// Notes what was stored. Not durable before the next snapshot.
+    pub(crate) fn note(&self, notes: &[Note]) -> Result<()> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
+        write_notes(&transaction, notes)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Makes everything noted so far durable, as covering the spool up to `places`.
+    pub(crate) fn snapshot(
+        &self,
+        places: &BTreeMap<Chain, Sequence>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut transaction = self.database.begin_write()?;
+        // Without it, opening after a crash would read the whole database.
+        transaction.set_quick_repair(true);
+        self.forget(&transaction, now)?;
+        {
+            let mut table = transaction.open_table(PLACES)?;
+            for (chain, next) in places {
+                table.insert(chain.to_string().as_str(), next.0)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Forgets keys that are too old.
+    fn forget(&self, transaction: &WriteTransaction, now: Timestamp) -> Result<()> {
+        let mut keys = transaction.open_table(KEYS)?;
+        let mut by_age = transaction.open_table(KEYS_BY_AGE)?;
+        let end = (self.oldest(now), &KeyDigest::default());
+        let aged = by_age.extract_from_if(..end, |_, ()| true)?.take(FORGET_AT_ONCE);
+        for entry in aged {
+            let (place, _) = entry?;
+            let (at, digest) = place.value();
+            // The same key may have come again since.
+            let is_newer = keys.get(digest)?.is_some_and(|newest| newest.value() > at);
+            if !is_newer {
+                keys.remove(digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The second before which keys are forgotten.
+    fn oldest(&self, now: Timestamp) -> u64 {
+        seconds(now).saturating_sub(self.key_age.as_secs())
+    }
+}
+
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_micros() / 1_000_000).unwrap_or(0)
+}
+
+fn write_notes(transaction: &WriteTransaction, notes: &[Note]) -> Result<()> {
+    let mut sources = transaction.open_table(SOURCES)?;
+    let mut voids = transaction.open_table(VOIDS)?;
+    let mut keys = transaction.open_table(KEYS)?;
+    let mut by_age = transaction.open_table(KEYS_BY_AGE)?;
+    // The window at hand, which the next note is most likely about.
+    let mut open: Option<(Source, Window)> = None;
+    for note in notes {
+        let (source, sequence) = match *note {
+            Note::Floor(source, _) => (source, None),
+            Note::Sequence(source, sequence) => (source, Some(sequence)),
+            Note::Key(Key(digest), at) => {
+                keys.insert(&digest, seconds(at))?;
+                by_age.insert((seconds(at), &digest), ())?;
+                continue;
+            }
+        };
+        let key = source.to_bytes();
+        let mut window = match open.take() {
+            Some((current, window)) if current == source => window,
+            other => {
+                store(&mut sources, other)?;
+                load(&sources, &key)?
+            }
+        };
+        if let Note::Floor(_, floor) = *note {
+            for range in window.advance(floor) {
+                add_void(&mut voids, &key, range)?;
+            }
+        }
+        if let Some(sequence) = sequence.filter(|sequence| !window.note(*sequence)) {
+            take_from_voids(&mut voids, &key, sequence)?;
+        }
+        open = Some((source, window));
+    }
+    store(&mut sources, open)
+}
+
+fn load(
+    sources: &impl ReadableTable<&'static SourceKey, &'static [u8]>,
+    key: &SourceKey,
+) -> Result<Window> {
+    let Some(row) = sources.get(key)? else { return Ok(Window::new()) };
+    Window::from_bytes(row.value())
+        .ok_or_else(|| redb::Error::Corrupted("a source's row has another size".to_owned()))
+}
+
+fn store(
+    sources: &mut Table<'_, &SourceKey, &[u8]>,
+    window: Option<(Source, Window)>,
+) -> Result<()> {
+    if let Some((source, window)) = window {
+        sources.insert(&source.to_bytes(), window.to_bytes().as_slice())?;
+    }
+    Ok(())
+}
+
+/// The void range that holds a sequence.
+fn void_around(
+    voids: &impl ReadableTable<(&'static SourceKey, u64), u64>,
+    key: &SourceKey,
+    sequence: u64,
+) -> Result<Option<RangeInclusive<u64>>> {
+    let Some(found) = voids.range((key, 0)..=(key, sequence))?.next_back() else {
+        return Ok(None);
+    };
+    let (place, last) = found?;
+    let range = place.value().1..=last.value();
+    Ok(range.contains(&sequence).then_some(range))
+}
+
+/// Adds a range above all others of its source.
+fn add_void(
+    voids: &mut Table<'_, (&SourceKey, u64), u64>,
+    key: &SourceKey,
+    range: RangeInclusive<u64>,
+) -> Result<()> {
+    let (first, last) = range.into_inner();
+    let joined = match first.checked_sub(1) {
+        Some(before) => void_around(voids, key, before)?.map(|range| *range.start()),
+        None => None,
+    };
+    voids.insert((key, joined.unwrap_or(first)), last)?;
+    Ok(())
+}
+
+fn take_from_voids(
+    voids: &mut Table<'_, (&SourceKey, u64), u64>,
+    key: &SourceKey,
+    sequence: u64,
+) -> Result<()> {
+    let Some(range) = void_around(voids, key, sequence)? else { return Ok(()) };
+    let (first, last) = range.into_inner();
+    voids.remove((key, first))?;
+    if first < sequence {
+        voids.insert((key, first), sequence - 1)?;
+    }
+    if sequence < last {
+        voids.insert((key, sequence + 1), last)?;
+    }
+    Ok(())
+}

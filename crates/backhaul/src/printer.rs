@@ -1,0 +1,93 @@
+//! The one place where the program writes: stdout is data, stderr is talk.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+/// Writes what commands have to say, as text or as JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printer {
+    pub(crate) json: bool,
+}
+
+impl Printer {
+    /// A line of data.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`] when the reader has gone: not a failure.
+    pub(crate) fn data(self, line: impl Display) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{line}")?;
+        stdout.flush()
+    }
+
+    /// One JSON object in a line.
+    pub(crate) fn object(self, object: &Value) -> io::Result<()> {
+        self.data(object)
+    }
+
+    /// Bytes as they are, and a newline behind them.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        if !bytes.ends_with(b"\n") {
+            stdout.write_all(b"\n")?;
+        }
+        stdout.flush()
+    }
+
+    /// A line of talk. That nobody reads it is no failure.
+    pub(crate) fn talk(self, line: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    /// A line of talk that replaces the one before on a terminal; elsewhere each
+    /// stays. End with [`talk`](Printer::talk).
+    pub(crate) fn progress(self, line: impl Display) {
+        let mut stderr = io::stderr().lock();
+        let _ = match stderr.is_terminal() {
+            true => write!(stderr, "\r\x1b[K{line}"),
+            false => writeln!(stderr, "{line}"),
+        };
+        let _ = stderr.flush();
+    }
+
+    /// Ends a line that [`progress`](Printer::progress) left open.
+    pub(crate) fn end_progress(self) {
+        let mut stderr = io::stderr().lock();
+        if stderr.is_terminal() {
+            let _ = writeln!(stderr);
+        }
+    }
+}
+
+/// Columns as wide as their widest cell; the first to the left, the others to the
+/// right.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_aligned() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
+        let rows = [row(&["spool", "n"]), row(&["a", "100"])];
+        assert_eq!(super::table(&rows), "spool    n\na      100");
+    }
+}

@@ -1,0 +1,192 @@
+//! The commands that look at a data dir: what they print, and how they end.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{Hub, backhaul, command, run, runs};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+}
+
+/// A data dir with three runs stored, and no hub.
+fn filled(dir: &Path) {
+    let hub = Hub::start(dir);
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+    assert!(hub.terminate().1);
+}
+
+#[test]
+fn status_shows_each_spool_and_its_books() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    let (code, stdout, _) = backhaul(&["status", "--json"], dir.path());
+    let runs = &json(&stdout)["spools"]["runs"];
+    assert_eq!(code, 0);
+    assert_eq!((&runs["pending"], &runs["synced"], &runs["failed"]), (&3.into(), &0.into(), &0.into()));
+    assert!(runs["oldest_age_seconds"].as_u64().unwrap() < 60);
+    assert!(runs["bytes"].as_u64().unwrap() > 0);
+    assert_eq!(runs["books"]["accepted"], 3);
+    assert_eq!(runs["books"]["balance"], true);
+    assert_eq!((&runs["quarantined"], &runs["trouble"]), (&0.into(), &Value::Null));
+
+    let (code, stdout, stderr) = backhaul(&["status"], dir.path());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("3 accepted = 3 pending; the books balance"), "{stdout}");
+    // The spool's own folder works as well.
+    let (code, stdout, _) = backhaul(&["status", "--json"], &dir.path().join("runs"));
+    assert_eq!((code, &json(&stdout)["spools"]["runs"]["pending"]), (0, &3.into()));
+}
+
+#[test]
+fn status_works_beside_a_hub_that_runs() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    for count in 1..=3 {
+        assert_eq!(hub.post(&run(count)).receipt(), (1, 0));
+        let (code, stdout, _) = backhaul(&["status", "--json"], dir.path());
+        assert_eq!((code, &json(&stdout)["spools"]["runs"]["pending"]), (0, &count.into()));
+    }
+}
+
+#[test]
+fn status_of_nothing_says_so() {
+    let dir = tempdir().unwrap();
+    let (code, stdout, stderr) = backhaul(&["status", "--json"], dir.path());
+    assert_eq!((code, stdout.as_str()), (0, "{\"spools\":{}}\n"));
+    assert!(stderr.contains("there is no spool in"), "{stderr}");
+    let (code, stdout, stderr) = backhaul(&["status"], &dir.path().join("nowhere"));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("there is no data dir at"), "{stderr}");
+}
+
+#[test]
+fn queue_lists_one_record_a_line() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    let (code, stdout, _) = backhaul(&["queue", "list", "--json"], dir.path());
+    assert_eq!(code, 0);
+    let lines: Vec<Value> = stdout.lines().map(json).collect();
+    assert_eq!(lines.len(), 3);
+    let first = &lines[0];
+    assert_eq!(first["id"], "normal/1");
+    assert_eq!(first["run_id"], "run_1");
+    assert_eq!(first["state"], "pending");
+    assert_eq!(first["size_bytes"], run(1).len());
+    assert_eq!((&first["attempts"], &first["last_error"]), (&0.into(), &Value::Null));
+    assert!(first["enqueued_at"].as_str().unwrap().starts_with("20"));
+
+    let (code, stdout, stderr) = backhaul(&["queue", "list", "--spool", "runs"], dir.path());
+    assert_eq!((code, stdout.lines().count()), (0, 3));
+    assert!(stdout.contains("normal/2") && stdout.contains("run_2"), "{stdout}");
+    assert!(stderr.starts_with("spool"), "{stderr}");
+}
+
+#[test]
+fn queue_shows_facts_and_body() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    let (code, stdout, _) = backhaul(&["queue", "show", "normal/2"], dir.path());
+    assert_eq!(code, 0);
+    assert!(stdout.contains("run_id        run_2\n"), "{stdout}");
+    assert!(stdout.ends_with(&format!("\n{}\n", run(2))), "{stdout}");
+    let (code, stdout, _) = backhaul(&["queue", "show", "normal/2", "--json"], dir.path());
+    let shown = json(&stdout);
+    assert_eq!((code, &shown["body"]["run_id"]), (0, &"run_2".into()));
+    // The full id works too.
+    let full = shown["full_id"].as_str().unwrap();
+    assert_eq!(backhaul(&["queue", "show", full], dir.path()).0, 0);
+}
+
+#[test]
+fn a_body_that_only_python_reads_is_shown_as_text() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let body = r#"{"run_id": "a", "x": NaN}"#;
+    assert_eq!(hub.post(body).receipt(), (1, 0));
+    let (code, stdout, _) = backhaul(&["queue", "show", "normal/1", "--json"], dir.path());
+    assert_eq!((code, &json(&stdout)["body_text"]), (0, &body.into()));
+}
+
+#[test]
+fn what_is_not_there_is_an_error_that_says_what_to_do() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    for (arguments, code, hint) in [
+        (&["queue", "show", "normal/9"][..], 1, "backhaul queue list"),
+        (&["queue", "show", "critical/1"], 1, "backhaul queue list"),
+        (&["queue", "show", "42"], 2, "normal/42"),
+        (&["queue", "show", "urgent/1"], 2, "unknown lane"),
+        (&["queue", "list", "--spool", "offline"], 2, "there is runs"),
+    ] {
+        let (found, stdout, stderr) = backhaul(arguments, dir.path());
+        assert_eq!((found, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(hint), "{arguments:?}: {stderr}");
+    }
+    let empty = tempdir().unwrap();
+    let (code, _, stderr) = backhaul(&["queue", "list"], empty.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("there is no spool in"), "{stderr}");
+}
+
+#[test]
+fn the_same_id_in_two_spools_has_to_be_told_apart() {
+    let (dir, other) = (tempdir().unwrap(), tempdir().unwrap());
+    filled(dir.path());
+    filled(other.path());
+    std::fs::rename(other.path().join("runs"), dir.path().join("offline")).unwrap();
+    let (code, _, stderr) = backhaul(&["queue", "show", "normal/1"], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--spool runs or --spool offline"), "{stderr}");
+    let one = backhaul(&["queue", "show", "normal/1", "--spool", "offline"], dir.path());
+    assert_eq!(one.0, 0);
+    let (_, stdout, _) = backhaul(&["queue", "list", "--json"], dir.path());
+    assert_eq!(stdout.lines().count(), 6);
+    let (_, stdout, _) = backhaul(&["status", "--json"], dir.path());
+    assert_eq!(json(&stdout)["spools"].as_object().unwrap().len(), 2);
+}
+
+#[test]
+fn usage_errors_end_with_two_and_help_with_none() {
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["--version"], 0),
+        (&["serve", "--help"], 0),
+        (&[], 2),
+        (&["frobnicate"], 2),
+        (&["status", "--no-such-flag"], 2),
+        (&["serve", "--listen", "nowhere"], 2),
+        (&["serve", "--cap", "1KB"], 2),
+        (&["serve", "--cap", "much"], 2),
+    ] {
+        let output = command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    for from in 0..5 {
+        assert_eq!(hub.post(&runs(from * 1000..from * 1000 + 1000)).receipt(), (1000, 0));
+    }
+    let mut list = command(&["queue", "list", "--json", "--data-dir"])
+        .arg(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(list.stdout.take());
+    assert_eq!(list.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_data_dir_may_come_from_the_environment() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    let output = command(&["status", "--json"]).env("BACKHAUL_DATA_DIR", dir.path()).output();
+    let stdout = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert_eq!(json(&stdout)["spools"]["runs"]["pending"], 3);
+}

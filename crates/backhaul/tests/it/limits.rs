@@ -1,0 +1,174 @@
+//! What is too much, who may come in, and what happens when there is no room.
+
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::tempdir;
+
+use crate::support::{Hub, command, head, header, run, runs, stored};
+
+#[test]
+fn a_bomb_is_refused_without_the_memory_that_it_asks_for() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(b"[").unwrap();
+    for _ in 0..2000 {
+        encoder.write_all(&[b' '; 1_000_000]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 32_000_000);
+    let reply = hub.send(&[header("Content-Encoding", "gzip")], &bomb);
+    assert_eq!(reply.refusal(), (413, None));
+    let peak = hub.peak_resident_kb();
+    assert!(peak < 160_000, "{peak} KB");
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused_announced_or_not() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let body = vec![b' '; 32_000_001];
+    assert_eq!(hub.send(&[], &body).refusal(), (413, None));
+    let mut stream = hub.connect();
+    let chunked = "POST /v1/runs HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(chunked.as_bytes()).unwrap();
+    for _ in 0..33 {
+        stream.write_all(b"f4240\r\n").unwrap();
+        stream.write_all(&[b' '; 1_000_000]).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
+}
+
+#[test]
+fn too_many_records_and_too_large_ones_are_413() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(dir.path(), &["--cap", "1MB"]);
+    assert_eq!(hub.post(&runs(0..10_001)).refusal(), (413, None));
+    let large = format!("{{\"run_id\": \"{}\"}}", "x".repeat(600_000));
+    assert_eq!(hub.post(&format!("[{},{large}]", run(1))).refusal(), (413, Some(1)));
+    assert_eq!(stored(dir.path()).len(), 0);
+}
+
+#[test]
+fn a_head_that_never_ends_is_cut_off() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let long = [header("X-Long", "x".repeat(200_000))];
+    let status = hub.request("POST", "/v1/runs", &long, b"{}").status;
+    assert_eq!(status, 431);
+}
+
+#[test]
+fn without_room_it_asks_for_patience_and_keeps_what_it_has() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(dir.path(), &["--cap", "400KB"]);
+    let record = |number: u64| {
+        // Text that does not shrink.
+        let mut noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let text = std::iter::repeat_with(|| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            format!("{noise:016x}")
+        });
+        let text: String = text.take(1000).collect();
+        format!("{{\"run_id\": \"run_{number}\", \"noise\": \"{text}\"}}")
+    };
+    let mut accepted = 0;
+    let refused = loop {
+        let reply = hub.offer(1, &(accepted + 1).to_string(), &record(accepted));
+        if reply.status != 200 {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 1000);
+    };
+    assert_eq!(refused.refusal(), (503, None));
+    assert!(refused.head.contains("retry-after: "), "{refused:?}");
+    assert_eq!(hub.get("/readyz").status, 503);
+    assert_eq!(hub.get("/healthz").status, 200);
+    assert!(accepted > 0);
+    assert_eq!(stored(dir.path()).len() as u64, accepted);
+    hub.terminate();
+    // With more room, the same record goes in.
+    let hub = Hub::start_with(dir.path(), &["--cap", "10MB"]);
+    let next = (accepted + 1).to_string();
+    assert_eq!(hub.offer(1, &next, &record(accepted)).receipt(), (1, 0));
+    assert_eq!(hub.get("/readyz").status, 200);
+}
+
+#[test]
+fn others_are_let_in_only_with_a_token() {
+    let dir = tempdir().unwrap();
+    let (code, _, stderr) =
+        crate::support::backhaul(&["serve", "--listen", "0.0.0.0:0"], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--token-file") && stderr.contains("openssl rand"), "{stderr}");
+    assert!(!dir.path().join("runs").exists());
+
+    let file = dir.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let hub = Hub::start_with(dir.path(), &["--token-file", file.to_str().unwrap()]);
+    for headers in [vec![], vec![header("Authorization", "Bearer s3cre")]] {
+        let reply = hub.send(&headers, run(1).as_bytes());
+        assert_eq!(reply.refusal(), (401, None));
+        assert!(reply.head.contains("www-authenticate: bearer"));
+        assert_eq!(hub.request("GET", "/metrics", &headers, b"").status, 401);
+    }
+    let token = [header("Authorization", "Bearer s3cret")];
+    assert_eq!(hub.send(&token, run(1).as_bytes()).receipt(), (1, 0));
+    assert_eq!(hub.request("GET", "/metrics", &token, b"").status, 200);
+    assert_eq!(hub.get("/healthz").status, 200);
+    drop(hub);
+
+    let hub = Hub::try_start(command(&["serve"]).env("BACKHAUL_TOKEN", "other"), dir.path());
+    assert_eq!(hub.send(&token, run(2).as_bytes()).status, 401);
+}
+
+#[test]
+fn an_empty_token_is_no_token() {
+    let dir = tempdir().unwrap();
+    let output = command(&["serve", "--data-dir"])
+        .arg(dir.path())
+        .env("BACKHAUL_TOKEN", " ")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_their_turn() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(dir.path(), &["--max-connections", "2"]);
+    let idle = [hub.connect(), hub.connect()];
+    let mut third = hub.connect();
+    third.write_all(&head("GET", "/healthz", &[], 0)).unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut byte = [0];
+    assert!(third.read(&mut byte).is_err(), "it was served at once");
+    drop(idle);
+    third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(third.read(&mut byte).unwrap(), 1);
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_ended() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(dir.path(), &["--request-timeout", "1s"]);
+    let mut stream = hub.connect();
+    stream.write_all(&head("POST", "/v1/runs", &[], 100)).unwrap();
+    stream.write_all(b"{").unwrap();
+    let began = Instant::now();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}

@@ -1,0 +1,226 @@
+//! Starts `backhaul serve`, speaks HTTP to it, and counts what it stored.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use backhaul::store::{Spool, StoredRecord};
+use serde_json::Value;
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_backhaul");
+
+/// A device that sends, as it stands in `Backhaul-Source`.
+pub(crate) const SOURCE: &str = "6ba7b8109dad11d180b400c04fd430c8/0000beef/normal";
+
+/// A `backhaul serve` process, killed when it is dropped.
+pub(crate) struct Hub {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Hub {
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    pub(crate) fn start_with(data_dir: &Path, options: &[&str]) -> Self {
+        Self::try_start(command(&["serve"]).args(options), data_dir)
+    }
+
+    pub(crate) fn try_start(serve: &mut Command, data_dir: &Path) -> Self {
+        let mut child = serve
+            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--data-dir"])
+            .arg(data_dir)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "serve ended: {said}");
+            said.push_str(&line);
+            if let Some(rest) = line.strip_prefix("listening on http://") {
+                break rest.split(',').next().unwrap().parse().unwrap();
+            }
+        };
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Self { child, address }
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; gives how long the process took to end, and whether it ended well.
+    pub(crate) fn terminate(mut self) -> (Duration, bool) {
+        let began = Instant::now();
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        (began.elapsed(), status.success())
+    }
+
+    /// The most memory that the process ever had, in KB.
+    pub(crate) fn peak_resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn post(&self, body: &str) -> Reply {
+        self.send(&[], body.as_bytes())
+    }
+
+    /// Posts records as the backhaul `SOURCE` does.
+    pub(crate) fn offer(&self, floor: u64, sequences: &str, body: &str) -> Reply {
+        self.send(&origin(SOURCE, floor, sequences), body.as_bytes())
+    }
+
+    pub(crate) fn send(&self, headers: &[(String, String)], body: &[u8]) -> Reply {
+        self.request("POST", "/v1/runs", headers, body)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, &[], b"")
+    }
+
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Reply {
+        let mut stream = self.connect();
+        stream.write_all(&head(method, path, headers, body.len())).unwrap();
+        // A refused sender may be cut off while it writes; the answer is there already.
+        let _ = stream.write_all(body);
+        Reply::read(stream)
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn head(
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    length: usize,
+) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+    head.into_bytes()
+}
+
+pub(crate) fn origin(source: &str, floor: u64, sequences: &str) -> Vec<(String, String)> {
+    vec![
+        header("Backhaul-Source", source),
+        header("Backhaul-Floor", floor),
+        header("Backhaul-Sequences", sequences),
+    ]
+}
+
+pub(crate) fn header(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    fn read(mut stream: TcpStream) -> Self {
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    /// Accepted and duplicates of a 200.
+    #[track_caller]
+    pub(crate) fn receipt(&self) -> (u64, u64) {
+        assert_eq!(self.status, 200, "{self:?}");
+        let json = self.json();
+        (json["accepted"].as_u64().unwrap(), json["duplicates"].as_u64().unwrap())
+    }
+
+    /// Status, and the index of the record to blame.
+    pub(crate) fn refusal(&self) -> (u16, Option<u64>) {
+        let json = self.json();
+        assert!(json["error"].is_string() && json["reason"].is_string(), "{self:?}");
+        (self.status, json.get("index").and_then(Value::as_u64))
+    }
+}
+
+/// What the hub of a data dir has stored, read from its files.
+pub(crate) fn stored(data_dir: &Path) -> Vec<StoredRecord> {
+    let spool = Spool::open_read_only(data_dir.join("runs")).unwrap();
+    let mut records = Vec::new();
+    let visit = &mut |record| {
+        records.push(record);
+        ControlFlow::Continue(())
+    };
+    spool.each_from(&Default::default(), visit).unwrap();
+    records
+}
+
+pub(crate) fn stored_bodies(data_dir: &Path) -> Vec<String> {
+    stored(data_dir).into_iter().map(|record| String::from_utf8(record.body).unwrap()).collect()
+}
+
+/// `[{"run_id": "run_<first>"}, …]`, one for each number.
+pub(crate) fn runs(numbers: impl IntoIterator<Item = u64>) -> String {
+    let records: Vec<String> = numbers.into_iter().map(run).collect();
+    format!("[{}]", records.join(","))
+}
+
+pub(crate) fn run(number: u64) -> String {
+    format!("{{\"run_id\": \"run_{number}\"}}")
+}
+
+/// The binary, away from the environment of whoever runs the tests.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments);
+    for variable in ["DATA_DIR", "TOKEN", "RUNS_URL", "API_KEY", "LOG"] {
+        command.env_remove(format!("BACKHAUL_{variable}"));
+    }
+    command
+}
+
+/// Runs the binary on a data dir: exit code, stdout, stderr.
+pub(crate) fn backhaul(arguments: &[&str], data_dir: &Path) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        command(arguments).arg("--data-dir").arg(data_dir).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
