@@ -54,6 +54,8 @@ pub struct Batch {
     pub chain: Chain,
     /// Everything of the chain before this is settled for good.
     pub floor: Sequence,
+    /// Which take it comes from: a record may be on offer again by now.
+    turn: u64,
     spool: Spool,
 }
 
@@ -73,7 +75,8 @@ impl Batch {
     /// can be offered alone; none where there are not as many.
     pub fn split_off(&mut self, at: usize) -> Batch {
         let records = self.records.split_off(at.min(self.records.len()));
-        Batch { records, chain: self.chain, floor: self.floor, spool: self.spool.clone() }
+        let Batch { chain, floor, turn, .. } = *self;
+        Batch { records, chain, floor, turn, spool: self.spool.clone() }
     }
 }
 
@@ -82,10 +85,13 @@ impl Drop for Batch {
         let mut courier = self.spool.inner.courier();
         for offer in &self.records {
             let position = offer.record.id.position;
-            if let Some(stream) = courier.in_flight.remove(&position)
+            if courier.in_flight.get(&position).is_none_or(|offered| offered.turn != self.turn) {
+                continue;
+            }
+            if let Some(offered) = courier.in_flight.remove(&position)
                 && !courier.is_settled(position)
             {
-                courier.cursor(self.chain).waiting.insert(position.sequence.0, stream);
+                courier.cursor(self.chain).waiting.insert(position.sequence.0, offered.stream);
             }
         }
     }
@@ -113,7 +119,7 @@ impl Spool {
             if !records.is_empty() {
                 let floor = Sequence(courier.floor(chain));
                 let spool = self.clone();
-                return Ok(Some(Batch { records, chain, floor, spool }));
+                return Ok(Some(Batch { records, chain, floor, turn: courier.turn, spool }));
             }
         }
         Ok(None)
@@ -163,8 +169,10 @@ pub(crate) struct CourierState {
     /// Held by the process that delivers.
     lock: Option<Box<dyn DiskFile>>,
     cursors: BTreeMap<Chain, Cursor>,
-    /// On offer now, with their streams.
-    in_flight: BTreeMap<Position, Option<String>>,
+    /// On offer now.
+    in_flight: BTreeMap<Position, Offered>,
+    /// Counts the batches.
+    turn: u64,
     looked_around: Option<Duration>,
     last_purge: Option<Duration>,
     read_failures: BTreeMap<Position, u32>,
@@ -179,6 +187,13 @@ struct Cursor {
     reader: Option<SegmentReader>,
     /// Read before and put off: sequences with their streams.
     waiting: BTreeMap<u64, Option<String>>,
+}
+
+/// A record in a batch.
+#[derive(Debug)]
+struct Offered {
+    turn: u64,
+    stream: Option<String>,
 }
 
 /// What a look at one record says.
@@ -199,6 +214,7 @@ impl CourierState {
             lock: None,
             cursors: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            turn: 0,
             looked_around: None,
             last_purge: None,
             read_failures: BTreeMap::new(),
@@ -367,6 +383,7 @@ impl CourierState {
 
     fn take_from(&mut self, inner: &Inner, chain: Chain, limits: &Limits) -> Result<Vec<Offer>> {
         Self::flush_before_offering(inner)?;
+        self.turn += 1;
         let now = inner.context.clock.now();
         let mut taken = Vec::new();
         let mut bytes = 0usize;
@@ -416,7 +433,8 @@ impl CourierState {
                 Look::Take(record) => {
                     bytes += record.body.len();
                     self.cursor(chain).waiting.remove(&sequence);
-                    self.in_flight.insert(position, record.facts.stream.clone());
+                    let stream = record.facts.stream.clone();
+                    self.in_flight.insert(position, Offered { turn: self.turn, stream });
                     taken.push(self.offer(*record));
                 }
             }
@@ -443,7 +461,7 @@ impl CourierState {
     }
 
     fn streams_in_flight(&self) -> BTreeSet<String> {
-        self.in_flight.values().flatten().cloned().collect()
+        self.in_flight.values().filter_map(|offered| offered.stream.clone()).collect()
     }
 
     fn offer(&self, record: StoredRecord) -> Offer {
@@ -580,10 +598,10 @@ impl CourierState {
         for (position, settled) in settlements {
             let sequence = position.sequence.0;
             self.note_wait(*position, settled, &now);
-            if let Some(stream) = self.in_flight.remove(position)
+            if let Some(offered) = self.in_flight.remove(position)
                 && !settled.state.is_final()
             {
-                self.cursor(position.chain).waiting.insert(sequence, stream);
+                self.cursor(position.chain).waiting.insert(sequence, offered.stream);
             }
             let chain = position.chain.to_string();
             match entries.last_mut() {
@@ -609,7 +627,12 @@ impl CourierState {
             || settlements.iter().any(|(_, settled)| {
                 matches!(
                     settled.state,
-                    State::Rejected | State::Dropped | State::Evicted | State::Requeued
+                    State::Rejected
+                        | State::Dropped
+                        | State::Evicted
+                        | State::Requeued
+                        | State::Held
+                        | State::Unknown
                 )
             });
         self.record(inner, entries);

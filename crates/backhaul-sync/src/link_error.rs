@@ -65,6 +65,7 @@ pub struct LinkError {
     reason: String,
     status: Option<u16>,
     retry_after: Option<Duration>,
+    index: Option<usize>,
 }
 
 impl LinkError {
@@ -100,7 +101,7 @@ impl LinkError {
 
     /// An error of a kind.
     pub fn new(kind: LinkErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), status: None, retry_after: None }
+        Self { kind, reason: reason.into(), status: None, retry_after: None, index: None }
     }
 
     /// Adds the HTTP status.
@@ -114,6 +115,14 @@ impl LinkError {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait.min(LONGEST_WAIT));
+        self
+    }
+
+    /// Adds the place in the batch of the record that the destination blames. It is a
+    /// hint: the record is offered alone before anything is said of it.
+    #[must_use]
+    pub fn with_index(mut self, index: usize) -> Self {
+        self.index = Some(index);
         self
     }
 
@@ -135,6 +144,11 @@ impl LinkError {
     /// How long the destination asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// The place in the batch of the record that the destination blames.
+    pub fn index(&self) -> Option<usize> {
+        self.index
     }
 
     /// Whether the destination answered at all.

@@ -284,7 +284,10 @@ struct Run<'a> {
     faults: Faults,
     clock: ManualClock,
     spool: Option<Spool>,
-    batches: Vec<Batch>,
+    batches: Vec<(u64, Batch)>,
+    /// Which batch a record is on offer in.
+    in_flight: BTreeMap<Place, u64>,
+    turn: u64,
     items: BTreeMap<Place, Item>,
     next: BTreeMap<Lane, u64>,
     number: u64,
@@ -305,6 +308,8 @@ impl<'a> Run<'a> {
             clock: ManualClock::new(),
             spool: None,
             batches: Vec::new(),
+            in_flight: BTreeMap::new(),
+            turn: 0,
             items: BTreeMap::new(),
             next: BTreeMap::new(),
             number: 0,
@@ -335,11 +340,6 @@ impl<'a> Run<'a> {
         self.spool.as_ref().expect("the spool is open between steps")
     }
 
-    fn in_flight(&self) -> BTreeSet<Place> {
-        let offers = self.batches.iter().flat_map(|batch| &batch.records);
-        offers.map(|offer| place(offer.record.id.position)).collect()
-    }
-
     fn step(&mut self, step: &Step) -> Outcome {
         let mut appended = None;
         match step {
@@ -360,6 +360,7 @@ impl<'a> Run<'a> {
             }
             Step::Reopen => {
                 self.batches.clear();
+        self.in_flight.clear();
                 self.spool = None;
                 self.records_are_durable();
                 self.ledger_is_durable();
@@ -538,17 +539,17 @@ impl<'a> Run<'a> {
                 item.tries.len()
             );
         }
-        self.batches.extend(taken);
+        self.turn += 1;
+        self.in_flight.extend(places.into_iter().map(|place| (place, self.turn)));
+        self.batches.extend(taken.map(|batch| (self.turn, batch)));
         Ok(())
     }
 
     /// What a take has to give; records that are too old on the way expire.
     fn expect_take(&mut self, records: usize, limit: usize) -> Vec<Place> {
-        let in_flight = self.in_flight();
-        let of_batches = self.batches.iter().flat_map(|batch| &batch.records);
-        let on_offer: BTreeSet<u8> = of_batches
-            .filter_map(|offer| self.items.get(&place(offer.record.id.position))?.stream)
-            .collect();
+        let in_flight = &self.in_flight;
+        let on_offer: BTreeSet<u8> =
+            in_flight.keys().filter_map(|place| self.items.get(place)?.stream).collect();
         let must_last = self.layout == Layout::Folder;
         let mut expired = false;
         for lane in LANES {
@@ -559,7 +560,7 @@ impl<'a> Run<'a> {
                 if taken.len() >= records {
                     break;
                 }
-                if item.fate != Fate::Waiting || in_flight.contains(place) {
+                if item.fate != Fate::Waiting || in_flight.contains_key(place) {
                     continue;
                 }
                 let held_back = item.stream.is_some_and(|stream| busy.contains(&stream));
@@ -594,7 +595,7 @@ impl<'a> Run<'a> {
         if self.batches.is_empty() {
             return Ok(());
         }
-        let batch = self.batches.remove(0);
+        let (turn, batch) = self.batches.remove(0);
         let places: Vec<(Place, Verdict)> = batch
             .records
             .iter()
@@ -603,6 +604,7 @@ impl<'a> Run<'a> {
             .collect();
         self.pronounce(&places)?;
         drop(batch);
+        self.in_flight.retain(|_, of| *of != turn);
         Ok(())
     }
 
@@ -640,6 +642,7 @@ impl<'a> Run<'a> {
             }
             must_last |= matches!(state, State::Rejected | State::Dropped | State::Held);
             settlements.push((position(*place), settled));
+            self.in_flight.remove(place);
             if let Some(item) = self.items.get_mut(place) {
                 item.apply(state, Try { not_before_us, reason });
             }
@@ -707,6 +710,7 @@ impl<'a> Run<'a> {
         self.disk.kill_process();
         self.faults.add(Fault::any(&ALL_CALLS, backhaul_testkit::errno::EIO));
         self.batches.clear();
+        self.in_flight.clear();
         self.spool = None;
     }
 
@@ -718,6 +722,7 @@ impl<'a> Run<'a> {
         self.faults.add(Fault::any(&ALL_CALLS, backhaul_testkit::errno::EIO));
         self.disk.power_cut(&mut random, &style);
         self.batches.clear();
+        self.in_flight.clear();
         self.spool = None;
         self.clock.reboot();
         self.open()?;
@@ -854,6 +859,7 @@ impl<'a> Run<'a> {
             "critical records were evicted before others: {missing:?}"
         );
         for place in &missing {
+            self.in_flight.remove(place);
             let item = self.items.get_mut(place).unwrap();
             (item.fate, item.held) = (Fate::Evicted, false);
         }

@@ -102,7 +102,10 @@ impl Drain {
                 release(batch).await;
                 Ok(())
             }
-            LinkErrorKind::BadBatch => self.bisect(batch, error).await,
+            LinkErrorKind::BadBatch => match error.index().filter(|index| *index < records) {
+                Some(index) => self.try_blamed(batch, index).await,
+                None => self.bisect(batch, error).await,
+            },
             _ if error.may_be_a_records_fault() => {
                 let timed_out = error.kind() == LinkErrorKind::Timeout;
                 self.shared.lock().pace.shrink(records, timed_out);
@@ -117,6 +120,22 @@ impl Drain {
                 Err(error.into())
             }
         }
+    }
+
+    /// Offers the record alone that the destination blames for a batch. Whatever it
+    /// comes to, one record less waits: the rest goes with the next batch.
+    async fn try_blamed(&mut self, mut batch: Batch, index: usize) -> Result<(), Halt> {
+        let mut blamed = batch.split_off(index);
+        let rest = blamed.split_off(1);
+        release(batch).await;
+        release(rest).await;
+        self.deliver_alone(blamed).await
+    }
+
+    async fn deliver_alone(&mut self, batch: Batch) -> Result<(), Halt> {
+        let offered = self.offer(&batch).await;
+        release(batch).await;
+        offered.map(drop)
     }
 
     /// Finds the record that spoils a batch. What turns out well on the way is
@@ -150,11 +169,11 @@ impl Drain {
         if left_over {
             // All the others of a batch that was refused were taken: it is this one.
             self.settle_alone(&bad, |_| rejected(&error)).await?;
+            release(bad).await;
+            Ok(())
         } else {
-            self.offer(&bad).await?;
+            self.deliver_alone(bad).await
         }
-        release(bad).await;
-        Ok(())
     }
 
     /// A record sent alone made the server fail. If another one gets through, it is

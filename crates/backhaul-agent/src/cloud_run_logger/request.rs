@@ -1,0 +1,149 @@
+//! What is posted: records as an array, and where they come from.
+
+use std::io::Write as _;
+
+use backhaul_store::Batch;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Below this many bytes the gzip header and a packet's overhead eat what is saved.
+const WORTH_COMPRESSING: usize = 1024;
+/// Compressing this many bytes takes about a millisecond on a small device.
+pub(super) const LONG: usize = 64 << 10;
+
+/// The records of one request.
+#[derive(Debug)]
+pub(super) struct Part {
+    bodies: Vec<Vec<u8>>,
+    origin: Option<Origin>,
+}
+
+/// Where the records of a request come from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// `<device>/<epoch>/<chain>`
+    pub(super) source: String,
+    /// Everything of the chain before this is settled here.
+    pub(super) floor: u64,
+    /// Ascending ranges such as `5-9,12`, in the order of the records.
+    pub(super) sequences: String,
+}
+
+impl Part {
+    /// Records that come from no spool.
+    pub(super) fn of_records(bodies: Vec<Vec<u8>>) -> Self {
+        Self { bodies, origin: None }
+    }
+
+    /// A batch, cut where the epoch changes: the headers name one.
+    pub(super) fn of_batch(batch: &Batch) -> Vec<Self> {
+        let cuts = batch.records.chunk_by(|left, right| {
+            let (left, right) = (left.record.id, right.record.id);
+            left.epoch == right.epoch && left.position.sequence < right.position.sequence
+        });
+        cuts.filter_map(|offers| {
+            let id = offers.first()?.record.id;
+            let sequences: Vec<u64> =
+                offers.iter().map(|offer| offer.record.id.position.sequence.0).collect();
+            Some(Self {
+                bodies: offers.iter().map(|offer| offer.record.body.clone()).collect(),
+                origin: Some(Origin {
+                    source: format!("{}/{}/{}", id.device, id.epoch, id.position.chain),
+                    floor: batch.floor.0,
+                    sequences: ranges(&sequences),
+                }),
+            })
+        })
+        .collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bodies.len()
+    }
+
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// The bodies, exactly as they are stored, as a JSON array.
+    pub(super) fn to_array(&self) -> Vec<u8> {
+        let bytes: usize = self.bodies.iter().map(|body| body.len() + 1).sum();
+        let mut array = Vec::with_capacity(bytes + 1);
+        array.push(b'[');
+        for (index, body) in self.bodies.iter().enumerate() {
+            if index > 0 {
+                array.push(b',');
+            }
+            array.extend_from_slice(body);
+        }
+        array.push(b']');
+        array
+    }
+}
+
+/// `5-9,12` for 5, 6, 7, 8, 9, 12.
+fn ranges(sequences: &[u64]) -> String {
+    let runs = sequences.chunk_by(|left, right| left + 1 == *right);
+    let texts: Vec<String> = runs
+        .filter_map(|run| match run {
+            [] => None,
+            [only] => Some(only.to_string()),
+            [first, .., last] => Some(format!("{first}-{last}")),
+        })
+        .collect();
+    texts.join(",")
+}
+
+/// A body as it goes over the wire.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_gzip: bool,
+}
+
+/// Compresses a body where that pays.
+pub(super) fn encode(body: Vec<u8>, gzip: bool) -> Encoded {
+    if gzip && body.len() >= WORTH_COMPRESSING {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        let compressed = encoder.write_all(&body).and_then(|()| encoder.finish());
+        if let Ok(bytes) = compressed
+            && bytes.len() < body.len()
+        {
+            return Encoded { bytes, is_gzip: true };
+        }
+    }
+    Encoded { bytes: body, is_gzip: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_are_written_as_ascending_ranges() {
+        assert_eq!(ranges(&[5, 6, 7, 8, 9, 12]), "5-9,12");
+        assert_eq!(ranges(&[1]), "1");
+        assert_eq!(ranges(&[1, 2]), "1-2");
+        assert_eq!(ranges(&[1, 3, 5]), "1,3,5");
+        assert_eq!(ranges(&[]), "");
+    }
+
+    #[test]
+    fn bodies_stand_in_the_array_byte_for_byte() {
+        let part = Part::of_records(vec![b"{\"a\": NaN}".to_vec(), b"{ }".to_vec()]);
+        assert_eq!(part.to_array(), b"[{\"a\": NaN},{ }]");
+    }
+
+    #[test]
+    fn only_what_gets_smaller_is_compressed() {
+        assert!(!encode(vec![b'a'; 100], true).is_gzip);
+        assert!(!encode(vec![b'a'; 10_000], false).is_gzip);
+        let encoded = encode(vec![b'a'; 10_000], true);
+        assert!(encoded.is_gzip && encoded.bytes.len() < 200);
+        let noise: Vec<u8> = (0..4000_u64)
+            .flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+            .collect();
+        let encoded = encode(noise.clone(), true);
+        assert!(encoded.is_gzip || encoded.bytes == noise);
+    }
+}
