@@ -70,7 +70,9 @@ impl HeldRecords {
 
     pub(crate) fn first_is_stored(&mut self) {
         if let Some(held) = self.pop() {
-            held.journal.map(Journal::remove);
+            if let Some(journal) = held.journal {
+                journal.remove();
+            }
             if self.records.is_empty() {
                 tracing::warn!("all run records that were held in memory are stored");
             }

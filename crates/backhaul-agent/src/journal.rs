@@ -228,7 +228,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Told, Unreadable> {
         let is_last = lines.peek().is_none();
         match read_line(line) {
             Some((at, Line::Event(event))) => {
-                run.record(event);
+                run.record(*event);
                 last = at;
             }
             Some((_, Line::End(record))) => end = Some(*record),
@@ -256,7 +256,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Told, Unreadable> {
 pub(crate) const INTERRUPTED: &str = "interrupted";
 
 enum Line {
-    Event(RunEvent),
+    Event(Box<RunEvent>),
     End(Box<RunRecord>),
 }
 
@@ -270,8 +270,7 @@ fn read_start(line: &[u8]) -> Result<(RunBuilder, Timestamp), Unreadable> {
     }
     let at = time_of(&value).unwrap_or(Timestamp::from_micros(0));
     let start = value.get_mut("start").map(Value::take).unwrap_or_default();
-    let record =
-        RunRecord::from_value_at(start, at).map_err(|error| damaged(error.to_string()))?;
+    let record = RunRecord::from_value_at(start, at).map_err(|error| damaged(error.to_string()))?;
     Ok((RunBuilder::resume(record), at))
 }
 
@@ -282,7 +281,8 @@ fn read_line(line: &[u8]) -> Option<(Timestamp, Line)> {
         let record = RunRecord::from_value_at(end.take(), at).ok()?;
         return Some((at, Line::End(Box::new(record))));
     }
-    Some((at, Line::Event(RunEvent::from_value(value).ok()?)))
+    let event = RunEvent::from_value(value).ok()?;
+    Some((at, Line::Event(Box::new(event))))
 }
 
 fn time_of(value: &Value) -> Option<Timestamp> {
@@ -314,8 +314,7 @@ mod tests {
     fn journal(dir: &Path) -> (Journal, RunBuilder, PathBuf) {
         let start = RunStart::new("a/b\n").metadata("k", json::float(f64::NAN));
         let mut run = RunBuilder::start(start, second(1));
-        let mut journal =
-            Journal::begin(Arc::new(OsDisk), dir, run.current(), second(1), false);
+        let mut journal = Journal::begin(Arc::new(OsDisk), dir, run.current(), second(1), false);
         for at in [2, 3] {
             let event = call(at);
             journal.event(&event, second(at));

@@ -5,7 +5,10 @@
 //! `json` module can write this crate reads and writes back unchanged ([`json`]).
 //! Keys that this version does not know stay with the value they came on.
 //!
-//! This crate does no network I/O and starts no threads.
+//! [`OfflineRunLogger`] stores each run in an [`OfflineQueue`] before anything else; a
+//! courier ([`backhaul_sync`]) delivers it to the primary logger when the link allows,
+//! over HTTP where that is a [`CloudRunLogger`]. No other part of this crate uses the
+//! network, and none starts a thread but where its text says so.
 //!
 //! ```
 //! use backhaul_agent::{InMemoryRunLogger, RunEnd, RunLogger, RunStart, ToolCall};

@@ -299,12 +299,12 @@ impl OfflineQueue {
     pub(crate) fn keep(&self, record: &RunRecord, journal: Option<Journal>) -> Enqueued {
         let outcome = match self.store(record) {
             Ok(stored) => {
-                journal.map(Journal::remove);
+                if let Some(journal) = journal {
+                    journal.remove();
+                }
                 stored
             }
-            Err(_) => {
-                lock(&self.inner.held).hold(HeldRecord::new(stored_form(record), journal))
-            }
+            Err(_) => lock(&self.inner.held).hold(HeldRecord::new(stored_form(record), journal)),
         };
         if matches!(outcome, Enqueued::Stored(_) | Enqueued::Abridged(_)) {
             self.tell_listeners();

@@ -150,9 +150,9 @@ fn orphans(queue: &OfflineQueue) -> Vec<Orphan> {
 
 /// Removes a journal that was never begun: its run goes on without, or is gone.
 fn remove_unfinished(disk: &dyn Disk, path: &Path) {
-    let removed = disk.open(path, Open::Write).and_then(|file| {
-        if file.try_lock()? { disk.remove(path) } else { Ok(()) }
-    });
+    let removed = disk
+        .open(path, Open::Write)
+        .and_then(|file| if file.try_lock()? { disk.remove(path) } else { Ok(()) });
     if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {

@@ -452,6 +452,14 @@ impl CourierState {
     ) -> bool {
         let waiting = &self.cursor(position.chain).waiting;
         let stream = waiting.get(&position.sequence.0).cloned().flatten();
+        let is_requeued = || {
+            let account = self.account(position.chain);
+            account.is_some_and(|account| account.requeued.contains(&position.sequence.0))
+        };
+        // Its stream may not be known yet, and has to wait with it.
+        if stream.is_none() && is_requeued() {
+            return false;
+        }
         let held_back = stream.as_ref().is_some_and(|stream| busy.contains(stream));
         let waits = held_back || (self.must_wait(position, now) && !self.is_settled(position));
         if waits {
@@ -635,17 +643,39 @@ impl CourierState {
                         | State::Unknown
                 )
             });
+        let taking_effect = self.taking_effect(settlements);
         self.record(inner, entries);
         if must_last && let Err(error) = self.ledger.flush(&*inner.context.disk) {
             inner.note_trouble(Some(&error));
         }
-        for (position, settled) in settlements {
+        for (position, settled) in taking_effect {
             let projected =
                 inner.store.project(*position, settled.state, settled.reason.as_deref());
             if let Err(error) = projected {
                 tracing::warn!(%position, %error, "a record's file is not where it belongs");
             }
         }
+    }
+
+    /// The settlements that change what is known of their records: a record that is
+    /// settled stays as it is, and so does its file.
+    fn taking_effect<'a>(
+        &self,
+        settlements: &'a [(Position, Settled)],
+    ) -> Vec<&'a (Position, Settled)> {
+        let mut closed = BTreeSet::new();
+        let takes_effect = |(position, settled): &&(Position, Settled)| {
+            let account = self.account(position.chain);
+            let sequence = position.sequence.0;
+            let has_failed = account.is_some_and(|account| account.failed.contains_key(&sequence));
+            let is_open = match settled.state {
+                State::Requeued => true,
+                State::Dropped | State::Evicted | State::Damaged if has_failed => true,
+                _ => !account.is_some_and(|account| account.is_settled(sequence)),
+            };
+            is_open && (!settled.state.is_final() || closed.insert(*position))
+        };
+        settlements.iter().filter(takes_effect).collect()
     }
 
     /// Notes by the boot clock until when a record is put off.

@@ -14,7 +14,7 @@ Examples:
   backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
-  backhaul sync --runs-url http://hub:7117/v1/runs    deliver what waits, now
+  backhaul sync --runs-url http://hub:7117    deliver what waits, now
 
 Exit codes: 0 done; 1 not wholly done, or something was left behind; 2 wrong usage or
 configuration. Data goes to stdout, everything else to stderr. BACKHAUL_LOG=info (or
@@ -74,7 +74,7 @@ pub(crate) struct DataDirArg {
 #[command(after_help = "\
 Examples:
   backhaul serve
-  backhaul serve --runs-url https://hub.example.com/v1/runs     store here, forward there
+  backhaul serve --runs-url https://hub.example.com     store here, forward there
   openssl rand -hex 32 > token
   backhaul serve --listen 0.0.0.0:7117 --token-file token       a hub for other devices
 
@@ -110,6 +110,9 @@ pub(crate) struct Serve {
     /// Test seam: take every record as new.
     #[arg(long, hide = true)]
     pub(crate) sabotage_dedupe: bool,
+    /// Test seam: die (kill -9) once, between storing a request and answering it.
+    #[arg(long, hide = true)]
+    pub(crate) crash_before_reply: bool,
     /// Stop when stdin ends, which it does when the process that started this one is gone.
     #[arg(long, hide = true)]
     pub(crate) stop_with_stdin: bool,
@@ -182,12 +185,12 @@ pub(crate) struct QueueShow {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  backhaul sync --runs-url https://hub.example.com/v1/runs
-  BACKHAUL_RUNS_URL=http://hub:7117/v1/runs BACKHAUL_API_KEY=… backhaul sync --json")]
+  backhaul sync --runs-url https://hub.example.com
+  BACKHAUL_RUNS_URL=http://hub:7117 BACKHAUL_API_KEY=… backhaul sync --json")]
 pub(crate) struct Sync {
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
-    /// Where run records go.
+    /// The hub that run records go to, such as http://hub:7117.
     #[arg(long, value_name = "URL", env = "BACKHAUL_RUNS_URL")]
     pub(crate) runs_url: Option<String>,
     /// A file with the key for it [default: $BACKHAUL_API_KEY, else none]

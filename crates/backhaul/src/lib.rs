@@ -10,6 +10,25 @@
 //! | [`store`] | durable spools: records, ledger, quota, recovery |
 //! | [`sync`] | the courier: destinations, retries, backoff |
 //! | [`observability`] | run records, contexts and run loggers |
+//! | [`offline`] | the parts that an agent on a device is made of |
+//!
+//! ```
+//! use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};
+//! use backhaul::offline::{OfflineQueue, OfflineRunLogger};
+//!
+//! let dir = std::env::temp_dir().join(format!("backhaul-front-doc-{}", std::process::id()));
+//! let logger = OfflineRunLogger::builder()
+//!     .primary(InMemoryRunLogger::new())
+//!     .queue(OfflineQueue::new(&dir)?)
+//!     .build()?;
+//! logger.start_run("run_001".into());
+//! logger.end_run(RunEnd::new())?;
+//! // The run is on stable storage now, and waits for a courier.
+//! assert_eq!(logger.offline_queue().stats()?.pending, 1);
+//! # drop(logger);
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
@@ -17,4 +36,13 @@ pub use backhaul_sync as sync;
 /// Run records, what they are made of, and the loggers that collect them.
 pub mod observability {
     pub use backhaul_agent::*;
+}
+
+/// What keeps an agent working without a network: its queue, its logger, its courier.
+pub mod offline {
+    pub use backhaul_agent::{
+        Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
+        QueueError, QueueErrorKind, QueueStats,
+    };
+    pub use backhaul_sync::{BackoffStrategy, SyncManager, SyncOptions, SyncReport, SyncStatus};
 }

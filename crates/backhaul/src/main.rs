@@ -4,8 +4,10 @@ mod byte_size;
 mod cli;
 mod commands;
 mod data_dir;
+mod demo;
 mod exit;
 mod hub;
+mod hub_link;
 mod printer;
 
 use std::process::ExitCode;
@@ -38,7 +40,9 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Serve(args) => commands::serve::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Queue(args) => commands::queue::run(args),
-        Command::Demo(_) | Command::Sync(_) | Command::DemoAgent(_) => Ok(Outcome::Done),
+        Command::Sync(args) => commands::sync::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoAgent(args) => demo::agent::run(args),
     }
 }
 

@@ -163,10 +163,7 @@ mod tests {
         let read = |body| answer(200, body, 3).unwrap();
         assert_eq!(read(r#"{"accepted": 3, "duplicates": 0}"#), vec![Delivered; 3]);
         assert_eq!(read(r#"{"accepted": 3}"#), vec![Delivered; 3]);
-        assert_eq!(
-            read(r#"{"accepted": 2, "duplicates": 1}"#),
-            [Duplicate, Delivered, Delivered]
-        );
+        assert_eq!(read(r#"{"accepted": 2, "duplicates": 1}"#), [Duplicate, Delivered, Delivered]);
         assert_eq!(
             read(r#"{"accepted": 2, "duplicates": 1, "duplicate_indexes": [2]}"#),
             [Delivered, Delivered, Duplicate]

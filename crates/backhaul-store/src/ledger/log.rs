@@ -67,6 +67,8 @@ impl Ledger {
                 ledger.accounts = accounts;
                 ledger.len = bytes.len() as u64;
                 ledger.damaged_lines = damaged_lines + damaged;
+                // Whoever wrote it may have been killed before it was flushed.
+                ledger.dirty = true;
                 // What stands in a newer, damaged file is not written over.
                 ledger.number = newest;
                 let is_whole = bytes.ends_with(b"\n") && ledger.len.is_multiple_of(PAGE);
@@ -115,15 +117,11 @@ impl Ledger {
         if self.unsaved.is_empty() {
             return Ok(());
         }
-        if self.len >= SNAPSHOT_AFTER.max(self.snapshot_len * 4) {
+        if self.is_due_for_snapshot() {
             return self.snapshot(disk);
         }
+        self.open(disk)?;
         let path = self.dir.join(file_name(self.number));
-        if self.file.is_none() {
-            let opened = disk.open(&path, Open::Write).doing("open the ledger", &path)?;
-            self.len = opened.len().doing("measure the ledger", &path)?;
-            self.file = Some(opened);
-        }
         let Some(file) = &self.file else { return Ok(()) };
         if let Err(error) = file.write_all_at(&self.unsaved, self.len) {
             // The handle is not used again; the next try begins a new file.
@@ -137,12 +135,30 @@ impl Ledger {
         Ok(())
     }
 
+    fn is_due_for_snapshot(&self) -> bool {
+        self.len >= SNAPSHOT_AFTER.max(self.snapshot_len * 4)
+    }
+
+    fn open(&mut self, disk: &dyn Disk) -> Result<()> {
+        if self.file.is_none() {
+            let path = self.dir.join(file_name(self.number));
+            let opened = disk.open(&path, Open::Write).doing("open the ledger", &path)?;
+            self.len = opened.len().doing("measure the ledger", &path)?;
+            self.file = Some(opened);
+        }
+        Ok(())
+    }
+
     /// Makes what was recorded durable.
     pub(crate) fn flush(&mut self, disk: &dyn Disk) -> Result<()> {
         self.save(disk)?;
         if !self.dirty {
             return Ok(());
         }
+        if self.file.is_none() && self.is_due_for_snapshot() {
+            return self.snapshot(disk);
+        }
+        self.open(disk)?;
         let path = self.dir.join(file_name(self.number));
         if let Some(file) = &self.file
             && let Err(error) = finish_page(&**file, &mut self.len)

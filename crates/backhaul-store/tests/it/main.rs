@@ -3,6 +3,8 @@
 
 mod basics;
 mod crash;
+mod identity;
+mod keeping;
 mod members;
 mod model;
 mod readers;

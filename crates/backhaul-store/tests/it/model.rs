@@ -187,6 +187,9 @@ struct Item {
     failure: Option<(String, u32)>,
     /// A power cut cannot take the record.
     durable: bool,
+    /// Acknowledged without a flush by a process that was killed: in the folder layout
+    /// nobody knows any more that it was not flushed.
+    orphaned: bool,
     /// A power cut cannot take what the ledger says of it.
     settled: bool,
 }
@@ -224,6 +227,10 @@ impl Item {
     fn must_wait(&self, clock: &ManualClock) -> bool {
         let now = clock.now().wall.as_micros();
         self.held || self.tries.last().is_some_and(|last| last.not_before_us > now)
+    }
+
+    fn can_be_requeued(&self) -> bool {
+        self.fate == Fate::Rejected || (self.fate == Fate::Waiting && self.held)
     }
 
     fn last_error(&self) -> Option<&str> {
@@ -360,7 +367,7 @@ impl<'a> Run<'a> {
             }
             Step::Reopen => {
                 self.batches.clear();
-        self.in_flight.clear();
+                self.in_flight.clear();
                 self.spool = None;
                 self.records_are_durable();
                 self.ledger_is_durable();
@@ -370,6 +377,9 @@ impl<'a> Run<'a> {
             }
             Step::Kill => {
                 self.die();
+                for item in self.items.values_mut().filter(|item| !item.durable) {
+                    item.orphaned = self.layout == Layout::Folder;
+                }
                 self.open()?;
                 self.check_ends()?;
                 self.check_bodies()?;
@@ -400,6 +410,7 @@ impl<'a> Run<'a> {
             held: false,
             failure: None,
             durable: flush == Flush::Always,
+            orphaned: false,
             settled: true,
         }
     }
@@ -613,6 +624,10 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let place = *self.items.keys().nth(which % self.items.len()).unwrap();
+        // What a power cut may still take is nobody's to judge.
+        if !self.items[&place].durable {
+            return Ok(());
+        }
         self.pronounce(&[(place, verdict)])
     }
 
@@ -662,7 +677,7 @@ impl<'a> Run<'a> {
         let failed: Vec<Place> = self
             .items
             .iter()
-            .filter(|(_, item)| item.fate == Fate::Rejected || item.held)
+            .filter(|(_, item)| item.can_be_requeued())
             .map(|(place, _)| *place)
             .collect();
         let all: Vec<Place> = self.items.keys().copied().collect();
@@ -671,15 +686,15 @@ impl<'a> Run<'a> {
         let done =
             self.spool().requeue(position(place)).map_err(|error| format!("requeue: {error}"))?;
         let item = self.items.get_mut(&place).unwrap();
-        let expected = item.fate == Fate::Rejected || item.held;
+        let expected = item.can_be_requeued();
         ensure!(done == expected, "requeue of {place:?} said {done}");
         if item.fate == Fate::Rejected {
             item.fate = Fate::Waiting;
             item.failure = None;
             item.tries.clear();
         }
-        item.held = false;
         if done {
+            item.held = false;
             Seen::add(&self.seen.requeued, 1);
             self.ledger_is_durable();
         }
@@ -697,7 +712,7 @@ impl<'a> Run<'a> {
     // --- What survives -----------------------------------------------------------
 
     fn records_are_durable(&mut self) {
-        self.items.values_mut().for_each(|item| item.durable = true);
+        self.items.values_mut().for_each(|item| item.durable |= !item.orphaned);
     }
 
     fn ledger_is_durable(&mut self) {
@@ -729,6 +744,7 @@ impl<'a> Run<'a> {
         self.resynchronise().map_err(|why| format!("after a power cut, {style:?}: {why}"))?;
         self.check_ends()?;
         // What was found is durable by now, whatever it was before.
+        self.items.values_mut().for_each(|item| item.orphaned = false);
         self.records_are_durable();
         self.ledger_is_durable();
         Ok(())
@@ -988,7 +1004,8 @@ impl Item {
                 self.fate = Fate::Dropped;
             }
         }
-        self.held = false;
+        // What is forgotten of a delivery leaves a record that was held before held again.
+        self.held &= matches!(self.fate, Fate::Delivered | Fate::Duplicate | Fate::Expired);
         self.settled = false;
     }
 

@@ -3,3 +3,4 @@
 pub(crate) mod queue;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod sync;

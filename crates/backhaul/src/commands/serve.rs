@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use backhaul_agent::CloudRunLogger;
+use backhaul_sync::{SyncManager, SyncOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,11 +18,14 @@ use crate::exit::{OrUsage as _, Outcome};
 use crate::hub::limits::SHUTDOWN_GRACE;
 use crate::hub::token::{TOKEN_VARIABLE, Token};
 use crate::hub::{self, Hub, server};
+use crate::hub_link;
 use crate::printer::Printer;
 
 /// How often what was received is made durable while little happens: what a crash
 /// makes the next start read again.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a batch under way to another hub is waited for at the end.
+const FORWARD_GRACE: Duration = Duration::from_secs(2);
 /// Threads that serve connections: the work is on the blocking threads.
 const WORKER_THREADS: usize = 2;
 
@@ -42,6 +47,8 @@ struct Settings {
     token: Option<Token>,
     hub: hub::Options,
     limits: hub::Limits,
+    forward_to: Option<Arc<CloudRunLogger>>,
+    crash_before_reply: bool,
     stop_with_stdin: bool,
 }
 
@@ -76,6 +83,11 @@ impl Settings {
                 connections: args.max_connections,
                 request_timeout: args.request_timeout,
             },
+            forward_to: match &args.runs_url {
+                Some(url) => Some(hub_link::open(url, None)?),
+                None => None,
+            },
+            crash_before_reply: args.crash_before_reply,
             stop_with_stdin: args.stop_with_stdin,
         })
     }
@@ -101,18 +113,30 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
     let options = settings.hub;
     let hub = tokio::task::spawn_blocking(move || Hub::open(options)).await??;
     let hub = Arc::new(hub);
+    let courier = match settings.forward_to {
+        Some(other) => Some(forward(&hub, other).await?),
+        None => None,
+    };
     let snapshots = tokio::spawn(snapshot_now_and_then(Arc::clone(&hub)));
     printer.talk(format_args!(
         "listening on http://{address}, storing in {}",
         data_dir.join(RUNS).display()
     ));
-    let service = hub::Service::new(Arc::clone(&hub), settings.token, settings.limits);
+    let service = hub::Service::new(
+        Arc::clone(&hub),
+        settings.token,
+        settings.limits,
+        settings.crash_before_reply,
+    );
     let router = hub::router(service);
     let broken_off =
         server::serve(listener, router, settings.limits.connections, shutdown).await;
     if broken_off > 0 {
         let seconds = SHUTDOWN_GRACE.as_secs();
         printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));
+    }
+    if let Some(courier) = courier {
+        courier.stop().await;
     }
     snapshots.abort();
     let last = tokio::task::spawn_blocking(move || hub.snapshot());
@@ -121,6 +145,15 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
         tracing::warn!(%error, "the last snapshot failed");
     }
     Ok(Outcome::Done)
+}
+
+/// Starts delivering what the hub stores to another hub.
+async fn forward(hub: &Hub, other: Arc<CloudRunLogger>) -> anyhow::Result<SyncManager> {
+    let options = SyncOptions { stop_timeout: FORWARD_GRACE, ..SyncOptions::default() };
+    let courier = SyncManager::new(hub.spool().clone(), other, options)?;
+    hub.on_stored(courier.notifier());
+    courier.start().await;
+    Ok(courier)
 }
 
 async fn snapshot_now_and_then(hub: Arc<Hub>) {

@@ -23,7 +23,7 @@ mod window;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -69,7 +69,6 @@ pub(crate) struct Receipt {
 }
 
 /// Where records of a fleet come together.
-#[derive(Debug)]
 pub(crate) struct Hub {
     options: Options,
     spool: Spool,
@@ -82,6 +81,8 @@ pub(crate) struct Hub {
     since_snapshot: Unsaved,
     accepted: AtomicU64,
     duplicates: AtomicU64,
+    /// Told of each request that stored something.
+    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,10 +113,17 @@ impl Hub {
             since_snapshot: Unsaved::default(),
             accepted: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
+            listener: OnceLock::new(),
         };
         hub.recover()?;
         hub.snapshot()?;
         Ok(hub)
+    }
+
+    /// Has the first listener that is given called after each request that stored
+    /// something.
+    pub(crate) fn on_stored(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let _ = self.listener.set(Box::new(listener));
     }
 
     pub(crate) fn spool(&self) -> &Spool {
@@ -159,6 +167,9 @@ impl Hub {
         };
         self.accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
         self.duplicates.fetch_add(receipt.duplicates, Ordering::Relaxed);
+        if let Some(listener) = self.listener.get().filter(|_| receipt.accepted > 0) {
+            listener();
+        }
         self.snapshot_if_due();
         Ok(receipt)
     }

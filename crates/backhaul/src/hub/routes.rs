@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -31,7 +32,6 @@ pub(crate) struct Limits {
 }
 
 /// What all requests share.
-#[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     token: Option<Token>,
@@ -39,10 +39,17 @@ pub(crate) struct Service {
     budget: Budget,
     at_work: Semaphore,
     requests: Requests,
+    /// A test-only seam: the process kills itself between storing and answering.
+    crash_before_reply: bool,
 }
 
 impl Service {
-    pub(crate) fn new(hub: Arc<Hub>, token: Option<Token>, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        token: Option<Token>,
+        limits: Limits,
+        crash_before_reply: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             hub,
             token,
@@ -50,6 +57,7 @@ impl Service {
             budget: Budget::new(limits::MAX_BYTES_IN_FLIGHT),
             at_work: Semaphore::new(limits::MAX_AT_WORK),
             requests: Requests::default(),
+            crash_before_reply,
         })
     }
 }
@@ -114,6 +122,9 @@ async fn take_runs(
         Refusal::unavailable("the request failed inside the hub")
     })?;
     drop(permit);
+    if service.crash_before_reply && matches!(&receipt, Ok(receipt) if receipt.accepted > 0) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    }
     receipt.map(Json)
 }
 

@@ -1,0 +1,74 @@
+//! Recovery: taking over segments that nobody writes to any more.
+
+use super::catalog::{Segment, State, close_the_gaps};
+use super::member::PAGE;
+use super::writer::Active;
+use super::{SegmentStore, lock, scan};
+use crate::disk::{DiskFile, Open};
+use crate::error::{IoContext, Result};
+
+impl SegmentStore {
+    /// Takes over the unsealed segments of a writer that is this process, or that
+    /// no longer lives: finds where each ends, and frees torn pages.
+    pub(crate) fn adopt(&self, writer: u16) -> Result<()> {
+        let mut actives = lock(&self.actives);
+        let mut catalog = lock(&self.catalog);
+        for (chain, segments) in catalog.iter_mut().filter(|(chain, _)| chain.writer == writer) {
+            let last = segments.len().saturating_sub(1);
+            for (index, segment) in segments.iter_mut().enumerate() {
+                if segment.state == State::Foreign {
+                    let active = self.take_over(segment, index == last)?;
+                    if let Some(active) = active.filter(|_| writer == self.writer) {
+                        segment.state = State::Active;
+                        actives.insert(*chain, active);
+                    }
+                }
+            }
+            close_the_gaps(segments);
+        }
+        Ok(())
+    }
+
+    fn take_over(&self, segment: &mut Segment, is_last: bool) -> Result<Option<Active>> {
+        let path = self.context.path(&segment.name);
+        segment.state = State::Closed;
+        if !is_last {
+            segment.end = segment.len;
+            return Ok(None);
+        }
+        let file = self.context.disk.open(&path, Open::Read).doing("open a segment", &path)?;
+        let mut found =
+            scan::scan(&*file, segment.head.nonce, PAGE as u64).doing("scan a segment", &path)?;
+        drop_torn_commit(&mut found, &*file).doing("scan a segment", &path)?;
+        segment.end = found.frontier(PAGE as u64);
+        segment.next = found.members.last().map_or(segment.first(), scan::Member::next_sequence);
+        let active = Active::adopt(&self.context, &segment.name, segment.head.clone(), &found)?;
+        if let Some(active) = &active {
+            segment.len = active.prepared;
+        }
+        Ok(active)
+    }
+}
+
+/// Of the last commit only what is whole from its start counts: the rest was never
+/// acknowledged, or is damaged past telling. Its pages become foreign ones, which are
+/// put in quarantine.
+fn drop_torn_commit(found: &mut scan::Scan, file: &dyn DiskFile) -> std::io::Result<()> {
+    let Some(last) = found.members.last().map(|member| member.header.commit) else { return Ok(()) };
+    let start = found.members.partition_point(|member| member.header.commit != last);
+    let mut of_commit = found.members.split_off(start).into_iter();
+    let mut expected_offset = 0;
+    for member in of_commit.by_ref() {
+        if member.header.commit_offset != expected_offset || member.records(file)?.is_none() {
+            found.foreign_pages.extend((member.offset..member.end()).step_by(PAGE));
+            break;
+        }
+        expected_offset += member.header.total_len;
+        found.members.push(member);
+    }
+    for member in of_commit {
+        found.foreign_pages.extend((member.offset..member.end()).step_by(PAGE));
+    }
+    found.foreign_pages.sort_unstable();
+    Ok(())
+}

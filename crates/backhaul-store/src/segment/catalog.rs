@@ -1,0 +1,249 @@
+//! What the store knows of its files, and how it finds that out.
+
+use std::collections::BTreeMap;
+
+use super::head::{Head, Note};
+use super::member::{self, Fault, Header, Kind, PAGE};
+use super::{SegmentStore, lock, name, scan};
+use crate::clock::Timestamp;
+use crate::disk::{DiskFile, Open};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::id::Chain;
+
+/// One file of a chain, as the catalog knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub(crate) name: String,
+    pub(super) head: Head,
+    pub(crate) state: State,
+    /// Records stand in the file up to this byte.
+    pub(super) end: u64,
+    /// The sequence after the segment's last record.
+    pub(crate) next: u64,
+    /// The file's length.
+    pub(crate) len: u64,
+}
+
+impl Segment {
+    pub(crate) fn first(&self) -> u64 {
+        self.head.first_sequence
+    }
+
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        Timestamp::parse(&self.head.note.created)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// This process appends to it.
+    Active,
+    /// Another process may append to it.
+    Foreign,
+    /// Nobody appends to it any more.
+    Closed,
+    /// Compressed, with an index.
+    Sealed,
+}
+
+impl SegmentStore {
+    /// First and next sequence of each chain.
+    pub(crate) fn chains(&self) -> BTreeMap<Chain, (u64, u64)> {
+        lock(&self.catalog)
+            .iter()
+            .filter_map(|(chain, segments)| {
+                Some((*chain, (segments.first()?.first(), segments.last()?.next)))
+            })
+            .collect()
+    }
+
+    pub(crate) fn next(&self, chain: Chain) -> u64 {
+        lock(&self.catalog).get(&chain).and_then(|list| list.last()).map_or(1, |last| last.next)
+    }
+
+    /// All segments, oldest first in each chain.
+    pub(crate) fn segments(&self) -> Vec<(Chain, Segment)> {
+        let catalog = lock(&self.catalog);
+        catalog
+            .iter()
+            .flat_map(|(chain, list)| list.iter().map(|one| (*chain, one.clone())))
+            .collect()
+    }
+
+    /// Looks for segments that other processes made, grew or removed.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        // Held from before the listing: segments that this process makes, renames or
+        // removes meanwhile would be missing from one of the two.
+        let mut catalog = lock(&self.catalog);
+        let dir = &self.context.dir;
+        let entries = self.context.disk.list(dir).doing("list the spool folder", dir)?;
+        let mut present: Vec<(String, u64)> = entries
+            .into_iter()
+            .filter(|entry| !entry.is_dir && name::parse(&entry.name).is_some())
+            .map(|entry| (entry.name, entry.len))
+            .collect();
+        present.sort();
+        for segments in catalog.values_mut() {
+            segments.retain(|segment| present.iter().any(|(name, _)| *name == segment.name));
+        }
+        for (name, len) in present {
+            let known = catalog.values().flatten().find(|segment| segment.name == name);
+            if known.is_none_or(|segment| segment.state != State::Active && segment.len != len) {
+                self.load(&mut catalog, &name, len)?;
+            }
+        }
+        catalog.retain(|_, segments| !segments.is_empty());
+        for segments in catalog.values_mut() {
+            close_the_gaps(segments);
+            if let Some(last) = segments.last_mut().filter(|last| last.state == State::Foreign) {
+                self.follow(last)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds what another process has committed to its open segment meanwhile, and
+    /// makes sure that it is durable before anything is done with it.
+    fn follow(&self, segment: &mut Segment) -> Result<()> {
+        let path = self.context.path(&segment.name);
+        let file = match self.context.disk.open(&path, Open::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.doing("open a segment", &path)?,
+        };
+        let found =
+            scan::scan(&*file, segment.head.nonce, segment.end).doing("scan a segment", &path)?;
+        let before = segment.end;
+        for member in found.members {
+            if member.records(&*file).doing("read a segment", &path)?.is_none() {
+                break;
+            }
+            segment.end = member.end();
+            segment.next = member.next_sequence();
+        }
+        if segment.end > before && !self.context.read_only {
+            file.flush().doing("flush a segment", &path)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what one file is and puts it in its place.
+    fn load(
+        &self,
+        catalog: &mut BTreeMap<Chain, Vec<Segment>>,
+        name: &str,
+        len: u64,
+    ) -> Result<()> {
+        let path = self.context.path(name);
+        let file = match self.context.disk.open(&path, Open::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.doing("open a segment", &path)?,
+        };
+        let Some(head) = self.head_of(&*file, name)? else {
+            return if self.context.read_only { Ok(()) } else { self.set_aside(name) };
+        };
+        let known = catalog
+            .get(&head.chain)
+            .and_then(|segments| segments.iter().find(|segment| segment.name == name))
+            .filter(|segment| segment.head.nonce == head.nonce);
+        let mut segment = Segment {
+            name: name.to_owned(),
+            state: State::Foreign,
+            end: known.map_or(PAGE as u64, |segment| segment.end),
+            next: known.map_or(head.first_sequence, |segment| segment.next),
+            len,
+            head,
+        };
+        if let Some(sealed) = &segment.head.note.sealed {
+            segment.state = State::Sealed;
+            segment.next = sealed.next_sequence;
+            segment.end = len;
+        }
+        let segments = catalog.entry(segment.head.chain).or_default();
+        segments.retain(|other| other.name != segment.name);
+        segments.push(segment);
+        segments.sort_by_key(|segment| (segment.first(), segment.head.note.ordinal));
+        Ok(())
+    }
+
+    /// The head of a segment; where its page is damaged, what the members tell.
+    /// `Ok(None)`: nothing in the file says that it is a segment.
+    fn head_of(&self, file: &dyn DiskFile, segment_name: &str) -> Result<Option<Head>> {
+        let path = self.context.path(segment_name);
+        let mut page = vec![0; PAGE];
+        let read = file.read_at(&mut page, 0).doing("read a segment", &path)?;
+        page.truncate(read);
+        match Head::parse(&page) {
+            Ok(Some(head)) => return Ok(Some(head)),
+            Ok(None) => {}
+            Err(Fault::Unsupported(version, features)) => {
+                return Err(Error::at(
+                    ErrorKind::Unsupported,
+                    &path,
+                    format!(
+                        "the segment has format {version} with features {features:#x}, this program \
+                         knows format {}: use a newer backhaul",
+                        member::FORMAT_VERSION
+                    ),
+                ));
+            }
+            Err(Fault::Damaged) => {}
+        }
+        let len = file.len().doing("measure a segment", &path)?;
+        let Some(first) = first_member(file, len).doing("read a segment", &path)? else {
+            return Ok(None);
+        };
+        tracing::error!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
+        Ok(Some(Head {
+            nonce: first.nonce,
+            chain: first.chain,
+            first_sequence: first.first_sequence,
+            note: Note {
+                device: self.context.identity.device().to_string(),
+                epoch: self.context.identity.epoch().to_string(),
+                created: String::new(),
+                ordinal: 0,
+                sealed: None,
+            },
+        }))
+    }
+
+    /// Moves a file that is no segment out of the way, whole.
+    fn set_aside(&self, name: &str) -> Result<()> {
+        let (disk, path) = (&self.context.disk, self.context.path(name));
+        let bytes = crate::context::read_whole(&**disk, &path)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            self.context.quarantine(&format!("{name}.foreign"), &bytes)?;
+        }
+        disk.remove(&path).doing("remove a file that is no segment", &path)?;
+        disk.sync_dir(&self.context.dir).doing("sync the spool folder", &self.context.dir)
+    }
+}
+
+/// A segment ends where the next of its chain begins: what stands behind was
+/// written by a commit that failed.
+pub(super) fn close_the_gaps(segments: &mut [Segment]) {
+    for index in 1..segments.len() {
+        let Some([before, after]) = segments.get_mut(index - 1..=index) else { continue };
+        before.next = after.first();
+        if before.state == State::Foreign {
+            before.end = before.len;
+        }
+    }
+}
+
+/// The first sound data member on a page of a file whose head cannot be read.
+fn first_member(file: &dyn DiskFile, len: u64) -> std::io::Result<Option<Header>> {
+    let mut offset = PAGE as u64;
+    while offset < len {
+        let mut bytes = vec![0; member::HEADER_LEN];
+        let read = file.read_at(&mut bytes, offset)?;
+        bytes.truncate(read);
+        if let Ok(header) = member::read_header(&bytes)
+            && header.kind == Kind::Data
+        {
+            return Ok(Some(header));
+        }
+        offset += PAGE as u64;
+    }
+    Ok(None)
+}

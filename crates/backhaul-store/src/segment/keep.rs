@@ -1,0 +1,109 @@
+//! What is done to segments in the background: free pages, sealing, removal.
+
+use super::catalog::State;
+use super::writer::Growth;
+use super::{SegmentStore, lock, name, seal};
+use crate::error::{IoContext, Result};
+use crate::id::Chain;
+use crate::quota::on_disk;
+use std::sync::atomic::Ordering;
+
+impl SegmentStore {
+    /// Writes free pages ahead of the writers, so that commits need one flush.
+    pub(crate) fn grow(&self) -> Result<()> {
+        self.growth_asked.store(false, Ordering::Relaxed);
+        let due: Vec<(Chain, Growth)> = {
+            let mut actives = lock(&self.actives);
+            let mut due = Vec::new();
+            for (chain, active) in actives.iter_mut() {
+                due.extend(active.growth(&self.context)?.map(|growth| (*chain, growth)));
+            }
+            due
+        };
+        for (chain, growth) in due {
+            growth.run(&self.context)?;
+            let mut actives = lock(&self.actives);
+            if let Some(active) = actives.get_mut(&chain) {
+                active.grown(&growth);
+                let mut catalog = lock(&self.catalog);
+                if let Some(segment) = catalog.get_mut(&chain).and_then(|list| list.last_mut()) {
+                    segment.len = active.prepared;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals one closed segment. `Ok(false)`: there is none.
+    pub(crate) fn seal_one(&self) -> Result<bool> {
+        let due = {
+            let catalog = lock(&self.catalog);
+            // Only what this process wrote or adopted is closed; others seal their own.
+            catalog.values().flatten().find(|segment| segment.state == State::Closed).cloned()
+        };
+        let Some(segment) = due else { return Ok(false) };
+        if segment.next == segment.first() {
+            self.remove(&segment.name)?;
+            return Ok(true);
+        }
+        let sealed =
+            seal::seal(&self.context, &segment.name, &segment.head, segment.end, segment.next)?;
+        self.context.quota.release(on_disk(segment.len));
+        self.context.quota.add(on_disk(sealed.len));
+        let mut catalog = lock(&self.catalog);
+        let entry = catalog.values_mut().flatten().find(|entry| entry.name == segment.name);
+        if let Some(entry) = entry {
+            entry.state = State::Sealed;
+            entry.len = sealed.len;
+            entry.end = sealed.len;
+            entry.head = sealed.head;
+        }
+        Ok(true)
+    }
+
+    /// Removes a segment that nobody appends to. The chain's last segment leaves an
+    /// empty successor, so that its sequences are not given away again.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        let found = {
+            let catalog = lock(&self.catalog);
+            catalog.iter().find_map(|(chain, segments)| {
+                let index = segments.iter().position(|segment| segment.name == name)?;
+                let segment = segments.get(index)?.clone();
+                Some((*chain, segment, index + 1 == segments.len()))
+            })
+        };
+        let Some((chain, segment, is_last)) = found else { return Ok(()) };
+        if is_last && chain.writer == self.writer {
+            self.skip_to(chain, segment.next)?;
+        } else if is_last {
+            return Ok(());
+        }
+        let path = self.context.path(name);
+        let mut catalog = lock(&self.catalog);
+        self.context.disk.remove(&path).doing("remove a segment", &path)?;
+        self.context
+            .disk
+            .sync_dir(&self.context.dir)
+            .doing("sync the spool folder", &self.context.dir)?;
+        self.context.quota.release(on_disk(segment.len));
+        if let Some(segments) = catalog.get_mut(&chain) {
+            segments.retain(|other| other.name != name);
+        }
+        Ok(())
+    }
+
+    /// Gives a segment the name that says that all of it is delivered.
+    pub(crate) fn mark_synced(&self, name: &str) -> Result<()> {
+        let new_name = name::synced(name);
+        if new_name == name {
+            return Ok(());
+        }
+        let (from, to) = (self.context.path(name), self.context.path(&new_name));
+        let mut catalog = lock(&self.catalog);
+        self.context.disk.rename(&from, &to).doing("rename a segment", &from)?;
+        for segment in catalog.values_mut().flatten().filter(|segment| segment.name == name) {
+            segment.name.clone_from(&new_name);
+        }
+        Ok(())
+    }
+}

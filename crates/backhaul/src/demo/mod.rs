@@ -1,0 +1,200 @@
+//! `backhaul demo`: the sensor agent through an outage, a kill and a crash, end to end.
+//!
+//! Hub and agent are processes of their own that speak over TCP; what is counted is
+//! what lies in their stores in the end.
+
+pub(crate) mod agent;
+mod count;
+mod process;
+mod sensors;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use self::count::{Counts, Glance};
+use self::process::{AgentProcess, HubProcess};
+use crate::cli;
+use crate::exit::Outcome;
+use crate::printer::Printer;
+
+/// How long the agent works with the hub there.
+const ONLINE: Duration = Duration::from_secs(3);
+/// How long it works without, before it is killed, and after.
+const OUTAGE: Duration = Duration::from_secs(3);
+/// Into a run that takes some 100 ms.
+const IN_THE_MIDDLE: Duration = Duration::from_millis(50);
+/// How often the stores are looked at.
+const GLANCE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the backlog may take to drain.
+const DRAIN: Duration = Duration::from_secs(20);
+
+pub(crate) fn run(args: &cli::Demo) -> anyhow::Result<Outcome> {
+    let printer = Printer { json: args.json };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let folder = tempfile::Builder::new()
+        .prefix("backhaul-demo-")
+        .tempdir()
+        .context("no temporary folder can be made")?;
+    let began = Instant::now();
+    let outcome = runtime.block_on(async {
+        let demo = Demo::new(folder.path(), printer, args.sabotage_dedupe);
+        tokio::select! {
+            outcome = demo.play() => outcome,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    });
+    // Whatever went wrong, the processes are gone before their folder is.
+    drop(runtime);
+    let flawless = outcome.as_ref().is_ok_and(Counts::is_flawless);
+    if !flawless {
+        let kept = folder.keep();
+        printer.talk(format_args!("everything is kept in {}", kept.display()));
+    }
+    let counts = outcome?;
+    let seconds = began.elapsed().as_secs_f64();
+    if args.json {
+        let mut object = json!(counts);
+        if let Some(object) = object.as_object_mut() {
+            object.insert("seconds".to_owned(), json!((seconds * 10.0).round() / 10.0));
+        }
+        printer.object(&object)?;
+    } else {
+        printer.data(counts.table())?;
+    }
+    let verdict = match flawless {
+        true => "Nothing lost, nothing doubled",
+        false => "THIS IS NOT AS IT SHOULD BE",
+    };
+    printer.talk(format_args!("\n{verdict}, after {seconds:.0} seconds."));
+    Ok(if flawless { Outcome::Done } else { Outcome::LeftBehind })
+}
+
+struct Demo {
+    folder: PathBuf,
+    hub_dir: PathBuf,
+    agent_dir: PathBuf,
+    printer: Printer,
+    sabotage_dedupe: bool,
+}
+
+impl Demo {
+    fn new(folder: &Path, printer: Printer, sabotage_dedupe: bool) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            hub_dir: folder.join("hub"),
+            agent_dir: folder.join("agent"),
+            printer,
+            sabotage_dedupe,
+        }
+    }
+
+    async fn play(&self) -> anyhow::Result<Counts> {
+        let talk = |line: &str| self.printer.talk(line);
+        talk("An agent, its hub, and everything that can happen between them.\n");
+
+        let hub = self.start_hub("127.0.0.1:0", &[]).await?;
+        let address = hub.address.clone();
+        let url = format!("http://{address}");
+        let mut agent = AgentProcess::start(&self.folder, self.agent_dir.clone(), &url)?;
+        talk(&format!(
+            "1  Online. The agent (process {}) reads this machine's sensors and stores a run\n   \
+             record for each round. Its courier delivers them to the hub (process {}).",
+            agent.id(),
+            hub.id()
+        ));
+        self.watch(ONLINE).await;
+
+        hub.kill().await?;
+        talk("\n2  Outage. The hub is gone (kill -9). The agent goes on, and its queue grows.");
+        self.watch(OUTAGE).await;
+
+        let run_id = agent.kill_in_a_run(IN_THE_MIDDLE).await?;
+        let mut acknowledged = agent.acknowledged();
+        agent = AgentProcess::start(&self.folder, self.agent_dir.clone(), &url)?;
+        talk(&format!(
+            "\n3  Crash. The agent is killed (kill -9) in the middle of {run_id}, and started\n   \
+             again as process {}.",
+            agent.id()
+        ));
+        self.watch(OUTAGE).await;
+        if let Some(calls) = count::interrupted_calls(&self.agent_dir, &run_id)? {
+            talk(&format!("   {run_id} is in the queue, interrupted after {calls} tool calls."));
+        }
+
+        let queued = self.glance().waiting;
+        talk(
+            "\n4  Back. The hub returns on its old port. It dies once more, right after it\n   \
+             stored a batch and before it could say so: the agent has to send that again.",
+        );
+        self.start_hub(&address, &["--crash-before-reply"]).await?.ended().await?;
+        let hub = self.start_hub(&address, &[]).await?;
+        let back = Instant::now();
+        self.drained().await;
+        self.show(self.glance());
+        talk(&format!(
+            "   The backlog was gone {:.1} seconds after the hub was back.",
+            back.elapsed().as_secs_f64()
+        ));
+        agent.stop().await?;
+        acknowledged.extend(agent.acknowledged());
+        hub.kill().await?;
+
+        talk("\n5  What lies in the two stores, counted:\n");
+        self.count(queued, &acknowledged)
+    }
+
+    async fn start_hub(&self, address: &str, options: &[&str]) -> anyhow::Result<HubProcess> {
+        let mut options = options.to_vec();
+        if self.sabotage_dedupe {
+            options.push("--sabotage-dedupe");
+        }
+        HubProcess::start(&self.folder, &self.hub_dir, address, &options).await
+    }
+
+    fn count(&self, queued: u64, acknowledged: &BTreeSet<String>) -> anyhow::Result<Counts> {
+        let counts = count::count(&self.agent_dir, &self.hub_dir, acknowledged)?;
+        Ok(Counts { queued, ..counts })
+    }
+
+    /// Shows how the stores fill for a while.
+    async fn watch(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            tokio::time::sleep(GLANCE_INTERVAL.min(end - Instant::now())).await;
+            self.printer.progress(line(self.glance()));
+        }
+        self.printer.end_progress();
+    }
+
+    /// Waits until next to nothing waits: the agent still writes.
+    async fn drained(&self) {
+        let end = Instant::now() + DRAIN;
+        while self.glance().waiting > 1 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn show(&self, glance: Glance) {
+        self.printer.talk(line(glance));
+    }
+
+    /// A store that is not there yet holds nothing.
+    fn glance(&self) -> Glance {
+        count::glance(&self.agent_dir, &self.hub_dir).unwrap_or_default()
+    }
+}
+
+fn line(glance: Glance) -> String {
+    format!(
+        "   written {:>4}   waiting {:>4}   at the hub {:>4}",
+        glance.written, glance.waiting, glance.at_the_hub
+    )
+}

@@ -1,0 +1,46 @@
+//! The way to another hub, as serve and sync are told it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use backhaul_agent::CloudRunLogger;
+
+/// The environment variable with the key for the other hub.
+pub(crate) const API_KEY_VARIABLE: &str = "BACKHAUL_API_KEY";
+
+/// What the address of an intake ends with. The address of the hub alone does as well.
+const INTAKE: &str = "/v1/runs";
+
+/// A destination for run records: the hub's address, with the key of the file, else
+/// that of `BACKHAUL_API_KEY`, else none.
+///
+/// # Errors
+/// Where the address is none, or the key cannot be read.
+pub(crate) fn open(url: &str, key_file: Option<&Path>) -> anyhow::Result<Arc<CloudRunLogger>> {
+    let hub = url.trim_end_matches('/');
+    let mut builder = CloudRunLogger::builder(hub.strip_suffix(INTAKE).unwrap_or(hub));
+    if let Some(key) = key(key_file)? {
+        builder = builder.api_key(key);
+    }
+    Ok(Arc::new(builder.build().context("--runs-url")?))
+}
+
+fn key(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let (key, origin) = match file {
+        Some(path) => {
+            let key = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the key file {}", path.display()))?;
+            (key, path.display().to_string())
+        }
+        None => match std::env::var(API_KEY_VARIABLE) {
+            Ok(key) => (key, API_KEY_VARIABLE.to_owned()),
+            Err(std::env::VarError::NotPresent) => return Ok(None),
+            Err(error) => return Err(error).context(API_KEY_VARIABLE),
+        },
+    };
+    match key.trim() {
+        "" => bail!("{origin} is empty: expected the key for the hub"),
+        key => Ok(Some(key.to_owned())),
+    }
+}
