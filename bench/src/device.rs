@@ -14,7 +14,8 @@ pub fn counters(path: &Path) -> Counters {
     let Ok(metadata) = std::fs::metadata(path) else { return Counters::default() };
     let device = metadata.st_dev();
     let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
-    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).unwrap_or_default();
+    let stat =
+        std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).unwrap_or_default();
     let fields: Vec<u64> = stat.split_whitespace().filter_map(|field| field.parse().ok()).collect();
     Counters {
         bytes_written: fields.get(6).copied().unwrap_or(0) * 512,
@@ -37,7 +38,8 @@ fn field(name: &str) -> u64 {
 pub fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<f64> = after.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<f64> =
+        after.split_whitespace().filter_map(|field| field.parse().ok()).collect();
     // utime and stime are the 14th and 15th fields; state, the third, is no number.
     (fields.get(10).unwrap_or(&0.0) + fields.get(11).unwrap_or(&0.0)) / 100.0
 }

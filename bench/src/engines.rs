@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use backhaul_store::{Layout, Options, Record, Spool};
+use backhaul_store::{Layout, Limits, Options, Record, Settled, Spool, State};
 use rusqlite::Connection;
 
 use crate::device;
@@ -98,8 +98,11 @@ pub fn measure(engine: Engine, seconds: f64) -> (Engine, Measured) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let after = device::counters(folder.path());
     let text = String::from_utf8_lossy(&output.stdout);
-    let figures: Vec<f64> = text.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    let [records, rate, p50_us, p99_us, cpu, peak] = figures[..] else { panic!("bad figures: {text}") };
+    let figures: Vec<f64> =
+        text.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let [records, rate, p50_us, p99_us, cpu, peak] = figures[..] else {
+        panic!("bad figures: {text}")
+    };
     let measured = Measured {
         rate,
         p50_us,
@@ -144,7 +147,11 @@ pub fn run_child(key: &str, arguments: &[String], time: Duration) {
 }
 
 /// Runs `producers` threads until the time is over; each call stores one record.
-fn produce<F: Fn(usize, u64) + Sync>(producers: usize, time: Duration, store: F) -> (Vec<u64>, Duration) {
+fn produce<F: Fn(usize, u64) + Sync>(
+    producers: usize,
+    time: Duration,
+    store: F,
+) -> (Vec<u64>, Duration) {
     let stop = AtomicBool::new(false);
     let began = Instant::now();
     let latencies = std::thread::scope(|scope| {
@@ -179,7 +186,12 @@ fn options() -> Options {
     Options { layout: Layout::Segments, ..Options::default() }
 }
 
-fn with_spool(dir: &Path, producers: usize, time: Duration, corpus: &[Vec<u8>]) -> (Vec<u64>, Duration) {
+fn with_spool(
+    dir: &Path,
+    producers: usize,
+    time: Duration,
+    corpus: &[Vec<u8>],
+) -> (Vec<u64>, Duration) {
     let spool = Spool::open(dir, options()).expect("a spool");
     produce(producers, time, |thread, number| {
         spool.append(Record::new("call", pick(corpus, thread, number))).expect("stored");
@@ -222,7 +234,12 @@ fn database(dir: &Path) -> Connection {
 
 const INSERT: &str = "INSERT INTO queue (body) VALUES (?1)";
 
-fn sqlite_full(dir: &Path, producers: usize, time: Duration, corpus: &[Vec<u8>]) -> (Vec<u64>, Duration) {
+fn sqlite_full(
+    dir: &Path,
+    producers: usize,
+    time: Duration,
+    corpus: &[Vec<u8>],
+) -> (Vec<u64>, Duration) {
     let connection = std::sync::Mutex::new(database(dir));
     produce(producers, time, |thread, number| {
         let body = pick(corpus, thread, number);
@@ -233,7 +250,12 @@ fn sqlite_full(dir: &Path, producers: usize, time: Duration, corpus: &[Vec<u8>])
 
 /// One committer thread stores all waiting records in one transaction: what a good
 /// engineer would add to SQLite.
-fn sqlite_grouped(dir: &Path, producers: usize, time: Duration, corpus: &[Vec<u8>]) -> (Vec<u64>, Duration) {
+fn sqlite_grouped(
+    dir: &Path,
+    producers: usize,
+    time: Duration,
+    corpus: &[Vec<u8>],
+) -> (Vec<u64>, Duration) {
     type Job = (Vec<u8>, mpsc::SyncSender<()>);
     let (sender, jobs) = mpsc::channel::<Job>();
     let mut connection = database(dir);
@@ -268,7 +290,10 @@ fn sqlite_grouped(dir: &Path, producers: usize, time: Duration, corpus: &[Vec<u8
 pub fn open_with_backlog() {
     let gigabytes: f64 =
         std::env::var("BACKHAUL_BENCH_GB").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
-    let folder = tempfile::Builder::new().disable_cleanup(std::env::var_os("BACKHAUL_BENCH_KEEP").is_some()).tempdir_in(folder()).expect("a folder");
+    let folder = tempfile::Builder::new()
+        .disable_cleanup(std::env::var_os("BACKHAUL_BENCH_KEEP").is_some())
+        .tempdir_in(folder())
+        .expect("a folder");
     let wanted = (gigabytes * 1e9) as usize;
     {
         let spool = Spool::open(folder.path(), options()).expect("a spool");
@@ -283,7 +308,11 @@ pub fn open_with_backlog() {
             }
             last.expect("256 were submitted").wait().expect("stored");
         }
-        println!("waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB", bytes as f64 / 1e9, device::peak_memory() as f64 / 1e6);
+        println!(
+            "waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB",
+            bytes as f64 / 1e9,
+            device::peak_memory() as f64 / 1e6
+        );
     }
     time_opening(folder.path());
 }
@@ -298,12 +327,42 @@ pub fn time_opening(dir: &Path) {
         let began = Instant::now();
         let spool = Spool::open(dir, options()).expect("a spool");
         let opened = began.elapsed();
-        let first = spool.take(&backhaul_store::Limits::default()).expect("readable").expect("something waits");
+        let first = spool
+            .take(&Limits::default())
+            .expect("readable")
+            .map_or(0, |batch| batch.records.len());
         println!(
             "open {name}: {:.1} ms, first batch of {} after {:.1} ms",
             opened.as_secs_f64() * 1e3,
-            first.records.len(),
+            first,
             began.elapsed().as_secs_f64() * 1e3
         );
     }
+    drain(dir);
+}
+
+/// Takes and settles everything that waits, in batches of 256.
+fn drain(dir: &Path) {
+    let spool = Spool::open(dir, options()).expect("a spool");
+    let began = Instant::now();
+    let cpu = device::cpu_seconds();
+    let limits = Limits { records: 256, bytes: 1_000_000 };
+    let (mut records, mut bytes) = (0u64, 0usize);
+    while let Some(batch) = spool.take(&limits).expect("readable") {
+        let settled: Vec<_> = batch
+            .records
+            .iter()
+            .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)))
+            .collect();
+        records += settled.len() as u64;
+        bytes += batch.records.iter().map(|offer| offer.record.body.len()).sum::<usize>();
+        spool.settle(&settled).expect("settled");
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "drained {records} records, {:.0} MB/s, {:.2} CPU s/100k; peak memory {:.1} MB",
+        bytes as f64 / 1e6 / took,
+        (device::cpu_seconds() - cpu) / records as f64 * 1e5,
+        device::peak_memory() as f64 / 1e6
+    );
 }

@@ -11,7 +11,7 @@ mod report;
 
 use std::time::Duration;
 
-use engines::{Engine, ALL};
+use engines::{ALL, Engine};
 use report::Table;
 
 fn main() {
@@ -42,7 +42,8 @@ fn shuffled(round: u64) -> Vec<Engine> {
     let mut order = ALL.to_vec();
     let mut state = round.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66;
     for index in (1..order.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         order.swap(index, (state >> 33) as usize % (index + 1));
     }
     order

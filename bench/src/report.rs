@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::engines::{Engine, Measured, ALL};
+use crate::engines::{ALL, Engine, Measured};
 
 #[derive(Default)]
 pub struct Table {
@@ -16,14 +16,21 @@ impl Table {
     }
 
     fn column(&self, engine: Engine, value: fn(&Measured) -> f64) -> Spread {
-        spread(self.rounds.iter().filter(|((_, of), _)| *of == engine).map(|(_, m)| value(m)).collect())
+        spread(
+            self.rounds
+                .iter()
+                .filter(|((_, of), _)| *of == engine)
+                .map(|(_, m)| value(m))
+                .collect(),
+        )
     }
 
     /// Ratio of two engines' rates within each round.
     fn ratio(&self, ours: Engine, peer: Engine) -> Spread {
-        let ratios = self.rounds.iter().filter(|((_, of), _)| *of == ours).filter_map(|((round, _), m)| {
-            Some(m.rate / self.rounds.get(&(*round, peer))?.rate)
-        });
+        let ratios =
+            self.rounds.iter().filter(|((_, of), _)| *of == ours).filter_map(|((round, _), m)| {
+                Some(m.rate / self.rounds.get(&(*round, peer))?.rate)
+            });
         spread(ratios.collect())
     }
 }
@@ -42,7 +49,10 @@ fn spread(mut values: Vec<f64>) -> Spread {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| engine | producers | acknowledged records/s: median (low to high) | p50 / p99 us | flushes/record | block bytes/record | CPU s/100k | peak MB |")?;
+        writeln!(
+            f,
+            "| engine | producers | acknowledged records/s: median (low to high) | p50 / p99 us | flushes/record | block bytes/record | CPU s/100k | peak MB |"
+        )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for engine in ALL {
             let rate = self.column(engine, |m| m.rate);

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
 use crate::ledger::{Account, Entry, Ledger, Settled, State};
-use crate::record::{Stamp, StoredRecord};
+use crate::record::{Flush, Stamp, StoredRecord};
 use crate::segment::{Read, SegmentReader};
 use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, writer_lock_path};
 
@@ -80,6 +80,21 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Flushes files that another process, or one that was killed, appended without
+    /// a flush. Segments are flushed when they are adopted or followed.
+    fn make_durable(&self) -> Result<()> {
+        let Store::Folder(store) = &self.spool.inner.store else { return Ok(()) };
+        let relaxed: Vec<Position> = self
+            .records
+            .iter()
+            .filter(|offer| offer.record.stamp.flush != Flush::Always.name())
+            .map(|offer| offer.record.id.position)
+            .collect();
+        if relaxed.is_empty() { Ok(()) } else { store.flush(&relaxed) }
+    }
+}
+
 impl Drop for Batch {
     fn drop(&mut self) {
         let mut courier = self.spool.inner.courier();
@@ -118,8 +133,11 @@ impl Spool {
             let records = courier.take_from(&self.inner, chain, limits)?;
             if !records.is_empty() {
                 let floor = Sequence(courier.floor(chain));
-                let spool = self.clone();
-                return Ok(Some(Batch { records, chain, floor, turn: courier.turn, spool }));
+                let (turn, spool) = (courier.turn, self.clone());
+                drop(courier);
+                let batch = Batch { records, chain, floor, turn, spool };
+                batch.make_durable()?;
+                return Ok(Some(batch));
             }
         }
         Ok(None)
@@ -222,10 +240,6 @@ impl CourierState {
         }
     }
 
-    pub(crate) fn ledger_was_lost(&self) -> bool {
-        self.ledger.was_lost
-    }
-
     /// For each chain, the sequence after the last that the ledger mentions.
     pub(crate) fn given_sequences(&self) -> BTreeMap<Chain, u64> {
         let mut given: BTreeMap<Chain, u64> = BTreeMap::new();
@@ -271,7 +285,10 @@ impl CourierState {
             return Ok(false);
         }
         self.lock = Some(file);
-        self.ledger = Ledger::load(&*context.disk, &context.dir.join(STATE))?;
+        self.look(inner)?;
+        if self.ledger.was_lost && !inner.is_new {
+            inner.redraw_epoch()?;
+        }
         self.open_accounts(inner)?;
         self.recall_requeued();
         if let Store::Folder(_) = &inner.store {
@@ -279,6 +296,18 @@ impl CourierState {
             self.void_gaps(inner);
         }
         Ok(true)
+    }
+
+    /// Becomes the delivering process, or at least sees what that one wrote.
+    pub(crate) fn claim_or_look(&mut self, inner: &Inner) -> Result<()> {
+        if self.claim(inner)? { Ok(()) } else { self.look(inner) }
+    }
+
+    /// Reads the ledger again.
+    pub(crate) fn look(&mut self, inner: &Inner) -> Result<()> {
+        let context = &inner.context;
+        self.ledger = Ledger::load(&*context.disk, &context.dir.join(STATE))?;
+        Ok(())
     }
 
     pub(crate) fn require(&mut self, inner: &Inner) -> Result<()> {
@@ -410,7 +439,7 @@ impl CourierState {
                 continue;
             }
             let reader = if again.is_some() { &mut far_reader } else { &mut reader };
-            let look = match self.look(inner, position, reader, &now, &mut busy) {
+            let look = match self.look_at(inner, position, reader, &now, &mut busy) {
                 Ok(look) => look,
                 // What was taken goes out first; the error comes again.
                 Err(_) if !taken.is_empty() => break,
@@ -498,7 +527,7 @@ impl CourierState {
         sequence
     }
 
-    fn look(
+    fn look_at(
         &mut self,
         inner: &Inner,
         position: Position,

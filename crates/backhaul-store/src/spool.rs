@@ -77,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) attachments: crate::attachments::Pins,
     has_maintainer: AtomicBool,
+    /// Made by this very opening: nothing was named before.
+    pub(crate) is_new: bool,
     process: u32,
     /// Held for as long as this process owns its writer number. Gone: the spool is
     /// closed, or open for reading.
@@ -110,10 +112,8 @@ impl Spool {
             load_or_create_identity(&*disk, dir, &options)?
         };
         let (writer, writer_lock) = claim_writer(&*disk, dir)?;
-        let machine = options.machine.clone().or_else(machine_evidence);
         let spool =
-            Self::assemble(dir, options, disk, clock, identity, writer, Some(writer_lock), false)?;
-        spool.inner.settle_identity(machine, is_new)?;
+            Self::assemble(dir, options, disk, clock, identity, writer, Some(writer_lock), is_new)?;
         spool.inner.start()?;
         maintenance::register(&spool.inner);
         Ok(spool)
@@ -139,7 +139,7 @@ impl Spool {
             Error::at(ErrorKind::NotFound, dir, "there is no spool in this folder")
         })?;
         let options = Options { layout: identity.layout(), ..Options::default() };
-        Self::assemble(dir, options, disk, clock, identity, NO_WRITER, None, true)
+        Self::assemble(dir, options, disk, clock, identity, NO_WRITER, None, false)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the one place where a spool is put together")]
@@ -151,8 +151,9 @@ impl Spool {
         identity: Identity,
         writer: u16,
         writer_lock: Option<Box<dyn DiskFile>>,
-        read_only: bool,
+        is_new: bool,
     ) -> Result<Self> {
+        let read_only = writer_lock.is_none();
         let layout = identity.layout();
         let quota = Quota::new(&options);
         let has_maintainer = AtomicBool::new(options.maintenance_thread && !read_only);
@@ -165,10 +166,10 @@ impl Spool {
             quota,
             read_only,
         });
-        let ledger = Ledger::load(&*context.disk, &context.state(""))?;
         let store = Store::open(layout, Arc::clone(&context), writer)?;
         let inner = Inner {
-            courier: Mutex::new(CourierState::new(ledger)),
+            courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")))),
+            is_new,
             context,
             store,
             writer,
@@ -310,19 +311,13 @@ impl Inner {
         self.courier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Draws a new epoch where ids could be given away twice otherwise: on another
-    /// machine, or after the ledger was lost.
-    fn settle_identity(&self, machine: Option<String>, is_new: bool) -> Result<()> {
-        let identity = &self.context.identity;
-        let moved = identity.is_other_machine(machine.as_deref());
-        let lost_ledger = !is_new && self.courier().ledger_was_lost();
-        if moved || lost_ledger {
-            let starts = self.store.chains().into_iter().map(|(chain, (_, next))| (chain, next));
-            let _lock = lock_identity(&*self.context.disk, &self.context.dir)?;
-            let path = identity_path(&self.context.dir);
-            identity.redraw(&*self.context.disk, &path, machine, starts.collect())?;
-        }
-        Ok(())
+    /// Draws a new epoch, so that no name that was given away is given to another record.
+    pub(crate) fn redraw_epoch(&self) -> Result<()> {
+        let Context { disk, dir, identity, options, .. } = &*self.context;
+        let machine = options.machine.clone().or_else(machine_evidence);
+        let starts = self.store.chains().into_iter().map(|(chain, (_, next))| (chain, next));
+        let _lock = lock_identity(&**disk, dir)?;
+        identity.redraw(&**disk, &identity_path(dir), machine, starts.collect())
     }
 
     /// What is done once, when the spool was opened.
@@ -330,7 +325,11 @@ impl Inner {
         self.remove_stale_temporaries()?;
         let used = measure(&*self.context.disk, &self.context.dir)?;
         self.context.quota.set_used(used);
-        self.courier().claim(self)?;
+        let machine = self.context.options.machine.clone().or_else(machine_evidence);
+        if self.context.identity.is_other_machine(machine.as_deref()) {
+            self.redraw_epoch()?;
+        }
+        self.courier().claim_or_look(self)?;
         self.skip_given_sequences()
     }
 

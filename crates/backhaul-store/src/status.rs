@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::context::{QUARANTINE, STATE};
+use crate::context::QUARANTINE;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Lane, Position, RecordId, Sequence};
-use crate::ledger::{Account, Books, Ledger};
+use crate::ledger::{Account, Books};
 use crate::record::{Facts, StoredRecord};
 use crate::segment::Read;
 use crate::spool::{Inner, Spool};
@@ -196,7 +196,7 @@ impl Inner {
     pub(crate) fn catch_up(&self) -> Result<()> {
         let mut courier = self.courier();
         if !courier.is_claimed() {
-            courier.ledger = Ledger::load(&*self.context.disk, &self.context.dir.join(STATE))?;
+            courier.look(self)?;
         }
         drop(courier);
         let _paused = self.committer.pause();

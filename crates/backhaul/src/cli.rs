@@ -51,6 +51,9 @@ pub(crate) struct Demo {
     /// Print the result as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Keep the folder with both stores, for a look at them.
+    #[arg(long)]
+    pub(crate) keep: bool,
     /// Test seam: the hub does not de-duplicate and its first reply is lost, so that the
     /// demo has to fail.
     #[arg(long, hide = true)]
@@ -101,12 +104,12 @@ pub(crate) struct Serve {
     /// Connections at one moment; others wait.
     #[arg(long, value_name = "NUMBER", default_value_t = limits::DEFAULT_MAX_CONNECTIONS)]
     pub(crate) max_connections: usize,
-    /// How long one request may take, such as 90s or 10m.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
-    pub(crate) request_timeout: Duration,
-    /// How long idempotency keys are remembered, such as 12h or 7d.
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
-    pub(crate) remember_keys: Duration,
+    /// How long one request may take, such as 90s [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) request_timeout: Option<Duration>,
+    /// How long idempotency keys are remembered, such as 12h [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) remember_keys: Option<Duration>,
     /// Test seam: take every record as new.
     #[arg(long, hide = true)]
     pub(crate) sabotage_dedupe: bool,

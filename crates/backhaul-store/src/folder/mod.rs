@@ -272,7 +272,8 @@ impl FolderStore {
     /// Writes records as files, all or none of them. The first of `chain` gets the
     /// sequence given with it.
     pub(crate) fn write(&self, items: &[(Position, &Record, &Stamp)], flush: bool) -> Result<()> {
-        let bytes: u64 = items.iter().map(|(_, record, stamp)| size_on_disk(record, stamp)).sum();
+        let bytes: u64 =
+            items.iter().map(|(_, record, stamp)| self.size_on_disk(record, stamp)).sum();
         self.context.quota.reserve(&*self.context.disk, &self.context.dir, bytes)?;
         let mut placed = Vec::new();
         let written = self.write_files(items, flush, &mut placed);
@@ -328,7 +329,7 @@ impl FolderStore {
         let dir = self.context.path(META);
         let mut wrote = false;
         for (position, record, stamp) in items {
-            if !needs_sidecar(record) {
+            if !self.needs_sidecar(record, stamp) {
                 continue;
             }
             if !wrote {
@@ -348,6 +349,19 @@ impl FolderStore {
             self.context.disk.sync_dir(root).doing("sync the spool folder", root)?;
         }
         Ok(())
+    }
+
+    /// The durability level stands in the sidecar where it is not the spool's own.
+    fn needs_sidecar(&self, record: &Record, stamp: &Stamp) -> bool {
+        says_more_than_its_name(&record.facts) || stamp.flush != self.context.options.flush.name()
+    }
+
+    fn size_on_disk(&self, record: &Record, stamp: &Stamp) -> u64 {
+        let mut bytes = on_disk(record.body.len() as u64);
+        if self.needs_sidecar(record, stamp) {
+            bytes += on_disk(sidecar(record, stamp).len() as u64);
+        }
+        bytes
     }
 
     /// After a commit that failed half way: none of it counts.
@@ -530,8 +544,7 @@ fn hint_of(record: &Record) -> &str {
 }
 
 /// Whether the file's name and content say less than the record's facts.
-fn needs_sidecar(record: &Record) -> bool {
-    let facts = &record.facts;
+fn says_more_than_its_name(facts: &Facts) -> bool {
     let mut derived = Facts { kind: DEFAULT_KIND.to_owned(), ..Facts::default() };
     if let Some(run_id) = facts.labels.get(NAME_LABEL).filter(|run_id| run_id.len() < 40) {
         derived.labels.insert(NAME_LABEL.to_owned(), run_id.clone());
@@ -548,10 +561,4 @@ fn sidecar(record: &Record, stamp: &Stamp) -> Vec<u8> {
         facts: record.facts.clone(),
     };
     serde_json::to_vec(&sidecar).unwrap_or_default()
-}
-
-fn size_on_disk(record: &Record, stamp: &Stamp) -> u64 {
-    let sidecar =
-        if needs_sidecar(record) { on_disk(sidecar(record, stamp).len() as u64) } else { 0 };
-    on_disk(record.body.len() as u64) + sidecar
 }

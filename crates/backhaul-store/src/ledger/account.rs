@@ -272,7 +272,7 @@ impl Account {
         } else if sequence < self.base || self.is_settled(sequence) {
             return;
         } else if !self.requeued.remove(&sequence) {
-            self.mark_settled(sequence);
+            self.mark_settled(sequence, sequence);
         }
         let attempts = self.open.remove(&sequence);
         if let Some(count) = self.counts.count_of(settled.state) {
@@ -290,17 +290,37 @@ impl Account {
         }
     }
 
+    /// Writes down one fate for a range of records of which nothing else is known.
+    /// `false`: something is, and they have to be settled one by one.
+    fn close_range(&mut self, first: u64, last: u64, state: State) -> bool {
+        let touched = first < self.floor
+            || last < first
+            || self.settled.range(..=last).next_back().is_some_and(|(_, end)| *end >= first)
+            || self.open.range(first..=last).next().is_some()
+            || self.requeued.range(first..=last).next().is_some();
+        if touched || state == State::Rejected {
+            return false;
+        }
+        let count = last - first + 1;
+        if let Some(counted) = self.counts.count_of(state) {
+            *counted += count;
+        }
+        if state == State::Duplicate {
+            self.counts.duplicates += count;
+        }
+        self.mark_settled(first, last);
+        true
+    }
+
     /// Adds to the settled ranges, joining neighbours, and moves the floor.
-    fn mark_settled(&mut self, sequence: u64) {
-        let mut first = sequence;
-        let mut last = sequence;
-        if let Some((start, end)) =
-            self.settled.range(..sequence).next_back().map(|(s, e)| (*s, *e))
-            && end + 1 == sequence
+    fn mark_settled(&mut self, mut first: u64, mut last: u64) {
+        let before = self.settled.range(..first).next_back().map(|(start, end)| (*start, *end));
+        if let Some((start, end)) = before
+            && end + 1 == first
         {
             first = start;
         }
-        if let Some(end) = self.settled.remove(&(sequence + 1)) {
+        if let Some(end) = self.settled.remove(&(last + 1)) {
             last = end;
         }
         self.settled.insert(first, last);
@@ -310,6 +330,10 @@ impl Account {
         }
     }
 }
+
+/// Most records that one entry is taken to speak of, one by one: a sound ledger has
+/// no longer ones.
+const MAX_RANGE: u64 = 1 << 24;
 
 impl Accounts {
     pub(crate) fn account(&self, destination: &str, chain: Chain) -> Option<&Account> {
@@ -324,7 +348,11 @@ impl Accounts {
 
     pub(crate) fn apply(&mut self, entry: &Entry) {
         let account = self.open(&entry.destination, &entry.chain, 1);
-        for sequence in entry.first..=entry.last.min(entry.first.saturating_add(1 << 24)) {
+        let state = entry.settled.state;
+        if state.is_final() && account.close_range(entry.first, entry.last, state) {
+            return;
+        }
+        for sequence in entry.first..=entry.last.min(entry.first.saturating_add(MAX_RANGE)) {
             account.settle(sequence, &entry.settled, &entry.at);
         }
     }
@@ -348,6 +376,35 @@ mod tests {
         settle(&mut account, 4, State::Delivered);
         assert_eq!(account.floor, 6);
         assert!(account.settled.is_empty());
+    }
+
+    #[test]
+    fn a_range_settles_like_its_records_one_by_one() {
+        let entry = |first, last, state| Entry {
+            at: "t".to_owned(),
+            destination: "d".to_owned(),
+            chain: "normal".to_owned(),
+            first,
+            last,
+            settled: Settled::new(state).reason("r"),
+        };
+        let ranges = [
+            entry(5, 9, State::Delivered),
+            entry(1, 2, State::Duplicate),
+            entry(3, 3, State::Rejected),
+            entry(2, 6, State::Evicted),
+            entry(12, 14, State::Expired),
+            entry(10, 11, State::Delivered),
+        ];
+        let (mut at_once, mut singly) = (Accounts::default(), Accounts::default());
+        for range in &ranges {
+            at_once.apply(range);
+            for sequence in range.first..=range.last {
+                singly.apply(&Entry { first: sequence, last: sequence, ..range.clone() });
+            }
+        }
+        assert_eq!(at_once, singly);
+        assert!(at_once.open("d", "normal", 1).books(20).balance());
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Ledger {
             let bytes = read_whole(disk, &dir.join(file_name(number)))?;
             if let Some((accounts, damaged)) = parse(&bytes) {
                 let newest = numbers.last().copied().unwrap_or(number);
-                let mut ledger = Self::empty(dir, number);
+                let mut ledger = Self::at(dir, number);
                 ledger.accounts = accounts;
                 ledger.len = bytes.len() as u64;
                 ledger.damaged_lines = damaged_lines + damaged;
@@ -80,14 +80,19 @@ impl Ledger {
             }
             damaged_lines += 1;
         }
-        let mut ledger = Self::empty(dir, numbers.last().copied().unwrap_or(0));
+        let mut ledger = Self::at(dir, numbers.last().copied().unwrap_or(0));
         ledger.len = SNAPSHOT_AFTER;
         ledger.damaged_lines = damaged_lines;
         ledger.was_lost = true;
         Ok(ledger)
     }
 
-    fn empty(dir: &Path, number: u64) -> Self {
+    /// A ledger that knows nothing yet.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self::at(dir, 0)
+    }
+
+    fn at(dir: &Path, number: u64) -> Self {
         Self {
             dir: dir.to_owned(),
             number,

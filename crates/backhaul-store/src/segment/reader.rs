@@ -64,6 +64,11 @@ impl SegmentReader {
         }
     }
 
+    /// How far the reader reads.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Lets the reader go on to where the writer has got since.
     pub(crate) fn extend_to(&mut self, end: u64) {
         if end > self.end {

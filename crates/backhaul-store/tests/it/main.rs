@@ -5,6 +5,7 @@ mod basics;
 mod crash;
 mod identity;
 mod keeping;
+mod kills;
 mod members;
 mod model;
 mod readers;

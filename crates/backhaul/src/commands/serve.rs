@@ -15,9 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli;
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
-use crate::hub::limits::SHUTDOWN_GRACE;
 use crate::hub::token::{TOKEN_VARIABLE, Token};
-use crate::hub::{self, Hub, server};
+use crate::hub::{self, Hub, limits, server};
 use crate::hub_link;
 use crate::printer::Printer;
 
@@ -76,12 +75,12 @@ impl Settings {
             hub: hub::Options {
                 data_dir: DataDir::resolve(args.data_dir.data_dir)?.path().to_owned(),
                 max_bytes: args.cap.map(|cap| cap.0),
-                key_age: args.remember_keys,
+                key_age: args.remember_keys.unwrap_or(limits::DEFAULT_KEY_AGE),
                 deduplicate: !args.sabotage_dedupe,
             },
             limits: hub::Limits {
                 connections: args.max_connections,
-                request_timeout: args.request_timeout,
+                request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
             },
             forward_to: match &args.runs_url {
                 Some(url) => Some(hub_link::open(url, None)?),
@@ -129,10 +128,9 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
         settings.crash_before_reply,
     );
     let router = hub::router(service);
-    let broken_off =
-        server::serve(listener, router, settings.limits.connections, shutdown).await;
+    let broken_off = server::serve(listener, router, settings.limits.connections, shutdown).await;
     if broken_off > 0 {
-        let seconds = SHUTDOWN_GRACE.as_secs();
+        let seconds = limits::SHUTDOWN_GRACE.as_secs();
         printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));
     }
     if let Some(courier) = courier {

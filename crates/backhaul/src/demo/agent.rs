@@ -75,11 +75,7 @@ fn quick_options() -> SyncOptions {
     }
 }
 
-fn one_round(
-    logger: &OfflineRunLogger,
-    sensors: &[Sensor],
-    run_id: &str,
-) -> anyhow::Result<()> {
+fn one_round(logger: &OfflineRunLogger, sensors: &[Sensor], run_id: &str) -> anyhow::Result<()> {
     let printer = Printer { json: false };
     let mut context = Context::new().set("sensors", json!({}));
     let start = RunStart::new(run_id).dag_name("sensor_agent").initial_context(context.clone());

@@ -24,6 +24,8 @@ pub(crate) struct Counts {
     pub(crate) interrupted: u64,
     /// Of the written: how many are in the hub's store.
     pub(crate) delivered: u64,
+    /// Of the delivered: how many were sent again, and known by the hub.
+    pub(crate) resent: u64,
     /// Records that the hub's store holds once more than it should.
     pub(crate) duplicates: u64,
     /// Records that the agent's store keeps as refused.
@@ -46,6 +48,7 @@ impl Counts {
             row("queued", self.queued, "of these, waited on disk for the hub to come back"),
             row("interrupted", self.interrupted, "of these, cut short by the kill and recovered"),
             row("delivered", self.delivered, "are in the hub's store"),
+            row("resent", self.resent, "were sent again, because an answer was lost"),
             row("duplicates", self.duplicates, "are there more than once"),
             row("failed", self.failed, "were refused"),
             row("lost", self.lost, "are missing"),
@@ -53,7 +56,8 @@ impl Counts {
         .into_iter()
         .unzip();
         let lines = table(&numbers);
-        let lines = lines.lines().zip(meanings).map(|(line, meaning)| format!("{line}   {meaning}"));
+        let lines =
+            lines.lines().zip(meanings).map(|(line, meaning)| format!("{line}   {meaning}"));
         lines.collect::<Vec<_>>().join("\n")
     }
 }
@@ -69,11 +73,7 @@ pub(crate) struct Glance {
 pub(crate) fn glance(agent: &Path, hub: &Path) -> anyhow::Result<Glance> {
     let agent = Spool::open_read_only(agent.join(OFFLINE))?.status()?.books;
     let hub = Spool::open_read_only(hub.join(RUNS))?.status()?.books;
-    Ok(Glance {
-        written: agent.accepted,
-        waiting: agent.pending,
-        at_the_hub: hub.accepted,
-    })
+    Ok(Glance { written: agent.accepted, waiting: agent.pending, at_the_hub: hub.accepted })
 }
 
 /// Counts everything. `acknowledged`: the runs that the agent was told are stored.
@@ -84,8 +84,12 @@ pub(crate) fn count(
 ) -> anyhow::Result<Counts> {
     let agent = Spool::open_read_only(agent.join(OFFLINE))?;
     let books = agent.status()?.books;
-    let mut counts =
-        Counts { written: books.accepted, failed: books.rejected, ..Counts::default() };
+    let mut counts = Counts {
+        written: books.accepted,
+        resent: books.duplicates,
+        failed: books.rejected,
+        ..Counts::default()
+    };
     let mut written: BTreeMap<RecordId, String> = BTreeMap::new();
     each_record(&agent, &mut |record| {
         let run = RunRecord::from_json(&record.body)?;

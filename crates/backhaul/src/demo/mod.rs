@@ -54,7 +54,7 @@ pub(crate) fn run(args: &cli::Demo) -> anyhow::Result<Outcome> {
     // Whatever went wrong, the processes are gone before their folder is.
     drop(runtime);
     let flawless = outcome.as_ref().is_ok_and(Counts::is_flawless);
-    if !flawless {
+    if args.keep || !flawless {
         let kept = folder.keep();
         printer.talk(format_args!("everything is kept in {}", kept.display()));
     }

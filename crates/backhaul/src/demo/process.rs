@@ -95,9 +95,20 @@ impl HubProcess {
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(mut self) -> anyhow::Result<()> {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.context("the hub lives on")??;
-        Ok(())
+        ended(&mut self.child).await.context("the hub lives on")
     }
+}
+
+/// Waits for a process to end by itself. `Child::wait` would close its stdin, which
+/// tells it to stop.
+async fn ended(child: &mut Child) -> anyhow::Result<()> {
+    let ended = async {
+        while child.try_wait()?.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, ended).await?
 }
 
 /// Reads up to the line that tells the address; the rest goes to the log.
@@ -160,10 +171,7 @@ impl AgentProcess {
 
     /// `kill -9` as soon as the next run is under way for as long as was said. Gives
     /// the run's id.
-    pub(crate) async fn kill_in_a_run(
-        &mut self,
-        after: Duration,
-    ) -> anyhow::Result<String> {
+    pub(crate) async fn kill_in_a_run(&mut self, after: Duration) -> anyhow::Result<String> {
         while self.began.try_recv().is_ok() {}
         let run_id = tokio::time::timeout(PATIENCE, self.began.recv())
             .await
@@ -179,14 +187,7 @@ impl AgentProcess {
         if let Some(stdin) = &mut self.child.stdin {
             stdin.write_all(format!("{STOP}\n").as_bytes()).await?;
         }
-        let ended = tokio::time::timeout(PATIENCE, async {
-            // Not `Child::wait`, which closes stdin and so would end the agent at once.
-            while self.child.try_wait()?.is_none() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            anyhow::Ok(())
-        });
-        ended.await.context("the agent does not stop")?
+        ended(&mut self.child).await.context("the agent does not stop")
     }
 
     /// The runs that the agent was told are stored.

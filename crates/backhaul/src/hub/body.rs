@@ -69,8 +69,8 @@ pub(crate) async fn receive(
             Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
         })?;
         let Some(frame) = frame else { return Ok(received) };
-        let frame = frame
-            .map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
+        let frame =
+            frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if received.len() + data.len() > MAX_BODY_BYTES {
             return Err(too_long());

@@ -29,10 +29,10 @@ impl Budget {
 impl Share {
     /// Takes more. `false`: there is not as much left, and nothing was taken.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
-        let taken =
-            self.budget.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
+        let taken = self
+            .budget
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
         if taken.is_ok() {
             self.bytes += bytes;
         }

@@ -99,8 +99,9 @@ impl Hub {
             max_bytes: options.max_bytes,
             ..backhaul_store::Options::default()
         };
-        let spool = Spool::open(options.data_dir.join(crate::data_dir::RUNS), spool_options.clone())
-            .context("the spool of received runs cannot be opened")?;
+        let spool =
+            Spool::open(options.data_dir.join(crate::data_dir::RUNS), spool_options.clone())
+                .context("the spool of received runs cannot be opened")?;
         // The spool takes no record above half its cap.
         let half = options.max_bytes.and_then(|cap| usize::try_from(cap / 2).ok());
         let most = spool_options.max_record_bytes;
@@ -370,11 +371,7 @@ impl Request<'_> {
     }
 
     /// Hands all new records to the spool, so that they share its flushes.
-    fn submit(
-        &self,
-        known: &[bool],
-        floor: u64,
-    ) -> Vec<(usize, backhaul_store::Result<Ticket>)> {
+    fn submit(&self, known: &[bool], floor: u64) -> Vec<(usize, backhaul_store::Result<Ticket>)> {
         let mut tickets = Vec::new();
         for (index, record) in self.records.iter().enumerate() {
             if known.get(index).is_some_and(|known| *known) {

@@ -108,11 +108,12 @@ impl Origin {
             ))
         })?;
         let floor_text = required(headers, FLOOR, "Backhaul-Floor")?;
-        let floor = floor_text.parse::<u64>().ok().filter(|floor| *floor >= 1).ok_or_else(|| {
-            Refusal::bad_request(format!(
-                "Backhaul-Floor is {floor_text:?}: expected a sequence from 1 on"
-            ))
-        })?;
+        let floor =
+            floor_text.parse::<u64>().ok().filter(|floor| *floor >= 1).ok_or_else(|| {
+                Refusal::bad_request(format!(
+                    "Backhaul-Floor is {floor_text:?}: expected a sequence from 1 on"
+                ))
+            })?;
         let sequences = parse_sequences(required(headers, SEQUENCES, "Backhaul-Sequences")?)?;
         Ok(Some(Self { source, floor, sequences }))
     }

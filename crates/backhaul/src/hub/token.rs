@@ -37,7 +37,9 @@ impl Token {
             },
         };
         match token.trim() {
-            "" => bail!("{origin} is empty: put a token there, such as `openssl rand -hex 32` gives"),
+            "" => {
+                bail!("{origin} is empty: put a token there, such as `openssl rand -hex 32` gives")
+            }
             token => Ok(Some(Self::new(token))),
         }
     }

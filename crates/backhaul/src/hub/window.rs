@@ -193,8 +193,7 @@ mod tests {
                 for _ in 0..next(&mut random) % 20 {
                     let reach = if next(&mut random).is_multiple_of(5) { WINDOW } else { 40 };
                     let below = next(&mut random) % 50;
-                    let sequence =
-                        (floor + next(&mut random) % reach).saturating_sub(below).max(1);
+                    let sequence = (floor + next(&mut random) % reach).saturating_sub(below).max(1);
                     assert_eq!(subject.is_new(sequence), !model.received.contains(&sequence));
                     if model.received.insert(sequence) {
                         noted.push((floor, sequence));

@@ -25,7 +25,10 @@ fn status_shows_each_spool_and_its_books() {
     let (code, stdout, _) = backhaul(&["status", "--json"], dir.path());
     let runs = &json(&stdout)["spools"]["runs"];
     assert_eq!(code, 0);
-    assert_eq!((&runs["pending"], &runs["synced"], &runs["failed"]), (&3.into(), &0.into(), &0.into()));
+    assert_eq!(
+        (&runs["pending"], &runs["synced"], &runs["failed"]),
+        (&3.into(), &0.into(), &0.into())
+    );
     assert!(runs["oldest_age_seconds"].as_u64().unwrap() < 60);
     assert!(runs["bytes"].as_u64().unwrap() > 0);
     assert_eq!(runs["books"]["accepted"], 3);

@@ -1,8 +1,16 @@
 //! The binary from outside: real processes, real TCP, and the stores counted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml allows these in test functions, but not in what they share"
+)]
+
 mod cli;
 mod dedupe;
+mod demo;
 mod intake;
 mod keys;
 mod limits;
 mod support;
+mod sync;

@@ -1,0 +1,16 @@
+//! Behaviour of the courier: a real spool on a simulated disk, a destination in
+//! memory, and a clock that stands still until everybody waits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy.toml allows these in test functions, but not in what they share"
+)]
+
+mod draining;
+mod life;
+mod link;
+mod poison;
+mod retries;
+mod support;

@@ -1,0 +1,120 @@
+//! From one hub's store to another's: by hand, and by itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{Hub, backhaul, command, runs, stored, stored_bodies};
+
+fn sync(data_dir: &std::path::Path, url: &str) -> (i32, Value, String) {
+    let (code, stdout, stderr) = backhaul(&["sync", "--json", "--runs-url", url], data_dir);
+    let json = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{code} {stdout} {stderr}"));
+    (code, json, stderr)
+}
+
+#[test]
+fn delivers_everything_once() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let hub = Hub::start(from.path());
+    assert_eq!(hub.post(&runs(1..=120)).receipt(), (120, 0));
+    hub.terminate();
+    let other = Hub::start(to.path());
+    // The address of the hub, and that of its intake, are the same to the command.
+    for (url, synced) in [
+        (format!("http://{}", other.address), 120),
+        (format!("http://{}/v1/runs", other.address), 0),
+    ] {
+        let (code, report, stderr) = sync(from.path(), &url);
+        assert_eq!(code, 0, "{report} {stderr}");
+        assert_eq!((&report["synced"], &report["remaining"]), (&synced.into(), &0.into()));
+        assert_eq!(report["blocked_by"], Value::Null);
+    }
+    assert_eq!(stored_bodies(to.path()), stored_bodies(from.path()));
+    let (_, stdout, _) = backhaul(&["status", "--json"], from.path());
+    let status: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(status["spools"]["runs"]["synced"], 120);
+    assert_eq!(status["spools"]["runs"]["books"]["balance"], true);
+}
+
+#[test]
+fn what_cannot_be_delivered_is_left_behind_and_said() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+    // The hub is the one that delivers from its spool, as long as it runs.
+    let (code, report, _) = sync(dir.path(), "http://127.0.0.1:9");
+    assert_eq!((code, &report["blocked_by"]), (1, &"other_process".into()));
+    hub.terminate();
+    let began = Instant::now();
+    let (code, report, _) = sync(dir.path(), "http://127.0.0.1:9");
+    assert_eq!((code, &report["remaining"]), (1, &3.into()));
+    assert_eq!(report["blocked_by"], "offline");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let (code, stdout, _) = backhaul(&["sync", "--runs-url", "http://127.0.0.1:9"], dir.path());
+    assert_eq!(code, 1);
+    assert!(stdout.starts_with("runs: 0 delivered (0 B), 3 remaining: "), "{stdout}");
+}
+
+#[test]
+fn a_key_is_shown_to_the_hub() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let hub = Hub::start(from.path());
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+    hub.terminate();
+    let other = Hub::try_start(command(&["serve"]).env("BACKHAUL_TOKEN", "s3cret"), to.path());
+    let url = format!("http://{}", other.address);
+    let (code, report, _) = sync(from.path(), &url);
+    assert_eq!((code, &report["blocked_by"]), (1, &"refused".into()));
+    assert_eq!((&report["failed"], &report["remaining"]), (&0.into(), &3.into()));
+    let output = command(&["sync", "--runs-url", &url, "--data-dir"])
+        .arg(from.path())
+        .env("BACKHAUL_API_KEY", "s3cret")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stored(to.path()).len(), 3);
+}
+
+#[test]
+fn usage_is_checked_before_anything_is_touched() {
+    let dir = tempdir().unwrap();
+    let (code, _, stderr) = backhaul(&["sync"], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("there is no spool in"), "{stderr}");
+    let hub = Hub::start(dir.path());
+    hub.terminate();
+    let (code, _, stderr) = backhaul(&["sync"], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--runs-url"), "{stderr}");
+    let (code, _, stderr) = backhaul(&["sync", "--runs-url", "ftp://hub"], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("ftp://hub"), "{stderr}");
+}
+
+#[test]
+fn a_hub_forwards_what_it_stores_also_after_an_outage() {
+    let (near, far) = (tempdir().unwrap(), tempdir().unwrap());
+    let upstream = Hub::start(far.path());
+    let address = upstream.address.to_string();
+    let url = format!("http://{address}");
+    let hub = Hub::start_with(near.path(), &["--runs-url", &url]);
+    assert_eq!(hub.offer(1, "1-5", &runs(1..=5)).receipt(), (5, 0));
+    wait_until(|| stored(far.path()).len() == 5);
+    upstream.kill();
+    assert_eq!(hub.offer(6, "6-10", &runs(6..=10)).receipt(), (5, 0));
+    let upstream = command(&["serve", "--listen", &address, "--data-dir"]).arg(far.path()).spawn();
+    let mut upstream = upstream.unwrap();
+    wait_until(|| stored(far.path()).len() == 10);
+    upstream.kill().unwrap();
+    upstream.wait().unwrap();
+    assert_eq!(stored_bodies(far.path()), stored_bodies(near.path()));
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "it did not come to that");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
