@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod hub;
 mod hub_link;
+mod presence;
 mod printer;
 
 use std::process::ExitCode;

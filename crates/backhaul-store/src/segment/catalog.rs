@@ -93,10 +93,12 @@ impl SegmentStore {
             }
         }
         catalog.retain(|_, segments| !segments.is_empty());
-        for segments in catalog.values_mut() {
+        for (chain, segments) in catalog.iter_mut() {
             close_the_gaps(segments);
-            if let Some(last) = segments.last_mut().filter(|last| last.state == State::Foreign) {
-                self.follow(last)?;
+            // Its own open segments are adopted when the spool is opened.
+            let open = segments.last_mut().filter(|last| last.state == State::Foreign);
+            if let Some(open) = open.filter(|_| chain.writer != self.writer) {
+                self.follow(open)?;
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use crate::exit::{OrUsage as _, Outcome};
 use crate::hub::token::{TOKEN_VARIABLE, Token};
 use crate::hub::{self, Hub, limits, server};
 use crate::hub_link;
+use crate::presence::Presence;
 use crate::printer::Printer;
 
 /// How often what was received is made durable while little happens: what a crash
@@ -25,11 +26,14 @@ use crate::printer::Printer;
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a batch under way to another hub is waited for at the end.
 const FORWARD_GRACE: Duration = Duration::from_secs(2);
+/// Open files of the spool, the database and the runtime, with some to spare.
+const OTHER_FILES: u64 = 100;
 /// Threads that serve connections: the work is on the blocking threads.
 const WORKER_THREADS: usize = 2;
 
 pub(crate) fn run(args: cli::Serve) -> anyhow::Result<Outcome> {
     let settings = Settings::check(args).or_usage()?;
+    allow_files(settings.limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -92,6 +96,20 @@ impl Settings {
     }
 }
 
+/// Each connection is an open file. Raises the limit as far as the system lets.
+fn allow_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = connections as u64 + OTHER_FILES;
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|current| current < allowed) {
+        let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, connections, "there may not be enough open files for these");
+        }
+    }
+}
+
 fn resolve(listen: &str) -> anyhow::Result<SocketAddr> {
     let expected = "expected ADDRESS:PORT such as 127.0.0.1:7117";
     let mut addresses =
@@ -112,6 +130,7 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
     let options = settings.hub;
     let hub = tokio::task::spawn_blocking(move || Hub::open(options)).await??;
     let hub = Arc::new(hub);
+    let presence = Presence::announce(&data_dir, address)?;
     let courier = match settings.forward_to {
         Some(other) => Some(forward(&hub, other).await?),
         None => None,
@@ -133,6 +152,7 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
         let seconds = limits::SHUTDOWN_GRACE.as_secs();
         printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));
     }
+    drop(presence);
     if let Some(courier) = courier {
         courier.stop().await;
     }

@@ -9,6 +9,7 @@ use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
+use crate::presence::Presence;
 use crate::printer::{Printer, table};
 
 pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
@@ -25,7 +26,13 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
     }
     let mut found = Vec::new();
     for (name, spool) in data_dir.open_read_only(None)? {
-        found.push((name, spool.status()?));
+        let mut status = spool.status()?;
+        // The process that has the spool open knows more than its files tell.
+        if let Some(hub) = Presence::ask(data_dir.path(), &name) {
+            status.trouble = hub.trouble;
+            status.max_bytes = hub.cap_bytes;
+        }
+        found.push((name, status));
     }
     print(printer, &data_dir, &found)
 }

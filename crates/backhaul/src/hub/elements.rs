@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Why a body is neither an object nor an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CutError {
@@ -15,7 +17,7 @@ pub(crate) struct CutError {
 /// array. What is inside an element is not looked at any further than to find its
 /// end, so that each still has to be read as JSON.
 pub(crate) fn elements(body: &[u8]) -> Result<Vec<Range<usize>>, CutError> {
-    let start = body.starts_with(b"\xef\xbb\xbf").then_some(3).unwrap_or_default();
+    let start = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let whole = trimmed(body, start..body.len());
     if body.get(whole.start) != Some(&b'[') {
         return Ok(vec![whole]);

@@ -38,7 +38,7 @@ use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
 
 /// The folder in the data dir of what the hub has seen.
-const FOLDER: &str = "hub";
+pub(crate) const FOLDER: &str = "hub";
 const DATABASE: &str = "seen.redb";
 
 /// A snapshot is due after this many records, or this many bytes of them: what is

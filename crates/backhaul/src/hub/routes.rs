@@ -23,6 +23,7 @@ use super::origin::Origin;
 use super::refusal::Refusal;
 use super::token::{self, Token};
 use super::{Hub, Receipt};
+use crate::presence::Readiness;
 
 /// The limits that can be set.
 #[derive(Debug, Clone, Copy)]
@@ -154,15 +155,20 @@ fn request_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 }
 
 /// Ready is who can store: the spool has no trouble.
-async fn show_readiness(State(service): Shared) -> Result<Response, Refusal> {
+async fn show_readiness(State(service): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
+    let is_let_in = token::check(service.token.as_ref(), &headers).is_ok();
     let status = status(service).await?;
-    let (code, body) = match status.trouble {
-        None => (StatusCode::OK, json!({"ready": true})),
-        Some(trouble) => {
-            (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "trouble": trouble}))
-        }
+    let readiness = Readiness {
+        ready: status.trouble.is_none(),
+        trouble: status.trouble.filter(|_| is_let_in),
+        cap_bytes: status.max_bytes,
+        process: std::process::id(),
     };
-    Ok((code, Json(body)).into_response())
+    let code = match readiness.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok((code, Json(readiness)).into_response())
 }
 
 async fn show_metrics(State(service): Shared, headers: HeaderMap) -> Result<Response, Refusal> {

@@ -331,3 +331,94 @@ fn take_from_voids(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPOOL: DeviceId = DeviceId(uuid::Uuid::from_u128(1));
+
+    fn source() -> Source {
+        "6ba7b8109dad11d180b400c04fd430c8/0000beef/normal".parse().unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn open(dir: &Path) -> Seen {
+        Seen::open(&dir.join("seen.redb"), SPOOL, Duration::from_secs(100)).unwrap()
+    }
+
+    fn voids(seen: &Seen) -> Vec<(u64, u64)> {
+        let table = seen.database.begin_read().unwrap().open_table(VOIDS).unwrap();
+        let ranges = table.iter().unwrap().map(|entry| {
+            let (first, last) = entry.unwrap();
+            (first.value().1, last.value())
+        });
+        ranges.collect()
+    }
+
+    #[test]
+    fn void_ranges_join_when_the_floor_moves_and_split_when_a_record_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = open(dir.path());
+        let floor = |floor| seen.note(&[Note::Floor(source(), floor)]).unwrap();
+        let record = |sequence| seen.note(&[Note::Sequence(source(), sequence)]).unwrap();
+        floor(10);
+        floor(20);
+        assert_eq!(voids(&seen), [(1, 19)]);
+        record(25);
+        floor(30);
+        assert_eq!(voids(&seen), [(1, 24), (26, 29)]);
+        [7, 1, 24, 27, 26].map(record);
+        assert_eq!(voids(&seen), [(2, 6), (8, 23), (28, 29)]);
+        record(7);
+        assert_eq!(voids(&seen), [(2, 6), (8, 23), (28, 29)]);
+        let known = seen.know_sequences(source(), &[7, 8, 23, 24, 30]).unwrap();
+        assert_eq!(known, [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn what_a_snapshot_does_not_cover_is_gone_with_the_process_and_its_place_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = open(dir.path());
+        let chain: Chain = "normal".parse().unwrap();
+        let places = BTreeMap::from([(chain, Sequence(2))]);
+        seen.note(&[Note::Floor(source(), 1), Note::Sequence(source(), 1)]).unwrap();
+        seen.snapshot(&places, at(0)).unwrap();
+        seen.note(&[Note::Sequence(source(), 2)]).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        // As a kill leaves the file.
+        std::fs::copy(dir.path().join("seen.redb"), copy.path().join("seen.redb")).unwrap();
+        let seen = open(copy.path());
+        assert_eq!(seen.places().unwrap(), places);
+        assert_eq!(seen.know_sequences(source(), &[1, 2]).unwrap(), [true, false]);
+    }
+
+    #[test]
+    fn keys_are_known_for_their_time_and_then_leave_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = open(dir.path());
+        let keys = ["old", "again", "new"].map(Key::of_label);
+        seen.note(&keys.map(|key| Note::Key(key, at(1000)))).unwrap();
+        seen.note(&[Note::Key(keys[1], at(1050)), Note::Key(keys[2], at(1060))]).unwrap();
+        let wanted = keys.map(Some);
+        assert_eq!(seen.know_keys(&wanted, at(1100)).unwrap(), [true, true, true]);
+        assert_eq!(seen.know_keys(&wanted, at(1101)).unwrap(), [false, true, true]);
+        seen.snapshot(&BTreeMap::new(), at(1155)).unwrap();
+        assert_eq!(seen.know_keys(&wanted, at(0)).unwrap(), [false, false, true]);
+        let by_age = seen.database.begin_read().unwrap().open_table(KEYS_BY_AGE).unwrap();
+        assert_eq!(by_age.iter().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_database_of_another_spool_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        let other = DeviceId(uuid::Uuid::from_u128(2));
+        let path = dir.path().join("seen.redb");
+        let error = Seen::open(&path, other, Duration::from_secs(1)).unwrap_err();
+        assert!(matches!(error, redb::Error::Corrupted(_)), "{error}");
+    }
+}

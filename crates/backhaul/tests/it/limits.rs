@@ -95,6 +95,11 @@ fn without_room_it_asks_for_patience_and_keeps_what_it_has() {
     assert!(refused.head.contains("retry-after: "), "{refused:?}");
     assert_eq!(hub.get("/readyz").status, 503);
     assert_eq!(hub.get("/healthz").status, 200);
+    // Also `status` says what only the hub's own process knows.
+    let (_, stdout, _) = crate::support::backhaul(&["status", "--json"], dir.path());
+    let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(status["spools"]["runs"]["cap_bytes"], 400_000);
+    assert!(status["spools"]["runs"]["trouble"].as_str().unwrap().contains("400000"), "{stdout}");
     assert!(accepted > 0);
     assert_eq!(stored(dir.path()).len() as u64, accepted);
     hub.terminate();
@@ -127,6 +132,7 @@ fn others_are_let_in_only_with_a_token() {
     assert_eq!(hub.send(&token, run(1).as_bytes()).receipt(), (1, 0));
     assert_eq!(hub.request("GET", "/metrics", &token, b"").status, 200);
     assert_eq!(hub.get("/healthz").status, 200);
+    assert_eq!(hub.get("/readyz").status, 200);
     drop(hub);
 
     let hub = Hub::try_start(command(&["serve"]).env("BACKHAUL_TOKEN", "other"), dir.path());
