@@ -239,6 +239,7 @@ impl OfflineQueueBuilder {
                 listeners: Mutex::default(),
             }),
         };
+        recovery::make_folder(&queue);
         queue.recover_interrupted();
         Ok(queue)
     }

@@ -44,6 +44,16 @@ struct Orphan {
     bytes: Vec<u8>,
 }
 
+/// Makes the folder of the journals, durably, so that each of them need not.
+pub(crate) fn make_folder(queue: &OfflineQueue) {
+    let (disk, root) = (queue.spool().disk(), queue.spool().dir());
+    let made = disk.create_dir_all(&root.join(RUNNING)).and_then(|()| disk.sync_dir(root));
+    if let Err(error) = made {
+        // Each journal tries again.
+        tracing::error!(%error, path = %root.display(), "cannot make the folder of the journals");
+    }
+}
+
 /// Takes over every journal whose owner is gone. What the disk does not allow now is
 /// left for the next time.
 pub(crate) fn recover(queue: &OfflineQueue) -> Recovered {

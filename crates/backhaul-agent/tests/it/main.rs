@@ -7,9 +7,18 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod cloud;
 mod cpython;
+mod crashes;
+mod delivery;
+mod device;
 mod fixtures;
+mod http_server;
 mod loggers;
+mod offline_logger;
 mod properties;
+mod queue;
+mod queue_folder;
 mod reading;
+mod storage_trouble;
 mod support;

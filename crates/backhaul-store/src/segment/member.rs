@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn members_of_every_size_are_whole_pages_and_read_back() {
         for len in [0usize, 1, 100, 3900, 4000, 4010, 4011, 4012, 4096, 10_000, 200_000] {
-            let records: Vec<u8> = (0..len).map(|i| (i * i % 251) as u8).collect();
+            let records: Vec<u8> = (0..len).map(|i| u8::try_from(i * i % 251).unwrap()).collect();
             let mut out = Vec::new();
             Encoder::new(Level::Commit).data(&header(), &records, true, &mut out);
             assert_eq!(out.len() % PAGE, 0);

@@ -331,4 +331,4 @@ fn a_flipped_bit_costs_its_own_member_and_is_counted() {
 }
 
 /// Where the spool lies on every simulated disk.
-pub const ROOT: &str = DIR;
+pub(crate) const ROOT: &str = DIR;

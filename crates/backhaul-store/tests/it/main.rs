@@ -1,5 +1,12 @@
 //! Tests of the store from the outside.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "nobody reads the documentation of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod basics;
 mod crash;
@@ -10,4 +17,5 @@ mod members;
 mod model;
 mod readers;
 mod readers_of_files;
+mod small_disks;
 mod support;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use backhaul_store::{Clock, Disk, Layout, Options, Record, Result, Spool};
 use backhaul_testkit::{ManualClock, SimDisk};
 
-pub const DIR: &str = "/spool";
+pub(crate) const DIR: &str = "/spool";
 
-pub const LAYOUTS: [Layout; 2] = [Layout::Folder, Layout::Segments];
+pub(crate) const LAYOUTS: [Layout; 2] = [Layout::Folder, Layout::Segments];
 
 /// Small segments, so that a few dozen records span several of them.
-pub fn options(layout: Layout) -> Options {
+pub(crate) fn options(layout: Layout) -> Options {
     Options {
         layout,
         segment_bytes: 32 << 10,
@@ -22,17 +22,17 @@ pub fn options(layout: Layout) -> Options {
     }
 }
 
-pub fn open(disk: &SimDisk, options: Options) -> Result<Spool> {
+pub(crate) fn open(disk: &SimDisk, options: Options) -> Result<Spool> {
     open_at(Arc::new(disk.clone()), options, &ManualClock::new())
 }
 
-pub fn open_at(disk: Arc<dyn Disk>, options: Options, clock: &ManualClock) -> Result<Spool> {
+pub(crate) fn open_at(disk: Arc<dyn Disk>, options: Options, clock: &ManualClock) -> Result<Spool> {
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
     Spool::open_on(DIR, options, disk, clock)
 }
 
 /// A record that tells its number, filled up to about `len` bytes.
-pub fn numbered(number: u64, len: usize) -> Record {
+pub(crate) fn numbered(number: u64, len: usize) -> Record {
     let body = format!(
         "{{\"run_id\":\"run_{number}\",\"n\":{number},\"fill\":\"{}\"}}",
         filling(number, len)
@@ -51,13 +51,13 @@ fn filling(seed: u64, len: usize) -> String {
         .collect()
 }
 
-pub fn number_of(body: &[u8]) -> u64 {
+pub(crate) fn number_of(body: &[u8]) -> u64 {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap();
     value["n"].as_u64().unwrap()
 }
 
 /// Numbers of all records on disk, lane by lane in order.
-pub fn numbers(spool: &Spool) -> Vec<u64> {
+pub(crate) fn numbers(spool: &Spool) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut positions = Vec::new();
     spool

@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::agent::{BEGAN, STOP, STORED};
 
@@ -137,6 +138,8 @@ pub(crate) struct AgentProcess {
     child: Child,
     began: mpsc::UnboundedReceiver<String>,
     stored: Arc<Mutex<BTreeSet<String>>>,
+    /// Reads what the agent says, to its last word.
+    listener: JoinHandle<()>,
 }
 
 impl AgentProcess {
@@ -152,7 +155,7 @@ impl AgentProcess {
         let (tell_began, began) = mpsc::unbounded_channel();
         let stored = Arc::new(Mutex::new(BTreeSet::new()));
         let noted = Arc::clone(&stored);
-        tokio::spawn(async move {
+        let listener = tokio::spawn(async move {
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Some(run_id) = line.strip_prefix(BEGAN) {
@@ -162,7 +165,7 @@ impl AgentProcess {
                 }
             }
         });
-        Ok(Self { child, began, stored })
+        Ok(Self { child, began, stored, listener })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -179,6 +182,7 @@ impl AgentProcess {
             .context("the agent is gone: see agent.log")?;
         tokio::time::sleep(after).await;
         self.child.kill().await?;
+        (&mut self.listener).await?;
         Ok(run_id)
     }
 
@@ -187,7 +191,8 @@ impl AgentProcess {
         if let Some(stdin) = &mut self.child.stdin {
             stdin.write_all(format!("{STOP}\n").as_bytes()).await?;
         }
-        ended(&mut self.child).await.context("the agent does not stop")
+        ended(&mut self.child).await.context("the agent does not stop")?;
+        Ok((&mut self.listener).await?)
     }
 
     /// The runs that the agent was told are stored.

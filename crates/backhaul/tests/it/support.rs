@@ -30,9 +30,18 @@ impl Hub {
         Self::try_start(command(&["serve"]).args(options), data_dir)
     }
 
+    /// Starts where another hub was before.
+    pub(crate) fn start_at(data_dir: &Path, address: SocketAddr) -> Self {
+        Self::spawn(&mut command(&["serve"]), data_dir, &address.to_string())
+    }
+
     pub(crate) fn try_start(serve: &mut Command, data_dir: &Path) -> Self {
+        Self::spawn(serve, data_dir, "127.0.0.1:0")
+    }
+
+    fn spawn(serve: &mut Command, data_dir: &Path, listen: &str) -> Self {
         let mut child = serve
-            .args(["--listen", "127.0.0.1:0", "--stop-with-stdin", "--data-dir"])
+            .args(["--listen", listen, "--stop-with-stdin", "--data-dir"])
             .arg(data_dir)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())

@@ -96,18 +96,15 @@ fn usage_is_checked_before_anything_is_touched() {
 fn a_hub_forwards_what_it_stores_also_after_an_outage() {
     let (near, far) = (tempdir().unwrap(), tempdir().unwrap());
     let upstream = Hub::start(far.path());
-    let address = upstream.address.to_string();
-    let url = format!("http://{address}");
-    let hub = Hub::start_with(near.path(), &["--runs-url", &url]);
+    let address = upstream.address;
+    let hub = Hub::start_with(near.path(), &["--runs-url", &format!("http://{address}")]);
     assert_eq!(hub.offer(1, "1-5", &runs(1..=5)).receipt(), (5, 0));
     wait_until(|| stored(far.path()).len() == 5);
     upstream.kill();
     assert_eq!(hub.offer(6, "6-10", &runs(6..=10)).receipt(), (5, 0));
-    let upstream = command(&["serve", "--listen", &address, "--data-dir"]).arg(far.path()).spawn();
-    let mut upstream = upstream.unwrap();
+    let upstream = Hub::start_at(far.path(), address);
     wait_until(|| stored(far.path()).len() == 10);
-    upstream.kill().unwrap();
-    upstream.wait().unwrap();
+    drop(upstream);
     assert_eq!(stored_bodies(far.path()), stored_bodies(near.path()));
 }
 
