@@ -309,7 +309,7 @@ pub fn open_with_backlog() {
             last.expect("256 were submitted").wait().expect("stored");
         }
         println!(
-            "waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB",
+            "\n## A backlog of {gigabytes} GB\n\n- waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB",
             bytes as f64 / 1e9,
             device::peak_memory() as f64 / 1e6
         );
@@ -323,8 +323,7 @@ pub fn open_with_backlog() {
 pub fn time_opening(dir: &Path) {
     for (name, cold) in [("warm", false), ("cold", true), ("warm", false), ("cold", true)] {
         if cold {
-            let _ = Command::new("sync").status();
-            let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
+            drop_caches();
         }
         let began = Instant::now();
         let spool = Spool::open(dir, options()).expect("a spool");
@@ -334,7 +333,7 @@ pub fn time_opening(dir: &Path) {
             .expect("readable")
             .map_or(0, |batch| batch.records.len());
         println!(
-            "open {name}: {:.1} ms, first batch of {} after {:.1} ms",
+            "- open {name}: {:.1} ms, first batch of {} after {:.1} ms",
             opened.as_secs_f64() * 1e3,
             first,
             began.elapsed().as_secs_f64() * 1e3
@@ -364,9 +363,55 @@ fn drain(dir: &Path) {
     }
     let took = began.elapsed().as_secs_f64();
     println!(
-        "drained {records} records, {:.0} MB/s, {:.2} CPU s/100k; peak memory {:.1} MB",
+        "- drained {records} records, {:.0} MB/s, {:.2} CPU s/100k; peak memory {:.1} MB",
         bytes as f64 / 1e6 / took,
         (device::cpu_seconds() - cpu) / records as f64 * 1e5,
         device::peak_memory() as f64 / 1e6
     );
+}
+
+/// Time to open a spool of the folder layout with many records waiting.
+pub fn open_folder_with_backlog() {
+    let count = 100_000;
+    let folder = tempfile::tempdir_in(folder()).expect("a folder");
+    let options = Options {
+        layout: Layout::Folder,
+        flush: backhaul_store::Flush::Never,
+        ..Options::default()
+    };
+    {
+        let spool = Spool::open(folder.path(), options.clone()).expect("a spool");
+        for start in (0..count).step_by(1000) {
+            let tickets: Vec<_> = (start..start + 1000)
+                .map(|number| spool.submit(Record::new("run", record(number))).expect("taken"))
+                .collect();
+            for ticket in tickets {
+                ticket.wait().expect("stored");
+            }
+        }
+    }
+    println!("\n## {count} record files in the folder layout\n");
+    for (name, cold) in [("warm", false), ("cold", true), ("warm", false), ("cold", true)] {
+        if cold {
+            drop_caches();
+        }
+        let began = Instant::now();
+        let spool = Spool::open(folder.path(), options.clone()).expect("a spool");
+        let opened = began.elapsed();
+        let first = spool
+            .take(&Limits::default())
+            .expect("readable")
+            .map_or(0, |batch| batch.records.len());
+        println!(
+            "- open {name}: {:.0} ms, first batch of {first} after {:.0} ms; peak memory {:.1} MB",
+            opened.as_secs_f64() * 1e3,
+            began.elapsed().as_secs_f64() * 1e3,
+            device::peak_memory() as f64 / 1e6
+        );
+    }
+}
+
+fn drop_caches() {
+    let _ = Command::new("sync").status();
+    let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
 }

@@ -35,6 +35,7 @@ fn main() {
     }
     println!("{table}");
     engines::open_with_backlog();
+    engines::open_folder_with_backlog();
 }
 
 /// All engines in an order that differs from round to round.

@@ -184,7 +184,7 @@ impl CloudRunLogger {
             .map_err(|error| failed(&error))?;
         // A client of its own: connections belong to the runtime that made them.
         let client = self.endpoint.client().map_err(|error| failed(&error))?;
-        let part = Part::of_records(vec![record.to_json()]);
+        let part = Part::of_record(&record.to_json());
         let verdicts = runtime.block_on(self.post(&client, part))?;
         verdicts.into_iter().next().ok_or_else(|| LinkError::busy("the hub gave no verdict"))
     }

@@ -592,7 +592,7 @@ impl CourierState {
             Err(error) => {
                 *reader = None;
                 let failures = self.read_failures.entry(position).or_default();
-                *failures += 1;
+                *failures += u32::from(error.is_of_the_medium());
                 if *failures < READ_TRIES {
                     self.cursor(position.chain).next = position.sequence.0;
                     return Err(error);

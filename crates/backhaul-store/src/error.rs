@@ -97,6 +97,18 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Full | ErrorKind::Busy | ErrorKind::Io)
     }
 
+    /// Whether the medium could not give what is stored on it. Other errors of the
+    /// system (no handles, no memory, no permission) say nothing of the stored bytes.
+    pub(crate) fn is_of_the_medium(&self) -> bool {
+        const EIO: i32 = 5;
+        const ENODATA: i32 = 61; // What a disk's driver says of a critical medium error.
+        const EBADMSG: i32 = 74;
+        const EUCLEAN: i32 = 117;
+        const EREMOTEIO: i32 = 121;
+        let code = self.0.source.as_ref().and_then(io::Error::raw_os_error);
+        matches!(code, Some(EIO | ENODATA | EBADMSG | EUCLEAN | EREMOTEIO))
+    }
+
     /// Whether there is no room: the cap, the free-space floor or the disk.
     pub fn is_full(&self) -> bool {
         self.0.kind == ErrorKind::Full

@@ -61,7 +61,8 @@ pub struct Record {
 
 impl Record {
     /// A record of a kind (a short word such as `run`), holding `body`. Bodies
-    /// are any bytes and come back unchanged; JSON objects are stored readably.
+    /// are any bytes and come back byte for byte; JSON objects on one line are stored
+    /// as part of the line, where other programs read them.
     pub fn new(kind: impl Into<String>, body: Vec<u8>) -> Self {
         let facts = Facts { kind: kind.into(), ..Facts::default() };
         Self { body, facts, lane: Lane::default() }
@@ -285,6 +286,7 @@ fn body_form(body: &[u8]) -> Option<BodyForm> {
     let Ok(text) = std::str::from_utf8(body) else { return Some(BodyForm::Base64) };
     let plain = text.starts_with('{')
         && text.ends_with('}')
+        && !text.contains(['\n', '\r'])
         && !text.contains(RESERVED_KEY)
         && !has_lone_surrogate_risk(text)
         && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
@@ -306,10 +308,7 @@ fn append_body(line: &mut Vec<u8>, body: &[u8], form: Option<BodyForm>) -> Resul
             if !is_empty {
                 line.push(b',');
             }
-            // A raw newline in valid JSON stands between tokens, where a space means the same.
-            line.extend(
-                inner.iter().map(|&byte| if byte == b'\n' || byte == b'\r' { b' ' } else { byte }),
-            );
+            line.extend_from_slice(inner);
             return Ok(());
         }
         Some(BodyForm::Text) => String::from_utf8_lossy(body),
@@ -408,7 +407,7 @@ mod tests {
         assert_eq!(round_trip(b"{ }").1.body, b"{ }");
         let (line, stored) = round_trip(b"{\n \"a\": 1\r\n}");
         assert_eq!(line.matches('\n').count(), 1);
-        assert_eq!(stored.body, b"{  \"a\": 1  }");
+        assert_eq!(stored.body, b"{\n \"a\": 1\r\n}");
     }
 
     #[test]

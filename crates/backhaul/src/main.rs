@@ -13,11 +13,12 @@ mod printer;
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Cli, Command};
-use crate::exit::Outcome;
+use crate::exit::{OrUsage as _, Outcome};
 use crate::printer::Printer;
 
 /// The environment variable that says how much is logged.
@@ -26,8 +27,7 @@ const LOG_VARIABLE: &str = "BACKHAUL_LOG";
 fn main() -> ExitCode {
     // Wrong usage ends here with 2, help and version with 0.
     let cli = Cli::parse();
-    log_to_stderr();
-    let outcome = run(cli.command);
+    let outcome = log_to_stderr().or_usage().and_then(|()| run(cli.command));
     if let Err(error) = &outcome
         && !exit::is_broken_pipe(error)
     {
@@ -47,12 +47,20 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     }
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("warn"));
+/// # Errors
+/// Where `BACKHAUL_LOG` is no level.
+fn log_to_stderr() -> anyhow::Result<()> {
+    let level = match std::env::var(LOG_VARIABLE) {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
+            anyhow!("{LOG_VARIABLE} is {text:?}: expected off, error, warn, info, debug or trace")
+        })?,
+        _ => LevelFilter::WARN,
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
+    Ok(())
 }

@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::RUNS;
-use crate::hub::FOLDER;
 use crate::hub::token::TOKEN_VARIABLE;
+use crate::hub::{FOLDER, private_file};
 
 const FILE: &str = "serving.json";
 /// A hub on this machine answers in a few milliseconds.
@@ -46,7 +46,12 @@ impl Presence {
         let path = data_dir.join(FOLDER).join(FILE);
         let presence = Self { address, process: std::process::id(), path };
         let path = &presence.path;
-        std::fs::write(path, serde_json::to_vec(&presence)?)
+        let text = serde_json::to_vec(&presence)?;
+        private_file(path)
+            .and_then(|mut file| {
+                file.set_len(0)?;
+                file.write_all(&text)
+            })
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(presence)
     }

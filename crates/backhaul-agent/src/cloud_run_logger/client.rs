@@ -88,14 +88,13 @@ impl Endpoint {
         clock: &dyn Clock,
     ) -> Result<Vec<Verdict>, LinkError> {
         let records = part.len();
-        let array = part.to_array();
-        let is_long = array.len() > request::LONG;
-        let encoded = if is_long {
+        let encoded = if part.array().len() > request::LONG {
             // Long enough to hold up other tasks of this thread.
-            let encoding = tokio::task::spawn_blocking(move || request::encode(array, gzip));
+            let array = Arc::clone(part.array());
+            let encoding = tokio::task::spawn_blocking(move || request::encode(&array, gzip));
             encoding.await.map_err(|error| LinkError::unreachable(error.to_string()))?
         } else {
-            request::encode(array, gzip)
+            request::encode(part.array(), gzip)
         };
         let mut request = client
             .post(self.url.clone())

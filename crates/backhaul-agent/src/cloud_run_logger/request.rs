@@ -1,6 +1,7 @@
 //! What is posted: records as an array, and where they come from.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use backhaul_store::Batch;
 use flate2::Compression;
@@ -14,7 +15,8 @@ pub(super) const LONG: usize = 64 << 10;
 /// The records of one request.
 #[derive(Debug)]
 pub(super) struct Part {
-    bodies: Vec<Vec<u8>>,
+    array: Arc<Vec<u8>>,
+    len: usize,
     origin: Option<Origin>,
 }
 
@@ -30,9 +32,9 @@ pub(super) struct Origin {
 }
 
 impl Part {
-    /// Records that come from no spool.
-    pub(super) fn of_records(bodies: Vec<Vec<u8>>) -> Self {
-        Self { bodies, origin: None }
+    /// A record that comes from no spool.
+    pub(super) fn of_record(body: &[u8]) -> Self {
+        Self { array: Arc::new(array_of([body])), len: 1, origin: None }
     }
 
     /// A batch, cut where the epoch changes: the headers name one.
@@ -46,7 +48,8 @@ impl Part {
             let sequences: Vec<u64> =
                 offers.iter().map(|offer| offer.record.id.position.sequence.0).collect();
             Some(Self {
-                bodies: offers.iter().map(|offer| offer.record.body.clone()).collect(),
+                array: Arc::new(array_of(offers.iter().map(|offer| &*offer.record.body))),
+                len: offers.len(),
                 origin: Some(Origin {
                     source: format!("{}/{}/{}", id.device, id.epoch, id.position.chain),
                     floor: batch.floor.0,
@@ -58,27 +61,29 @@ impl Part {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.bodies.len()
+        self.len
     }
 
     pub(super) fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// The bodies, exactly as they are stored, as a JSON array.
-    pub(super) fn to_array(&self) -> Vec<u8> {
-        let bytes: usize = self.bodies.iter().map(|body| body.len() + 1).sum();
-        let mut array = Vec::with_capacity(bytes + 1);
-        array.push(b'[');
-        for (index, body) in self.bodies.iter().enumerate() {
-            if index > 0 {
-                array.push(b',');
-            }
-            array.extend_from_slice(body);
-        }
-        array.push(b']');
-        array
+    pub(super) fn array(&self) -> &Arc<Vec<u8>> {
+        &self.array
     }
+}
+
+/// The bodies, exactly as they are stored, as a JSON array.
+fn array_of<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut array = vec![b'['];
+    for body in bodies {
+        if array.len() > 1 {
+            array.push(b',');
+        }
+        array.extend_from_slice(body);
+    }
+    array.push(b']');
+    array
 }
 
 /// `5-9,12` for 5, 6, 7, 8, 9, 12.
@@ -102,17 +107,17 @@ pub(super) struct Encoded {
 }
 
 /// Compresses a body where that pays.
-pub(super) fn encode(body: Vec<u8>, gzip: bool) -> Encoded {
+pub(super) fn encode(body: &[u8], gzip: bool) -> Encoded {
     if gzip && body.len() >= WORTH_COMPRESSING {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        let compressed = encoder.write_all(&body).and_then(|()| encoder.finish());
+        let compressed = encoder.write_all(body).and_then(|()| encoder.finish());
         if let Ok(bytes) = compressed
             && bytes.len() < body.len()
         {
             return Encoded { bytes, is_gzip: true };
         }
     }
-    Encoded { bytes: body, is_gzip: false }
+    Encoded { bytes: body.to_vec(), is_gzip: false }
 }
 
 #[cfg(test)]
@@ -130,20 +135,20 @@ mod tests {
 
     #[test]
     fn bodies_stand_in_the_array_byte_for_byte() {
-        let part = Part::of_records(vec![b"{\"a\": NaN}".to_vec(), b"{ }".to_vec()]);
-        assert_eq!(part.to_array(), b"[{\"a\": NaN},{ }]");
+        assert_eq!(array_of([&b"{\"a\": NaN}"[..], b"{ }"]), b"[{\"a\": NaN},{ }]");
+        assert_eq!(**Part::of_record(b"{}").array(), b"[{}]");
     }
 
     #[test]
     fn only_what_gets_smaller_is_compressed() {
-        assert!(!encode(vec![b'a'; 100], true).is_gzip);
-        assert!(!encode(vec![b'a'; 10_000], false).is_gzip);
-        let encoded = encode(vec![b'a'; 10_000], true);
+        assert!(!encode(&[b'a'; 100], true).is_gzip);
+        assert!(!encode(&[b'a'; 10_000], false).is_gzip);
+        let encoded = encode(&[b'a'; 10_000], true);
         assert!(encoded.is_gzip && encoded.bytes.len() < 200);
         let noise: Vec<u8> = (0..4000_u64)
             .flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
             .collect();
-        let encoded = encode(noise.clone(), true);
+        let encoded = encode(&noise, true);
         assert!(encoded.is_gzip || encoded.bytes == noise);
     }
 }

@@ -31,7 +31,8 @@ impl Request {
 
     /// The records in the body.
     pub(crate) fn records(&self) -> Vec<serde_json::Value> {
-        serde_json::from_str(&self.text()).unwrap()
+        let value = backhaul_agent::json::from_slice(self.text().as_bytes()).unwrap();
+        value.as_array().unwrap().clone()
     }
 }
 

@@ -398,7 +398,7 @@ impl FolderStore {
     // --- Reading and moving --------------------------------------------------
 
     pub(crate) fn read(&self, chain: Chain, from: u64) -> Result<Read> {
-        let (sequence, entry) = {
+        let (sequence, mut entry) = {
             let catalog = self.lock();
             let Some(files) = catalog.get(&chain) else { return Ok(Read::End) };
             match files.files.range(from..).next() {
@@ -411,14 +411,23 @@ impl FolderStore {
             return Ok(Read::LostUpTo(sequence));
         }
         let position = Position { chain, sequence: Sequence(sequence) };
-        let path = self.context.path(entry.place.folder()).join(&*entry.name);
-        let body = match read_whole(&*self.context.disk, &path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let path = |place: Place| self.context.path(place.folder()).join(&*entry.name);
+        let mut read = read_whole(&*self.context.disk, &path(entry.place));
+        if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            // The process that delivers may have moved it since this one looked.
+            let Some((place, body)) = Place::ALL.into_iter().find_map(|place| {
+                let body = read_whole(&*self.context.disk, &path(place)).ok()?;
+                Some((place, body))
+            }) else {
                 self.forget(position);
                 return Ok(Read::LostUpTo(from + 1));
-            }
-            read => read?,
-        };
+            };
+            entry.place = place;
+            self.note_place(position, place);
+            read = Ok(body);
+        }
+        let body = read?;
+        let path = self.context.path(entry.place.folder()).join(&*entry.name);
         if let Err(reason) = json_text::check_object(&body) {
             if self.context.read_only {
                 return Ok(Read::LostUpTo(from + 1));
@@ -496,18 +505,21 @@ impl FolderStore {
             }
             renamed => renamed.doing("move a record", &from)?,
         }
-        let mut catalog = self.lock();
-        let files = catalog.get_mut(&position.chain);
-        if let Some(entry) = files.and_then(|files| files.files.get_mut(&position.sequence.0)) {
-            entry.place = place;
-        }
-        drop(catalog);
+        self.note_place(position, place);
         if place == Place::Synced {
             return Ok(());
         }
         // What is still wanted must not lose its old name before the new one is durable.
         let dir = self.context.path(place.folder());
         disk.sync_dir(&dir).doing("sync a folder of the spool", &dir)
+    }
+
+    fn note_place(&self, position: Position, place: Place) {
+        let mut catalog = self.lock();
+        let files = catalog.get_mut(&position.chain);
+        if let Some(entry) = files.and_then(|files| files.files.get_mut(&position.sequence.0)) {
+            entry.place = place;
+        }
     }
 
     /// Removes a record's file. Returns the bytes given back.

@@ -166,7 +166,12 @@ impl SegmentStore {
         bytes: u64,
     ) -> Result<()> {
         let segments = catalog.entry(chain).or_default();
-        let ordinal = segments.last().map_or(0, |segment| segment.head.note.ordinal + 1);
+        let after_last = segments.last().map_or(0, |segment| segment.head.note.ordinal + 1);
+        // A segment whose making failed half way may still be found in the folder.
+        let mut ordinals = lock(&self.ordinals);
+        let ordinal = ordinals.get(&chain).map_or(after_last, |&next| next.max(after_last));
+        ordinals.insert(chain, ordinal + 1);
+        drop(ordinals);
         let start = Start { first, ordinal, prepared: self.first_extent(), extent };
         let active = Active::create(&self.context, chain, start, bytes)?;
         segments.push(Segment {

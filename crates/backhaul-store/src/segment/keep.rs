@@ -80,16 +80,16 @@ impl SegmentStore {
         }
         let path = self.context.path(name);
         let mut catalog = lock(&self.catalog);
-        self.context.disk.remove(&path).doing("remove a segment", &path)?;
-        self.context
-            .disk
-            .sync_dir(&self.context.dir)
-            .doing("sync the spool folder", &self.context.dir)?;
+        match self.context.disk.remove(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.doing("remove a segment", &path)?,
+        }
         self.context.quota.release(on_disk(segment.len));
         if let Some(segments) = catalog.get_mut(&chain) {
             segments.retain(|other| other.name != name);
         }
-        Ok(())
+        let dir = &self.context.dir;
+        self.context.disk.sync_dir(dir).doing("sync the spool folder", dir)
     }
 
     /// Gives a segment the name that says that all of it is delivered.

@@ -40,6 +40,8 @@ pub(crate) struct SegmentStore {
     encoder: Mutex<Encoder>,
     actives: Mutex<BTreeMap<Chain, Active>>,
     catalog: Mutex<BTreeMap<Chain, Vec<Segment>>>,
+    /// For each chain, the place that its next segment gets at least.
+    ordinals: Mutex<BTreeMap<Chain, u64>>,
     /// The maintenance thread was told that free pages run short.
     growth_asked: AtomicBool,
 }
@@ -57,6 +59,7 @@ impl SegmentStore {
             encoder: Mutex::new(Encoder::new(Level::Commit)),
             actives: Mutex::default(),
             catalog: Mutex::default(),
+            ordinals: Mutex::default(),
             growth_asked: AtomicBool::new(false),
         };
         store.refresh()?;

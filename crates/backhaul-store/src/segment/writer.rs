@@ -121,7 +121,11 @@ impl Active {
         let name = next_name(context, day)?;
         let path = context.path(&name);
         context.disk.rename(&temporary, &path).doing("name a segment", &path)?;
-        context.disk.sync_dir(&context.dir).doing("sync the spool folder", &context.dir)?;
+        if let Err(error) = context.disk.sync_dir(&context.dir) {
+            // Nobody will write to it: it must not stand beside the one that is made next.
+            let _ = context.disk.remove(&path);
+            return Err(error).doing("sync the spool folder", &context.dir);
+        }
         Ok((name, path, file))
     }
 

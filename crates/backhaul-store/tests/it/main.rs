@@ -10,6 +10,7 @@
 
 mod basics;
 mod crash;
+mod failing_calls;
 mod identity;
 mod keeping;
 mod kills;

@@ -111,6 +111,26 @@ async fn a_sync_that_is_asked_for_during_another_joins_it_and_misses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_that_was_appended_before_the_asking_is_never_left_behind() {
+    let device = Device::new();
+    let courier = device.courier(plain());
+    for round in 0..2000 {
+        let earlier = tokio::spawn({
+            let courier = courier.clone();
+            async move { courier.sync_now().await }
+        });
+        // At any step of the sync that runs, also at its very end.
+        for _ in 0..round % 40 {
+            tokio::task::yield_now().await;
+        }
+        append(&courier, "x");
+        courier.sync_now().await;
+        assert_eq!(courier.status().pending_count, 0, "round {round}");
+        earlier.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_callers_at_once_cause_one_sync() {
     let device = Device::new();
     let courier = device.courier_of(10);

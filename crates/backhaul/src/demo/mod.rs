@@ -135,7 +135,9 @@ impl Demo {
         ));
         self.watch(OUTAGE).await;
         if let Some(calls) = count::interrupted_calls(&self.agent_dir, &run_id)? {
-            talk(&format!("   {run_id} is in the queue, interrupted after {calls} tool calls."));
+            talk(&format!(
+                "   {run_id} is in the queue as interrupted, with its {calls} tool call(s)."
+            ));
         }
 
         let queued = self.glance().waiting;

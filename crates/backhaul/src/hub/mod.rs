@@ -20,6 +20,7 @@ mod stripes;
 pub(crate) mod token;
 mod window;
 
+use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -213,7 +214,10 @@ impl Hub {
         let folder = self.options.data_dir.join(FOLDER);
         make_private_folder(&folder)?;
         let path = folder.join(DATABASE);
-        let open = || Seen::open(&path, self.spool.device(), self.options.key_age);
+        let open = || {
+            private_file(&path)?;
+            Seen::open(&path, self.spool.device(), self.options.key_age)
+        };
         let seen = match open() {
             Err(redb::Error::DatabaseAlreadyOpen) => anyhow::bail!(
                 "another process serves from {}: stop it, or give this one a --data-dir of its own",
@@ -434,6 +438,12 @@ fn hash_of(source: Source) -> u64 {
     source.to_bytes().into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// Makes a file that only its owner can read, where there is none.
+pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
 /// Makes a folder that only its owner can look into.

@@ -186,6 +186,13 @@ fn a_reader_that_leaves_early_is_no_failure() {
 }
 
 #[test]
+fn a_log_level_that_is_none_is_refused_by_name() {
+    let output = command(&["status"]).env("BACKHAUL_LOG", "loud").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("BACKHAUL_LOG is \"loud\""));
+}
+
+#[test]
 fn the_data_dir_may_come_from_the_environment() {
     let dir = tempdir().unwrap();
     filled(dir.path());

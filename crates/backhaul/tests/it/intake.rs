@@ -138,3 +138,23 @@ fn ends_well_when_it_is_told_to() {
     assert!(well && took.as_secs() < 8, "{took:?}");
     drop(idle);
 }
+
+#[test]
+fn what_it_stores_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let hub = Hub::start(&data_dir);
+    assert_eq!(hub.post(&run(1)).receipt(), (1, 0));
+    let mut folders = vec![data_dir];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let mode = path.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{} has {mode:o}", path.display());
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+}
