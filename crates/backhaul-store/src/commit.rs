@@ -117,6 +117,9 @@ impl Future for Ticket {
     type Output = Result<RecordId>;
 
     fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        if let Err(error) = self.spool.inner.check_process() {
+            return Poll::Ready(Err(error));
+        }
         if let Some(result) = self.outcome() {
             return Poll::Ready(result);
         }

@@ -164,6 +164,8 @@ impl Spool {
     /// # Errors
     /// [`ErrorKind::Busy`] while another process delivers from this spool.
     pub fn requeue(&self, position: Position) -> Result<bool> {
+        self.inner.check_process()?;
+        self.inner.check_writable()?;
         let mut courier = self.inner.courier();
         courier.require(&self.inner)?;
         let account = courier.account(position.chain);

@@ -4,6 +4,7 @@
 pub(crate) mod name;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -498,20 +499,34 @@ impl FolderStore {
         }
         let from = self.context.path(entry.place.folder()).join(name);
         let to = self.context.path(place.folder()).join(name);
-        match disk.rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.forget(position);
-                return Ok(());
+        let moved = match place {
+            Place::Synced => disk.rename(&from, &to).doing("move a record", &from),
+            Place::Pending | Place::Failed => self.copy_and_remove(&from, &to),
+        };
+        match moved {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.forget(position),
+            moved => {
+                moved?;
+                self.note_place(position, place);
             }
-            renamed => renamed.doing("move a record", &from)?,
         }
-        self.note_place(position, place);
-        if place == Place::Synced {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Moves a file that is still wanted. A rename could lose it: its old name may be
+    /// gone for good before its new one is durable.
+    fn copy_and_remove(&self, from: &Path, to: &Path) -> Result<()> {
+        let disk = &self.context.disk;
+        let bytes = read_whole(&**disk, from)?;
+        let temporary = self.context.state(&format!("incoming-{}-moved.tmp", self.writer));
+        write_whole(&**disk, &temporary, &bytes)?;
+        disk.rename(&temporary, to).doing("name a record", to)?;
+        let dir = to.parent().unwrap_or(&self.context.dir);
+        if let Err(error) = disk.sync_dir(dir) {
+            let _ = disk.remove(to);
+            return Err(error).doing("sync a folder of the spool", dir);
         }
-        // What is still wanted must not lose its old name before the new one is durable.
-        let dir = self.context.path(place.folder());
-        disk.sync_dir(&dir).doing("sync a folder of the spool", &dir)
+        disk.remove(from).doing("end a move", from)
     }
 
     fn note_place(&self, position: Position, place: Place) {

@@ -382,6 +382,16 @@ fn any_failing_call_is_survived_in_the_segment_layout() {
 }
 
 #[test]
+fn the_sweep_notices_a_missing_flush() {
+    for layout in LAYOUTS {
+        let mut workload = Workload::new(layout, None);
+        workload.disk.ignore_flushes(true);
+        workload.run();
+        workload.check_live(false).expect_err("flushes were ignored, and nothing was lost");
+    }
+}
+
+#[test]
 fn running_out_of_handles_damages_no_record() {
     for layout in LAYOUTS {
         let mut workload = Workload::new(layout, None);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use backhaul_store::{Layout, Limits, Options, Settled, Spool, Standing, State};
@@ -26,10 +26,12 @@ const THREADS: u64 = 4;
 const FOLDER: &str = "BACKHAUL_KILLS_CHILD_FOLDER";
 const LAYOUT: &str = "BACKHAUL_KILLS_CHILD_LAYOUT";
 const FIRST: &str = "BACKHAUL_KILLS_CHILD_FIRST";
+/// How many records each thread appends before the process ends by itself.
+const COUNT: &str = "BACKHAUL_KILLS_CHILD_COUNT";
 /// Sabotage: the process says "acknowledged" before it appends.
 const SABOTAGE: &str = "BACKHAUL_KILLS_CHILD_SABOTAGE";
 
-fn settings(layout: Layout) -> Options {
+pub(crate) fn settings(layout: Layout) -> Options {
     Options {
         segment_bytes: 64 << 10,
         first_extent_bytes: 16 << 10,
@@ -40,7 +42,7 @@ fn settings(layout: Layout) -> Options {
 }
 
 /// A record's filling follows from its number.
-fn length(number: u64) -> usize {
+pub(crate) fn length(number: u64) -> usize {
     [20, 200, 900, 5_000][usize::try_from(number % 4).unwrap()]
 }
 
@@ -57,6 +59,7 @@ fn child() {
         _ => Layout::Segments,
     };
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
+    let count = std::env::var(COUNT).map_or(usize::MAX, |text| text.parse().unwrap());
     let is_sabotaged = std::env::var(SABOTAGE).is_ok();
     // One system call on a pipe: either all of it is read, or nothing.
     let say = |number: u64| {
@@ -69,7 +72,8 @@ fn child() {
         for thread in 0..THREADS {
             let spool = &spool;
             scope.spawn(move || {
-                for number in (first + thread..).step_by(usize::try_from(THREADS).unwrap()) {
+                let numbers = (first + thread..).step_by(usize::try_from(THREADS).unwrap());
+                for number in numbers.take(count) {
                     if is_sabotaged {
                         say(number);
                     }
@@ -83,20 +87,29 @@ fn child() {
     });
 }
 
-fn spawn(folder: &Path, layout: Layout, first: u64, sabotage: bool) -> Child {
+/// Starts a process that appends to a folder, from the number `first` on, and says so.
+pub(crate) fn appender(folder: &Path, layout: Layout, first: u64) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    if sabotage {
-        command.env(SABOTAGE, "1");
-    }
     command
         .args(["--exact", "kills::child", "--nocapture"])
         .env(FOLDER, folder)
         .env(LAYOUT, if layout == Layout::Folder { "folder" } else { "segments" })
         .env(FIRST, first.to_string())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
+}
+
+/// The same, and it ends after so many records from each thread.
+pub(crate) fn appender_of(folder: &Path, layout: Layout, first: u64, count: usize) -> Command {
+    let mut command = appender(folder, layout, first);
+    command.env(COUNT, count.to_string());
+    command
+}
+
+/// The numbers that a process said were acknowledged.
+pub(crate) fn acknowledged_in(text: &str) -> Vec<u64> {
+    text.lines().filter_map(|line| line.strip_prefix("ack ")?.parse().ok()).collect()
 }
 
 /// Lets a process append until it is killed. Returns what it said was acknowledged.
@@ -107,7 +120,11 @@ fn run_and_kill(
     sabotage: bool,
     random: &mut Prng,
 ) -> Vec<u64> {
-    let mut child = spawn(folder, layout, first, sabotage);
+    let mut command = appender(folder, layout, first);
+    if sabotage {
+        command.env(SABOTAGE, "1");
+    }
+    let mut child = command.spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
     // Now and then it is killed before its first acknowledgement, while it recovers.
@@ -121,7 +138,7 @@ fn run_and_kill(
     output.read_to_string(&mut text).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{text}");
-    text.lines().filter_map(|line| line.strip_prefix("ack ")?.parse().ok()).collect()
+    acknowledged_in(&text)
 }
 
 // --- What has to be there ------------------------------------------------------

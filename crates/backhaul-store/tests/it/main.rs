@@ -16,6 +16,7 @@ mod keeping;
 mod kills;
 mod members;
 mod model;
+mod processes;
 mod readers;
 mod readers_of_files;
 mod small_disks;
