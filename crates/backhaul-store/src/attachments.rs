@@ -155,7 +155,8 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
     Ok(())
 }
 
-fn is_alone(inner: &Inner) -> Result<bool> {
+/// Whether no other process appends to the spool.
+pub(crate) fn is_alone(inner: &Inner) -> Result<bool> {
     let context = &inner.context;
     let state = context.state("");
     for entry in context.disk.list(&state).doing("list the state folder", &state)? {

@@ -69,6 +69,10 @@ impl Error {
             Some(ENOSPC | EDQUOT | EFBIG) => ErrorKind::Full,
             _ => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
+                // Said by our own readers of formats; the system has a code for its own.
+                io::ErrorKind::Unsupported if source.raw_os_error().is_none() => {
+                    ErrorKind::Unsupported
+                }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
                 _ => ErrorKind::Io,
             },

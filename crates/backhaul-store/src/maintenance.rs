@@ -10,6 +10,11 @@ use crate::spool::Inner;
 /// How often a spool is looked after when nobody asks for it. Short enough for
 /// purging and sealing, long enough not to keep a battery device awake.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often the folder is measured while no other process writes to it: its own
+/// growth is counted as it happens.
+const MEASURE_ALONE: Duration = Duration::from_secs(600);
+/// How often while others do.
+const MEASURE_SHARED: Duration = Duration::from_secs(2);
 /// The thread's nice value, half way to the lowest priority.
 const NICE: i32 = 10;
 /// Segments sealed at a time before other spools get their turn.
@@ -105,8 +110,32 @@ impl Inner {
             }
         }
         let purged = self.courier().maintain(self);
-        result?;
+        result.and(self.measure_again())?;
         if purged? { crate::attachments::sweep(self) } else { Ok(()) }
+    }
+
+    /// Measures the folder from time to time: the ledger grows, people put files
+    /// there, and what other processes write is known in no other way.
+    fn measure_again(&self) -> Result<()> {
+        let now = self.context.clock.now().since_boot;
+        let age = now.saturating_sub(*self.measured.lock().unwrap_or_else(PoisonError::into_inner));
+        let due =
+            age >= MEASURE_ALONE || (age >= MEASURE_SHARED && !crate::attachments::is_alone(self)?);
+        if due {
+            // Nothing is reserved and not yet written meanwhile.
+            let _paused = self.committer.pause();
+            self.measure()?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what the folder holds.
+    pub(crate) fn measure(&self) -> Result<()> {
+        let used = crate::quota::measure(&*self.context.disk, &self.context.dir)?;
+        self.context.quota.set_used(used);
+        let now = self.context.clock.now().since_boot;
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(())
     }
 
     /// Flushes what was acknowledged with [`Flush::Every`].

@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::maintenance;
 use crate::options::{Layout, Options};
 use crate::os_disk::OsDisk;
-use crate::quota::{Quota, measure};
+use crate::quota::Quota;
 use crate::record::{Flush, Record, Stamp};
 use crate::segment::SegmentStore;
 
@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     /// to know which.
     pub(crate) unflushed: Mutex<Vec<Position>>,
     pub(crate) trouble: Mutex<Option<String>>,
+    /// When the folder was measured last, since boot.
+    pub(crate) measured: Mutex<std::time::Duration>,
     pub(crate) attachments: crate::attachments::Pins,
     has_maintainer: AtomicBool,
     /// Made by this very opening: nothing was named before.
@@ -176,6 +178,7 @@ impl Spool {
             committer: Committer::default(),
             unflushed: Mutex::default(),
             trouble: Mutex::default(),
+            measured: Mutex::default(),
             attachments: crate::attachments::Pins::default(),
             has_maintainer,
             process: std::process::id(),
@@ -323,8 +326,7 @@ impl Inner {
     /// What is done once, when the spool was opened.
     fn start(&self) -> Result<()> {
         self.remove_stale_temporaries()?;
-        let used = measure(&*self.context.disk, &self.context.dir)?;
-        self.context.quota.set_used(used);
+        self.measure()?;
         let machine = self.context.options.machine.clone().or_else(machine_evidence);
         if self.context.identity.is_other_machine(machine.as_deref()) {
             self.redraw_epoch()?;

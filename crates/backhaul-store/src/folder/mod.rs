@@ -158,9 +158,23 @@ impl FolderStore {
                 }
                 match name::parse(&entry.name) {
                     Some(parsed) => {
-                        let file = FileEntry { name: entry.name.into(), len: entry.len, place };
-                        let files = found.entry(parsed.position.chain).or_default();
-                        let before = files.insert(parsed.position.sequence.0, file);
+                        let position = parsed.position;
+                        let mut file = FileEntry { name: entry.name.into(), len: entry.len, place };
+                        let files = found.entry(position.chain).or_default();
+                        if let Some(before) = files.get_mut(&position.sequence.0)
+                            && before.name != file.name
+                        {
+                            // Another record under the same number: copied here from
+                            // another spool. It gets a number of its own.
+                            if self.file(position).is_some_and(|known| known.name == file.name) {
+                                std::mem::swap(before, &mut file);
+                            }
+                            if file.place == Place::Pending {
+                                foreign.push(file.name.into());
+                            }
+                            continue;
+                        }
+                        let before = files.insert(position.sequence.0, file);
                         doubles.extend(before.map(|before| (before.place, before.name.into())));
                     }
                     None if place == Place::Pending => foreign.push(entry.name),

@@ -11,6 +11,9 @@ pub(crate) const SUFFIX: &str = ".json";
 /// File systems take 255 bytes; what is longer is cut and told apart by its digest.
 const MAX_HINT: usize = 120;
 
+/// A number beyond this is somebody else's: no spool of this layout ever gets there.
+const MAX_SEQUENCE: u64 = 1_000_000_000_000;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) position: Position,
@@ -40,12 +43,18 @@ pub(crate) fn parse(name: &str) -> Option<Parsed> {
     if number.len() < 6 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let sequence = number.parse().ok().filter(|&sequence: &u64| sequence > 0)?;
+    let sequence = number.parse().ok().filter(|sequence| (1..=MAX_SEQUENCE).contains(sequence))?;
     Some(Parsed {
         position: Position { chain, sequence: Sequence(sequence) },
-        wall: parse_second(second),
+        wall: Some(parse_own_second(second)?),
         hint: decode_hint(hint),
     })
+}
+
+/// The time in a name of ours, and in no other form: an older queue's run id may
+/// look like a sequence.
+fn parse_own_second(text: &str) -> Option<Timestamp> {
+    parse_second(text).filter(|wall| wall.file_name_second() == text)
 }
 
 /// The time in a name of ours, or in the colon form of older queues
@@ -149,6 +158,9 @@ mod tests {
         assert_eq!(wall, Timestamp::parse("2024-01-15T10:30:00Z"));
         assert_eq!(hint, "run_001");
         assert_eq!(parse("2024-01-15T10:30:00_run_001.json"), None);
+        assert_eq!(parse("2024-01-15T10:30:00_20240115_run.json"), None);
+        assert_eq!(parse("export_20240115_runs.json"), None);
+        assert_eq!(parse("2024-01-15T10-30-00Z_18446744073709551615_x.json"), None);
         assert_eq!(parse_foreign("copied.json"), (None, "copied".to_owned()));
     }
 }

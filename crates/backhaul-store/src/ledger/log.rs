@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
-use super::entry::{Entry, Line};
+use super::entry::{Entry, Line, Parsed};
 use crate::context::{read_whole, write_whole};
 use crate::disk::{Disk, DiskFile, Open};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// A new file is begun with a snapshot when this much was written since the last.
 const SNAPSHOT_AFTER: u64 = 1 << 20;
@@ -61,7 +61,14 @@ impl Ledger {
         let mut damaged_lines = 0;
         for &number in numbers.iter().rev() {
             let bytes = read_whole(disk, &dir.join(file_name(number)))?;
-            if let Some((accounts, damaged)) = parse(&bytes) {
+            let parsed = parse(&bytes).map_err(|NewerFormat| {
+                Error::at(
+                    ErrorKind::Unsupported,
+                    &dir.join(file_name(number)),
+                    "the ledger has lines of a newer format than this program knows: use a newer backhaul",
+                )
+            })?;
+            if let Some((accounts, damaged)) = parsed {
                 let newest = numbers.last().copied().unwrap_or(number);
                 let mut ledger = Self::at(dir, number);
                 ledger.accounts = accounts;
@@ -213,18 +220,29 @@ fn finish_page(file: &dyn DiskFile, len: &mut u64) -> std::io::Result<()> {
     file.flush()
 }
 
-/// Accounts after all sound lines, and the number of damaged ones. `None`: the
+/// Accounts after all sound lines, and the number of damaged ones. `Ok(None)`: the
 /// snapshot at the start is not sound.
-pub(crate) fn parse(bytes: &[u8]) -> Option<(Accounts, u64)> {
+///
+/// # Errors
+/// A line is sound and not known: the ledger is of a newer format.
+fn parse(bytes: &[u8]) -> std::result::Result<Option<(Accounts, u64)>, NewerFormat> {
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
-    let Some(Line::Snapshot(mut accounts)) = Line::parse(lines.next()?) else { return None };
+    let mut accounts = match lines.next().map(Line::parse) {
+        Some(Parsed::Line(Line::Snapshot(accounts))) => accounts,
+        Some(Parsed::Unknown) => return Err(NewerFormat),
+        _ => return Ok(None),
+    };
     let mut damaged = 0;
     for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
         match Line::parse(line) {
-            Some(Line::Entry(entry)) => accounts.apply(&entry),
-            Some(Line::Snapshot(later)) => accounts = later,
-            None => damaged += 1,
+            Parsed::Line(Line::Entry(entry)) => accounts.apply(&entry),
+            Parsed::Line(Line::Snapshot(later)) => accounts = later,
+            Parsed::Damaged => damaged += 1,
+            Parsed::Unknown => return Err(NewerFormat),
         }
     }
-    Some((accounts, damaged))
+    Ok(Some((accounts, damaged)))
 }
+
+#[derive(Debug)]
+struct NewerFormat;

@@ -141,6 +141,25 @@ pub(crate) fn restamp(member: &mut [u8], header: &Header) {
     write_header(member, header, usize::from(extra_len));
 }
 
+/// The header at the start of `bytes`; `None`: there is no sound one.
+///
+/// # Errors
+/// `Unsupported` for a sound member of a newer format: nobody may take its page for
+/// a damaged or a free one.
+pub(crate) fn known_header(bytes: &[u8]) -> std::io::Result<Option<Header>> {
+    match read_header(bytes) {
+        Ok(header) => Ok(Some(header)),
+        Err(Fault::Damaged) => Ok(None),
+        Err(Fault::Unsupported(version, features)) => Err(std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            format!(
+                "it has a member of format {version} with features {features:#x}, this program \
+                 knows format {FORMAT_VERSION}: use a newer backhaul"
+            ),
+        )),
+    }
+}
+
 /// Reads a header; `bytes` starts at a member and holds at least [`HEADER_LEN`] bytes.
 pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, Fault> {
     parse_header(bytes).unwrap_or(Err(Fault::Damaged))

@@ -150,10 +150,7 @@ impl SegmentReader {
     pub(crate) fn next_member(&mut self) -> io::Result<Option<Member>> {
         while self.offset < self.end {
             let offset = self.offset;
-            let header = match self.bytes(offset, HEADER_LEN)? {
-                Some(bytes) => member::read_header(bytes).ok(),
-                None => None,
-            };
+            let header = self.bytes(offset, HEADER_LEN)?.map_or(Ok(None), member::known_header)?;
             match header.filter(|header| header.nonce == self.nonce) {
                 Some(header) => {
                     self.offset += u64::from(header.total_len).max(1);

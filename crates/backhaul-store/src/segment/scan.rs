@@ -28,7 +28,7 @@ impl Member {
 
     /// The first sequence after this member's records.
     pub(crate) fn next_sequence(&self) -> u64 {
-        self.header.first_sequence + u64::from(self.header.count)
+        self.header.first_sequence.saturating_add(u64::from(self.header.count))
     }
 
     /// Reads and checks the records; `None`: damaged.
@@ -113,7 +113,7 @@ struct Window<'a> {
 impl Window<'_> {
     /// The header at `offset`; `None`: no sound header of a known format stands there.
     fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
-        Ok(self.bytes(offset, HEADER_LEN)?.and_then(|bytes| member::read_header(bytes).ok()))
+        self.bytes(offset, HEADER_LEN)?.map_or(Ok(None), member::known_header)
     }
 
     fn page_is(&mut self, offset: u64, page: &[u8]) -> io::Result<bool> {

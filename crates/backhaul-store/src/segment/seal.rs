@@ -86,7 +86,7 @@ fn write_sealed(
         };
         written.doing("write a sealed segment", &temporary)?;
     }
-    if writer.records < next - head.first_sequence {
+    if writer.records < next.saturating_sub(head.first_sequence) {
         keep_damaged(context, name, source, writer.records)?;
     }
     let sealed = writer.finish().doing("write a sealed segment", &temporary)?;

@@ -11,6 +11,7 @@
 mod basics;
 mod crash;
 mod failing_calls;
+mod fixtures;
 mod identity;
 mod keeping;
 mod kills;

@@ -132,10 +132,14 @@ fn fill(spool: &Spool, first: u64, count: u64) {
         let lane = if number % 5 == 0 { Lane::Critical } else { Lane::Normal };
         tickets.push(spool.submit(numbered(number, len).lane(lane)).unwrap());
         if number % 3 == 0 {
-            tickets.drain(..).for_each(|ticket| drop(ticket.wait().unwrap()));
+            for ticket in tickets.drain(..) {
+                ticket.wait().unwrap();
+            }
         }
     }
-    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
 }
 
 fn kinds(path: &Path) -> Vec<Kind> {
@@ -180,6 +184,9 @@ fn readers_agree_on_a_sealed_folder() {
             .collect();
         spool.settle(&settled).unwrap();
     }
+    // A spool that was just opened looks for delivered data at once.
+    drop(spool);
+    let spool = open(folder.path());
     spool.maintain().unwrap();
     let files = segment_files(folder.path());
     assert!(files.iter().any(|path| path.to_string_lossy().ends_with(".synced.jsonl.gz")));
@@ -244,7 +251,9 @@ fn readers_agree_on_a_folder_that_was_recovered() {
     // A last commit of several members; then its end is torn, as by a power cut.
     let tickets: Vec<_> =
         (100..300).map(|number| spool.submit(numbered(number, 400)).unwrap()).collect();
-    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
     drop(spool);
     let torn = tear_the_last_commit(folder.path());
     let spool = open(folder.path());
