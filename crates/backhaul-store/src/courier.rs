@@ -289,7 +289,7 @@ impl CourierState {
         self.lock = Some(file);
         self.look(inner)?;
         if self.ledger.was_lost && !inner.is_new {
-            inner.redraw_epoch()?;
+            inner.redraw_epoch("the ledger of the spool is lost")?;
         }
         self.open_accounts(inner)?;
         self.recall_requeued();
@@ -323,16 +323,16 @@ impl CourierState {
         ))
     }
 
-    /// Every chain has an account, which starts where its files start.
+    /// Every chain has an account from its first record on. Only where the ledger was
+    /// lost, nothing is known of what came before the files that are there.
     fn open_accounts(&mut self, inner: &Inner) -> Result<()> {
-        let mut late_start = self.ledger.was_lost;
+        let lost = self.ledger.was_lost;
         for (chain, (first, _)) in inner.store.chains() {
-            let is_new = self.account(chain).is_none();
-            self.ledger.accounts.open(DEFAULT_DESTINATION, &chain.to_string(), first.max(1));
-            late_start |= is_new && first > 1;
+            let base = if lost { first.max(1) } else { 1 };
+            self.ledger.accounts.open(DEFAULT_DESTINATION, &chain.to_string(), base);
         }
         // An entry alone could not say that an account starts late.
-        if late_start { self.ledger.snapshot(&*inner.context.disk) } else { Ok(()) }
+        if lost { self.ledger.snapshot(&*inner.context.disk) } else { Ok(()) }
     }
 
     /// Reading in order steps over records that were settled once: those that wait

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::context::{read_whole, replace_file};
+use crate::context::{STATE, read_whole, replace_file};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, DeviceId, Epoch, Position, RecordId};
@@ -127,6 +127,7 @@ impl Identity {
         path: &Path,
         machine: Option<String>,
         starts: BTreeMap<Chain, u64>,
+        why: &str,
     ) -> Result<()> {
         {
             let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +137,7 @@ impl Identity {
             file.epochs.push(EpochEntry { epoch: draw_epoch().to_string(), starts });
         }
         self.save(disk, path)?;
-        tracing::warn!(epoch = %self.epoch(), "the spool is on another machine than before: new records get a new epoch");
+        tracing::warn!(epoch = %self.epoch(), why, "new records are named in a new epoch");
         Ok(())
     }
 
@@ -189,6 +190,26 @@ pub fn machine_evidence() -> Option<String> {
     }
     let digest = Sha256::digest(facts.join("\n").as_bytes());
     Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// [`machine_evidence`] together with what tells this folder from a copy of it on the
+/// same machine: the number that the file system gave to it. A backup that is put
+/// back, and a copied folder, have another one.
+pub(crate) fn evidence(dir: &Path) -> Option<String> {
+    let facts: Vec<String> = machine_evidence().into_iter().chain(folder_number(dir)).collect();
+    (!facts.is_empty()).then(|| facts.join("+"))
+}
+
+/// The inode of the spool's state folder, where inodes are kept from mount to mount.
+fn folder_number(dir: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    /// FAT, exFAT, NFS, FUSE and overlays number files anew (`linux/magic.h`).
+    const NUMBERED_ANEW: [u64; 5] = [0x4d44, 0x2011_bab0, 0x6969, 0x6573_5546, 0x794c_7630];
+    let state = dir.join(STATE);
+    let kind = rustix::fs::statfs(&state).ok()?.f_type;
+    let is_stable = u64::try_from(kind).is_ok_and(|kind| !NUMBERED_ANEW.contains(&kind));
+    let inode = std::fs::metadata(&state).ok()?.ino();
+    is_stable.then(|| format!("inode-{inode}"))
 }
 
 /// Addresses of network hardware, not of virtual interfaces, which come and go.

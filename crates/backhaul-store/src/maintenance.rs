@@ -96,6 +96,11 @@ impl Inner {
         self.committer.commit_if_asked(self);
         let mut result = self.flush_relaxed();
         if let crate::layout::Store::Segments(store) = &self.store {
+            {
+                // Notices files that somebody removed while they were written to.
+                let _paused = self.committer.pause();
+                result = result.and(store.refresh());
+            }
             result = result.and(store.grow());
             for _ in 0..SEAL_AT_ONCE {
                 self.committer.commit_if_asked(self);

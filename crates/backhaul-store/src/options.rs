@@ -67,7 +67,8 @@ pub struct Options {
     /// [`Spool::maintain`](crate::Spool::maintain). Default: on.
     pub maintenance_thread: bool,
     /// The epoch is redrawn when this evidence of the machine changes. Default:
-    /// what the host says of itself (see [`machine_evidence`](crate::machine_evidence)).
+    /// what the host says of itself (see [`machine_evidence`](crate::machine_evidence)),
+    /// and the inode of the spool's state folder, which a copy does not share.
     pub machine: Option<String>,
     /// A test-only seam: readers skip the CRC of what they read.
     #[doc(hidden)]
@@ -99,6 +100,12 @@ impl Default for Options {
 pub const MIN_CAP_BYTES: u64 = 64 << 10;
 
 impl Options {
+    /// Most bytes of free pages to write ahead: a small cap makes them fewer.
+    pub(crate) fn largest_extent(&self) -> u64 {
+        let share = self.max_bytes.map_or(u64::MAX, |max| max / 16);
+        self.segment_bytes.min(share).max(4096)
+    }
+
     /// Checks that the values make sense together.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::courier::CourierState;
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::{Chain, DeviceId, Position, RecordId};
-use crate::identity::{Identity, machine_evidence};
+use crate::identity::{Identity, evidence};
 use crate::layout::{Built, Prepared, Store};
 use crate::ledger::Ledger;
 use crate::maintenance;
@@ -315,21 +315,22 @@ impl Inner {
     }
 
     /// Draws a new epoch, so that no name that was given away is given to another record.
-    pub(crate) fn redraw_epoch(&self) -> Result<()> {
+    pub(crate) fn redraw_epoch(&self, why: &str) -> Result<()> {
         let Context { disk, dir, identity, options, .. } = &*self.context;
-        let machine = options.machine.clone().or_else(machine_evidence);
+        let machine = options.machine.clone().or_else(|| evidence(dir));
         let starts = self.store.chains().into_iter().map(|(chain, (_, next))| (chain, next));
         let _lock = lock_identity(&**disk, dir)?;
-        identity.redraw(&**disk, &identity_path(dir), machine, starts.collect())
+        identity.redraw(&**disk, &identity_path(dir), machine, starts.collect(), why)
     }
 
     /// What is done once, when the spool was opened.
     fn start(&self) -> Result<()> {
         self.remove_stale_temporaries()?;
         self.measure()?;
-        let machine = self.context.options.machine.clone().or_else(machine_evidence);
-        if self.context.identity.is_other_machine(machine.as_deref()) {
-            self.redraw_epoch()?;
+        let Context { dir, identity, options, .. } = &*self.context;
+        let machine = options.machine.clone().or_else(|| evidence(dir));
+        if identity.is_other_machine(machine.as_deref()) {
+            self.redraw_epoch("the folder is a copy, or on another machine than before")?;
         }
         self.courier().claim_or_look(self)?;
         self.skip_given_sequences()
@@ -515,7 +516,7 @@ fn load_or_create_identity(
     }
     let device = SegmentStore::device_of(disk, dir);
     let layout = if device.is_some() { Layout::Segments } else { options.layout };
-    let machine = options.machine.clone().or_else(machine_evidence);
+    let machine = options.machine.clone().or_else(|| evidence(dir));
     let is_new = device.is_none();
     Ok((Identity::create(disk, &path, layout, device, machine)?, is_new))
 }

@@ -144,6 +144,14 @@ pub(crate) struct Account {
     marks: Vec<(i64, u64)>,
 }
 
+/// No spool counts further: what does was not written by one.
+pub(crate) const MAX_NUMBER: u64 = 1 << 60;
+
+/// Whether a time in microseconds is within some ten thousand years of 1970.
+pub(crate) fn is_plausible_time(micros: i64) -> bool {
+    micros.unsigned_abs() <= MAX_NUMBER
+}
+
 /// Marks kept per account; the time between two is a share of the retention.
 const MARKS: usize = 8;
 
@@ -159,6 +167,26 @@ impl Account {
             counts: Books::default(),
             marks: Vec::new(),
         }
+    }
+
+    fn is_plausible(&self) -> bool {
+        let Books { accepted, delivered, expired, evicted, rejected, .. } = self.counts;
+        let Books { superseded, dropped, damaged, pending, void, duplicates, .. } = self.counts;
+        let counts = [
+            accepted, delivered, expired, evicted, rejected, superseded, dropped, damaged, pending,
+            void, duplicates,
+        ];
+        let mut numbers = counts.into_iter().chain([self.base, self.floor]);
+        let mut places = self.failed.keys().chain(self.open.keys()).chain(&self.requeued);
+        let mut ranges = self.settled.iter();
+        let mut attempts = self.open.values();
+        numbers.all(|number| number <= MAX_NUMBER)
+            && self.base <= self.floor
+            && places.all(|&sequence| sequence <= MAX_NUMBER)
+            && ranges.all(|(first, last)| first <= last && *last <= MAX_NUMBER)
+            && attempts.all(|open| open.count < u32::MAX && open.spent < u32::MAX)
+            && self.open.values().filter_map(|open| open.not_before_us).all(is_plausible_time)
+            && self.marks.iter().all(|(at, _)| is_plausible_time(*at))
     }
 
     /// Notes where the floor stands, if the last note is `keep`/8 old.
@@ -338,6 +366,11 @@ const MAX_RANGE: u64 = 1 << 24;
 impl Accounts {
     pub(crate) fn account(&self, destination: &str, chain: Chain) -> Option<&Account> {
         self.0.get(destination)?.get(&chain.to_string())
+    }
+
+    /// Whether all numbers are such as a spool can have counted.
+    pub(crate) fn is_plausible(&self) -> bool {
+        self.0.values().flat_map(BTreeMap::values).all(Account::is_plausible)
     }
 
     /// The account of a chain, opened at `base` where it is new.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::Accounts;
+use super::account::{Accounts, MAX_NUMBER, is_plausible_time};
 
 /// What can become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -161,10 +161,25 @@ impl Line {
         line
     }
 
+    fn is_plausible(&self) -> bool {
+        match self {
+            Line::Entry(entry) => {
+                entry.first <= entry.last
+                    && entry.last <= MAX_NUMBER
+                    && entry.settled.not_before_us.is_none_or(is_plausible_time)
+            }
+            Line::Snapshot(accounts) => accounts.is_plausible(),
+        }
+    }
+
     /// Reads a line.
     pub(crate) fn parse(line: &[u8]) -> Parsed {
         let Some(content) = checked(line) else { return Parsed::Damaged };
-        serde_json::from_str(&format!("{content}}}")).map_or(Parsed::Unknown, Parsed::Line)
+        match serde_json::from_str::<Line>(&format!("{content}}}")) {
+            Ok(line) if line.is_plausible() => Parsed::Line(line),
+            Ok(_) => Parsed::Damaged,
+            Err(_) => Parsed::Unknown,
+        }
     }
 }
 

@@ -119,7 +119,7 @@ impl SegmentStore {
             if is_empty || active.frontier + bytes <= limit {
                 return active.ensure_prepared(&self.context, bytes);
             }
-            extent = active.extent.min(limit - PAGE as u64).max(extent);
+            extent = active.extent.max(extent);
             // Nobody flushes it later: what was relaxed in it is made durable now.
             active.flush()?;
             self.close(actives, &mut catalog, chain);
@@ -131,8 +131,7 @@ impl SegmentStore {
     /// The first stretch of free pages; a small cap makes it smaller.
     fn first_extent(&self) -> u64 {
         let options = &self.context.options;
-        let share = options.max_bytes.map_or(u64::MAX, |max| max / 16);
-        options.first_extent_bytes.min(options.segment_bytes).min(share).max(PAGE as u64)
+        options.first_extent_bytes.min(options.largest_extent()).max(PAGE as u64)
     }
 
     fn close(&self, actives: &mut Actives, catalog: &mut Catalog, chain: Chain) {
@@ -153,6 +152,18 @@ impl SegmentStore {
         self.close(&mut actives, &mut catalog, chain);
         let extent = self.first_extent();
         self.begin(&mut actives, &mut catalog, chain, next, extent, 0)
+    }
+
+    /// Goes on after the open file of a chain was removed by somebody else.
+    pub(super) fn replace_removed(
+        &self,
+        actives: &mut Actives,
+        catalog: &mut Catalog,
+        chain: Chain,
+    ) -> Result<()> {
+        let Some(removed) = actives.remove(&chain) else { return Ok(()) };
+        tracing::error!(%chain, name = removed.name, "a segment that is being written was removed: its records are lost");
+        self.begin(actives, catalog, chain, removed.next, self.first_extent(), 0)
     }
 
     /// Begins a new segment of the chain, with room for `bytes`.

@@ -74,6 +74,7 @@ impl SegmentStore {
     pub(crate) fn refresh(&self) -> Result<()> {
         // Held from before the listing: segments that this process makes, renames or
         // removes meanwhile would be missing from one of the two.
+        let mut actives = lock(&self.actives);
         let mut catalog = lock(&self.catalog);
         let dir = &self.context.dir;
         let entries = self.context.disk.list(dir).doing("list the spool folder", dir)?;
@@ -83,14 +84,23 @@ impl SegmentStore {
             .map(|entry| (entry.name, entry.len))
             .collect();
         present.sort();
+        let is_present = |name: &str| present.iter().any(|(present, _)| present == name);
+        let removed: Vec<Chain> = actives
+            .iter()
+            .filter(|(_, active)| !is_present(&active.name))
+            .map(|(chain, _)| *chain)
+            .collect();
         for segments in catalog.values_mut() {
-            segments.retain(|segment| present.iter().any(|(name, _)| *name == segment.name));
+            segments.retain(|segment| is_present(&segment.name));
         }
         for (name, len) in present {
             let known = catalog.values().flatten().find(|segment| segment.name == name);
             if known.is_none_or(|segment| segment.state != State::Active && segment.len != len) {
                 self.load(&mut catalog, &name, len)?;
             }
+        }
+        for chain in removed {
+            self.replace_removed(&mut actives, &mut catalog, chain)?;
         }
         catalog.retain(|_, segments| !segments.is_empty());
         for (chain, segments) in catalog.iter_mut() {

@@ -16,7 +16,12 @@ impl SegmentStore {
             let mut actives = lock(&self.actives);
             let mut due = Vec::new();
             for (chain, active) in actives.iter_mut() {
-                due.extend(active.growth(&self.context)?.map(|growth| (*chain, growth)));
+                match active.growth(&self.context) {
+                    Ok(growth) => due.extend(growth.map(|growth| (*chain, growth))),
+                    // What is there will do: commits extend it by what they need.
+                    Err(error) if error.is_full() => {}
+                    Err(error) => return Err(error),
+                }
             }
             due
         };

@@ -206,9 +206,12 @@ impl Active {
         // Another thread may have grown the file while this one waited for it.
         self.prepared = self.file.len().doing("measure a segment", &self.path)?;
         if end > self.prepared {
-            let to = (self.prepared + self.extent).max(end);
-            self.growth_to(context, to)?.write(context)?;
-            self.prepared = to;
+            let ahead = (self.prepared + self.extent).max(end);
+            // Where there is no room to write ahead there may be enough to go on.
+            let growth =
+                self.growth_to(context, ahead).or_else(|_| self.growth_to(context, end))?;
+            growth.write(context)?;
+            self.prepared = growth.to;
         }
         Ok(())
     }
@@ -239,7 +242,7 @@ impl Active {
             return Ok(None);
         }
         let limit = context.options.segment_bytes;
-        self.extent = (self.extent * 2).min(context.options.segment_bytes);
+        self.extent = (self.extent * 2).min(context.options.largest_extent());
         let to = (self.prepared + self.extent).min(limit).next_multiple_of(PAGE as u64);
         self.growth_to(context, to).map(Some)
     }

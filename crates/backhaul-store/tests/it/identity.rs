@@ -126,3 +126,23 @@ fn a_folder_without_a_spool_is_named_in_the_error() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("/nothing"), "{error}");
 }
+
+#[test]
+fn a_copied_folder_on_one_machine_names_its_new_records_in_an_epoch_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (original, copy) = (folder.path().join("original"), folder.path().join("copy"));
+    let on_this_machine = Options { machine: None, ..options(Layout::Segments) };
+    let first = Spool::open(&original, on_this_machine.clone()).unwrap();
+    let before = first.append(numbered(1, 10)).unwrap();
+    drop(first);
+    let copied = std::process::Command::new("cp").arg("-a").arg(&original).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    let names = |dir: &std::path::Path| {
+        let spool = Spool::open(dir, on_this_machine.clone()).unwrap();
+        spool.append(numbered(2, 10)).unwrap()
+    };
+    let (in_original, in_copy) = (names(&original), names(&copy));
+    assert_eq!(in_original.epoch, before.epoch);
+    assert_ne!(in_copy.epoch, before.epoch);
+    assert_eq!(in_original.position, in_copy.position);
+}

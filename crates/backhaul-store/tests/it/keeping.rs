@@ -272,3 +272,43 @@ fn options_that_make_no_sense_are_named() {
         assert!(error.to_string().contains(message), "{error}");
     }
 }
+
+#[test]
+fn a_segment_removed_while_it_is_written_is_noticed_and_its_records_are_counted() {
+    let disk = SimDisk::new();
+    let spool = open(&disk, options(Layout::Segments)).unwrap();
+    for number in 1..=3 {
+        spool.append(numbered(number, 10)).unwrap();
+    }
+    for path in disk.paths() {
+        if path.to_string_lossy().ends_with(".gz") {
+            backhaul_store::Disk::remove(&disk, &path).unwrap();
+        }
+    }
+    spool.maintain().unwrap();
+    spool.append(numbered(4, 10)).unwrap();
+    deliver_all(&spool);
+    let books = spool.status().unwrap().books;
+    assert_eq!((books.damaged, books.delivered, books.accepted), (3, 1, 4));
+    drop(spool);
+    let spool = open(&disk, options(Layout::Segments)).unwrap();
+    assert_eq!(spool.append(numbered(5, 10)).unwrap().position.sequence.0, 5);
+}
+
+#[test]
+fn a_small_cap_is_used_up_to_the_last_records() {
+    let capped = Options {
+        max_bytes: Some(1_000_000),
+        segment_bytes: 16 << 20,
+        first_extent_bytes: 256 << 10,
+        ..options(Layout::Segments)
+    };
+    let spool = open(&SimDisk::new(), capped).unwrap();
+    let mut stored = 0;
+    while spool.append(numbered(stored, 10_000)).is_ok() {
+        spool.maintain().unwrap();
+        stored += 1;
+    }
+    // Each takes three pages.
+    assert!(stored * 3 * 4096 > 950_000, "only {stored} records of 10 KB fit into 1 MB");
+}

@@ -12,6 +12,7 @@ mod basics;
 mod crash;
 mod failing_calls;
 mod fixtures;
+mod found;
 mod identity;
 mod keeping;
 mod kills;

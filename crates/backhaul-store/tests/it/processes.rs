@@ -120,7 +120,7 @@ fn share_a_folder(layout: Layout, rounds: u64) {
 
 #[test]
 fn two_processes_append_and_one_delivers_in_the_folder_layout() {
-    share_a_folder(Layout::Folder, 9);
+    share_a_folder(Layout::Folder, 3);
 }
 
 #[test]

@@ -130,7 +130,12 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
     let options = settings.hub;
     let hub = tokio::task::spawn_blocking(move || Hub::open(options)).await??;
     let hub = Arc::new(hub);
-    let presence = Presence::announce(&data_dir, address)?;
+    let presence = Presence::announce(&data_dir, address)
+        .inspect_err(|error| {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "`backhaul status` will not find this process");
+        })
+        .ok();
     let courier = match settings.forward_to {
         Some(other) => Some(forward(&hub, other).await?),
         None => None,

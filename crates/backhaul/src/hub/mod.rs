@@ -23,7 +23,7 @@ mod window;
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ use self::refusal::Refusal;
 pub(crate) use self::routes::{Limits, Service, router};
 use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
+use crate::exit::OrUsage as _;
 
 /// The folder in the data dir of what the hub has seen.
 pub(crate) const FOLDER: &str = "hub";
@@ -79,6 +80,8 @@ pub(crate) struct Hub {
     /// written by snapshots: a snapshot covers whole requests. `None`: it failed, and
     /// is rebuilt from the spool before the next request.
     seen: RwLock<Option<Seen>>,
+    /// Whether its file is to be set aside before it is rebuilt.
+    damaged: AtomicBool,
     since_snapshot: Unsaved,
     accepted: AtomicU64,
     duplicates: AtomicU64,
@@ -112,13 +115,17 @@ impl Hub {
             spool,
             stripes: Stripes::new(),
             seen: RwLock::new(None),
+            damaged: AtomicBool::new(false),
             since_snapshot: Unsaved::default(),
             accepted: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             listener: OnceLock::new(),
         };
         hub.recover()?;
-        hub.snapshot()?;
+        if let Err(error) = hub.snapshot() {
+            tracing::warn!(%error, "the first snapshot failed");
+            hub.recover()?;
+        }
         Ok(hub)
     }
 
@@ -158,7 +165,9 @@ impl Hub {
         let request = Request { hub: self, body, records: &records, keys: &keys, origin };
         let outcome = match seen.as_ref() {
             Some(seen) => request.store(seen),
-            None => Err(Failed::Seen("it is being rebuilt".to_owned())),
+            None => Err(Failed::Refused(Refusal::unavailable(
+                "what was received is being read from the spool again",
+            ))),
         };
         drop(seen);
         drop(locked);
@@ -199,50 +208,75 @@ impl Hub {
     }
 
     /// After an error nothing is taken before what was seen is rebuilt.
-    fn distrust(&self, error: &str) -> Refusal {
+    fn distrust(&self, error: &redb::Error) -> Refusal {
         tracing::error!(%error, "the record of what was received failed: it is rebuilt from the spool");
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        self.drop_seen(&mut place, error);
         Refusal::unavailable(format!("cannot note what was received: {error}"))
     }
 
-    /// Opens the database, and notes what the spool holds beyond its snapshot.
+    fn drop_seen(&self, place: &mut Option<Seen>, error: &redb::Error) {
+        if is_damage(error) {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        let seen = place.take();
+        // A damaged database may panic even when it is closed.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(seen)));
+    }
+
+    /// Opens the database, and notes what the spool holds beyond its snapshot. A
+    /// damaged file is set aside and made anew; where the disk takes none, what was
+    /// seen is kept in memory, so that what waits can be forwarded.
     fn recover(&self) -> anyhow::Result<()> {
         let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if place.is_some() {
             return Ok(());
         }
-        let folder = self.options.data_dir.join(FOLDER);
-        make_private_folder(&folder)?;
-        let path = folder.join(DATABASE);
-        let open = || {
-            private_file(&path)?;
-            Seen::open(&path, self.spool.device(), self.options.key_age)
-        };
-        let seen = match open() {
-            Err(redb::Error::DatabaseAlreadyOpen) => anyhow::bail!(
-                "another process serves from {}: stop it, or give this one a --data-dir of its own",
-                self.options.data_dir.display()
-            ),
-            Err(error) if is_of_the_disk(&error) => {
-                return Err(error).with_context(|| format!("cannot open {}", path.display()));
-            }
-            Err(error) => {
-                // The spool says all of it again; the damaged file is kept for inspection.
-                tracing::error!(path = %path.display(), %error, "what was received is read from the spool again");
-                let aside = path.with_extension("damaged");
-                std::fs::rename(&path, &aside)
-                    .with_context(|| format!("cannot set aside {}", path.display()))?;
-                open().with_context(|| format!("cannot make {}", path.display()))?
-            }
-            Ok(seen) => seen,
-        };
-        self.replay(&seen)?;
-        *place = Some(seen);
+        let path = self.options.data_dir.join(FOLDER).join(DATABASE);
+        if self.damaged.load(Ordering::Relaxed) {
+            set_aside(&path)?;
+            self.damaged.store(false, Ordering::Relaxed);
+        }
+        let mut opened = self.open_file(&path);
+        if let Err(error) = &opened
+            && error.downcast_ref().is_some_and(is_damage)
+        {
+            // The spool says all of it again; the damaged file is kept for inspection.
+            tracing::error!(path = %path.display(), %error, "what was received is read from the spool again");
+            set_aside(&path)?;
+            opened = self.open_file(&path);
+        }
+        if let Err(error) = &opened
+            && error.downcast_ref().is_some_and(is_of_the_disk)
+        {
+            tracing::warn!(path = %path.display(), error = format!("{error:#}"), "the disk does not take what was received: it is kept in memory until the next start");
+            opened = Seen::in_memory(self.spool.device(), self.options.key_age)
+                .map_err(anyhow::Error::from)
+                .and_then(|seen| self.replay(seen));
+        }
+        *place = Some(opened?);
         Ok(())
     }
 
+    fn open_file(&self, path: &Path) -> anyhow::Result<Seen> {
+        let open = || {
+            path.parent().map_or(Ok(()), make_private_folder)?;
+            private_file(path)?;
+            Seen::open(path, self.spool.device(), self.options.key_age)
+        };
+        match open() {
+            Err(redb::Error::DatabaseAlreadyOpen) => Err(anyhow::anyhow!(
+                "another process serves from {}: stop it, or give this one a --data-dir of its own",
+                self.options.data_dir.display()
+            ))
+            .or_usage(),
+            Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+            Ok(seen) => self.replay(seen),
+        }
+    }
+
     /// Notes what the records after the last snapshot say of themselves.
-    fn replay(&self, seen: &Seen) -> anyhow::Result<()> {
+    fn replay(&self, seen: Seen) -> anyhow::Result<Seen> {
         let mut notes = Vec::new();
         let mut failed = None;
         let mut count = 0_u64;
@@ -263,7 +297,7 @@ impl Hub {
             tracing::info!(count, "noted records that were stored after the last snapshot");
             self.since_snapshot.records.fetch_add(count, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(seen)
     }
 
     fn snapshot_if_due(&self) {
@@ -285,7 +319,7 @@ impl Hub {
         // No request is between storing and noting now.
         let places = self.spool.ends()?;
         if let Err(error) = seen.snapshot(&places, self.now()) {
-            *place = None;
+            self.drop_seen(&mut place, &error);
             return Err(error).context("what was received cannot be saved");
         }
         self.since_snapshot.records.store(0, Ordering::Relaxed);
@@ -302,12 +336,12 @@ impl Hub {
 enum Failed {
     Refused(Refusal),
     /// What was seen is not to be trusted any more.
-    Seen(String),
+    Seen(redb::Error),
 }
 
 impl From<redb::Error> for Failed {
     fn from(error: redb::Error) -> Self {
-        Failed::Seen(error.to_string())
+        Failed::Seen(error)
     }
 }
 
@@ -425,11 +459,38 @@ fn notes_of(record: &StoredRecord) -> Vec<Note> {
 
 /// Whether the disk refused, rather than the file being no database.
 fn is_of_the_disk(error: &redb::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    use std::io::ErrorKind::{InvalidData, IsADirectory, PermissionDenied, UnexpectedEof};
     match error {
-        redb::Error::Io(error) => !matches!(error.kind(), InvalidData | UnexpectedEof),
+        redb::Error::Io(error) => {
+            !matches!(error.kind(), InvalidData | IsADirectory | PermissionDenied | UnexpectedEof)
+        }
         redb::Error::PreviousIo => true,
         _ => false,
+    }
+}
+
+/// Whether the file is not what was written.
+fn is_damage(error: &redb::Error) -> bool {
+    let is_locked = match error {
+        redb::Error::Io(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+        redb::Error::DatabaseAlreadyOpen => true,
+        _ => false,
+    };
+    !is_locked && !is_of_the_disk(error)
+}
+
+/// Keeps a damaged database for inspection. The latest has a fixed name, unless
+/// something is there that cannot be replaced.
+fn set_aside(path: &Path) -> anyhow::Result<()> {
+    let renamed = std::fs::rename(path, path.with_extension("damaged")).or_else(|_| {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        std::fs::rename(path, path.with_extension(format!("damaged-{}", now.as_micros())))
+    });
+    match renamed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot set aside {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -447,11 +508,7 @@ pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
 }
 
 /// Makes a folder that only its owner can look into.
-fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+fn make_private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

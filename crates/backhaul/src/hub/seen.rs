@@ -5,9 +5,13 @@
 //! made without a flush; a snapshot makes them durable together with the places in
 //! the spool that they cover, and what was stored after those places is noted again
 //! when the hub is opened. So a record costs the one flush of its spool.
+//!
+//! A wrong answer loses a record, so that no byte is believed unchecked: each value
+//! ends with a CRC-32 of its key and itself, and a panic of the database is damage.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,21 +30,26 @@ type KeyDigest = [u8; 16];
 
 const SOURCES: TableDefinition<'_, &SourceKey, &[u8]> = TableDefinition::new("sources");
 /// The first sequence of each range, with the last.
-const VOIDS: TableDefinition<'_, (&SourceKey, u64), u64> = TableDefinition::new("voids");
+const VOIDS: TableDefinition<'_, (&SourceKey, u64), &[u8]> = TableDefinition::new("voids");
 /// Keys with the second in which they came.
-const KEYS: TableDefinition<'_, &KeyDigest, u64> = TableDefinition::new("keys");
+const KEYS: TableDefinition<'_, &KeyDigest, &[u8]> = TableDefinition::new("keys");
+/// Only says where to look in `KEYS`, and is not believed without it.
 const KEYS_BY_AGE: TableDefinition<'_, (u64, &KeyDigest), ()> = TableDefinition::new("keys_by_age");
 /// The first place of each chain that a snapshot does not cover.
-const PLACES: TableDefinition<'_, &str, u64> = TableDefinition::new("places");
+const PLACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("places");
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 
 const FORMAT: &str = "format";
 const SPOOL: &str = "spool";
-const CURRENT_FORMAT: &str = "1";
+const CURRENT_FORMAT: &str = "2";
 
 /// Pages of the database that are kept in memory, of all devices together. A row
-/// has 520 bytes, so that this is the working set of some thousand devices.
+/// has 524 bytes, so that this is the working set of some thousand devices.
 const CACHE_BYTES: usize = 4 << 20;
+
+/// Up to this size a file is read as a whole when it is opened, and the checksum of
+/// each page compared: some tenths of a second.
+const MAX_CHECKED_BYTES: u64 = 256 << 20;
 
 /// Keys forgotten in one snapshot, so that none takes long.
 const FORGET_AT_ONCE: usize = 50_000;
@@ -91,7 +100,22 @@ impl Seen {
     /// [`redb::Error::DatabaseAlreadyOpen`] while another process has it open; other
     /// errors mean that the file has to be made anew.
     pub(crate) fn open(path: &Path, spool: DeviceId, key_age: Duration) -> Result<Self> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        guarded(|| {
+            let is_small =
+                std::fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES);
+            let mut builder = Database::builder();
+            builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(is_small);
+            Self::prepare(builder.create(path)?, spool, key_age)
+        })
+    }
+
+    /// A database for this process alone, while the disk takes none.
+    pub(crate) fn in_memory(spool: DeviceId, key_age: Duration) -> Result<Self> {
+        let memory = redb::backends::InMemoryBackend::new();
+        Self::prepare(Database::builder().create_with_backend(memory)?, spool, key_age)
+    }
+
+    fn prepare(database: Database, spool: DeviceId, key_age: Duration) -> Result<Self> {
         let seen = Self { database, key_age };
         let transaction = seen.database.begin_write()?;
         {
@@ -122,63 +146,75 @@ impl Seen {
 
     /// The places in the spool from which on records are not covered.
     pub(crate) fn places(&self) -> Result<BTreeMap<Chain, Sequence>> {
-        let places = self.database.begin_read()?.open_table(PLACES)?;
-        let mut found = BTreeMap::new();
-        for place in places.iter()? {
-            let (chain, next) = place?;
-            if let Ok(chain) = chain.value().parse() {
-                found.insert(chain, Sequence(next.value()));
+        guarded(|| {
+            let places = self.database.begin_read()?.open_table(PLACES)?;
+            let mut found = BTreeMap::new();
+            for place in places.iter()? {
+                let (chain, next) = place?;
+                let next = unseal_number(chain.value().as_bytes(), next.value())?;
+                if let Ok(chain) = chain.value().parse() {
+                    found.insert(chain, Sequence(next));
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// The floor of a source; 1 where it was never seen.
     pub(crate) fn floor(&self, source: Source) -> Result<u64> {
-        let sources = self.database.begin_read()?.open_table(SOURCES)?;
-        Ok(load(&sources, &source.to_bytes())?.floor())
+        guarded(|| {
+            let sources = self.database.begin_read()?.open_table(SOURCES)?;
+            Ok(load(&sources, &source.to_bytes())?.floor())
+        })
     }
 
     /// For each sequence of a source, whether it was seen.
     pub(crate) fn know_sequences(&self, source: Source, sequences: &[u64]) -> Result<Vec<bool>> {
-        let transaction = self.database.begin_read()?;
-        let voids = transaction.open_table(VOIDS)?;
-        let key = source.to_bytes();
-        let window = load(&transaction.open_table(SOURCES)?, &key)?;
-        sequences
-            .iter()
-            .map(|&sequence| {
-                Ok(match window.known(sequence) {
-                    Known::Seen => true,
-                    Known::New => false,
-                    Known::IfVoid => void_around(&voids, &key, sequence)?.is_none(),
+        guarded(|| {
+            let transaction = self.database.begin_read()?;
+            let voids = transaction.open_table(VOIDS)?;
+            let key = source.to_bytes();
+            let window = load(&transaction.open_table(SOURCES)?, &key)?;
+            sequences
+                .iter()
+                .map(|&sequence| {
+                    Ok(match window.known(sequence) {
+                        Known::Seen => true,
+                        Known::New => false,
+                        Known::IfVoid => void_around(&voids, &key, sequence)?.is_none(),
+                    })
                 })
-            })
-            .collect()
+                .collect()
+        })
     }
 
     /// For each key, whether it was seen and is remembered yet.
     pub(crate) fn know_keys(&self, keys: &[Option<Key>], now: Timestamp) -> Result<Vec<bool>> {
-        let known = self.database.begin_read()?.open_table(KEYS)?;
-        let oldest = self.oldest(now);
-        keys.iter()
-            .map(|key| {
-                let Some(Key(digest)) = key else { return Ok(false) };
-                Ok(known.get(digest)?.is_some_and(|at| at.value() >= oldest))
-            })
-            .collect()
+        guarded(|| {
+            let known = self.database.begin_read()?.open_table(KEYS)?;
+            let oldest = self.oldest(now);
+            keys.iter()
+                .map(|key| {
+                    let Some(Key(digest)) = key else { return Ok(false) };
+                    let Some(at) = known.get(digest)? else { return Ok(false) };
+                    Ok(unseal_number(digest, at.value())? >= oldest)
+                })
+                .collect()
+        })
     }
 
     /// Notes what was stored. Not durable before the next snapshot.
     pub(crate) fn note(&self, notes: &[Note]) -> Result<()> {
-        if notes.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
-        write_notes(&transaction, notes)?;
-        transaction.commit()?;
-        Ok(())
+        guarded(|| {
+            if notes.is_empty() {
+                return Ok(());
+            }
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
+            write_notes(&transaction, notes)?;
+            transaction.commit()?;
+            Ok(())
+        })
     }
 
     /// Makes everything noted so far durable, as covering the spool up to `places`.
@@ -187,18 +223,22 @@ impl Seen {
         places: &BTreeMap<Chain, Sequence>,
         now: Timestamp,
     ) -> Result<()> {
-        let mut transaction = self.database.begin_write()?;
-        // Without it, opening after a crash would read the whole database.
-        transaction.set_quick_repair(true);
-        self.forget(&transaction, now)?;
-        {
-            let mut table = transaction.open_table(PLACES)?;
-            for (chain, next) in places {
-                table.insert(chain.to_string().as_str(), next.0)?;
+        guarded(|| {
+            let mut transaction = self.database.begin_write()?;
+            // Without it, opening after a crash would read the whole database.
+            transaction.set_quick_repair(true);
+            self.forget(&transaction, now)?;
+            {
+                let mut table = transaction.open_table(PLACES)?;
+                for (chain, next) in places {
+                    let chain = chain.to_string();
+                    table
+                        .insert(chain.as_str(), seal_number(chain.as_bytes(), next.0).as_slice())?;
+                }
             }
-        }
-        transaction.commit()?;
-        Ok(())
+            transaction.commit()?;
+            Ok(())
+        })
     }
 
     /// Forgets keys that are too old.
@@ -211,8 +251,11 @@ impl Seen {
             let (place, _) = entry?;
             let (at, digest) = place.value();
             // The same key may have come again since.
-            let is_newer = keys.get(digest)?.is_some_and(|newest| newest.value() > at);
-            if !is_newer {
+            let newest = match keys.get(digest)? {
+                Some(newest) => unseal_number(digest, newest.value())?,
+                None => at,
+            };
+            if newest <= at {
                 keys.remove(digest)?;
             }
         }
@@ -223,6 +266,50 @@ impl Seen {
     fn oldest(&self, now: Timestamp) -> u64 {
         seconds(now).saturating_sub(self.key_age.as_secs())
     }
+}
+
+/// What the database does, with its panics as errors: it trusts its files, and a
+/// damaged one has it reach beyond its arrays.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+        Err(redb::Error::Corrupted(format!("the database panicked: {text}")))
+    })
+}
+
+/// A value as it is kept: with a CRC-32 of its key and itself behind it.
+fn seal(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let crc = crc_of(key, value).to_le_bytes();
+    [value, &crc].concat()
+}
+
+fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8]> {
+    match sealed.split_last_chunk() {
+        Some((value, crc)) if *crc == crc_of(key, value).to_le_bytes() => Ok(value),
+        _ => Err(redb::Error::Corrupted("a row is not what was written".to_owned())),
+    }
+}
+
+fn seal_number(key: &[u8], number: u64) -> Vec<u8> {
+    seal(key, &number.to_le_bytes())
+}
+
+fn unseal_number(key: &[u8], sealed: &[u8]) -> Result<u64> {
+    let bytes = unseal(key, sealed)?.try_into();
+    let bytes = bytes.map_err(|_| redb::Error::Corrupted("a row has another size".to_owned()))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn crc_of(key: &[u8], value: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize()
+}
+
+fn void_key(source: &SourceKey, first: u64) -> Vec<u8> {
+    [source.as_slice(), &first.to_be_bytes()].concat()
 }
 
 fn seconds(at: Timestamp) -> u64 {
@@ -241,7 +328,7 @@ fn write_notes(transaction: &WriteTransaction, notes: &[Note]) -> Result<()> {
             Note::Floor(source, _) => (source, None),
             Note::Sequence(source, sequence) => (source, Some(sequence)),
             Note::Key(Key(digest), at) => {
-                keys.insert(&digest, seconds(at))?;
+                keys.insert(&digest, seal_number(&digest, seconds(at)).as_slice())?;
                 by_age.insert((seconds(at), &digest), ())?;
                 continue;
             }
@@ -272,7 +359,7 @@ fn load(
     key: &SourceKey,
 ) -> Result<Window> {
     let Some(row) = sources.get(key)? else { return Ok(Window::new()) };
-    Window::from_bytes(row.value())
+    Window::from_bytes(unseal(key, row.value())?)
         .ok_or_else(|| redb::Error::Corrupted("a source's row has another size".to_owned()))
 }
 
@@ -281,14 +368,15 @@ fn store(
     window: Option<(Source, Window)>,
 ) -> Result<()> {
     if let Some((source, window)) = window {
-        sources.insert(&source.to_bytes(), window.to_bytes().as_slice())?;
+        let key = source.to_bytes();
+        sources.insert(&key, seal(&key, &window.to_bytes()).as_slice())?;
     }
     Ok(())
 }
 
 /// The void range that holds a sequence.
 fn void_around(
-    voids: &impl ReadableTable<(&'static SourceKey, u64), u64>,
+    voids: &impl ReadableTable<(&'static SourceKey, u64), &'static [u8]>,
     key: &SourceKey,
     sequence: u64,
 ) -> Result<Option<RangeInclusive<u64>>> {
@@ -296,13 +384,14 @@ fn void_around(
         return Ok(None);
     };
     let (place, last) = found?;
-    let range = place.value().1..=last.value();
+    let first = place.value().1;
+    let range = first..=unseal_number(&void_key(key, first), last.value())?;
     Ok(range.contains(&sequence).then_some(range))
 }
 
 /// Adds a range above all others of its source.
 fn add_void(
-    voids: &mut Table<'_, (&SourceKey, u64), u64>,
+    voids: &mut Table<'_, (&SourceKey, u64), &[u8]>,
     key: &SourceKey,
     range: RangeInclusive<u64>,
 ) -> Result<()> {
@@ -311,12 +400,21 @@ fn add_void(
         Some(before) => void_around(voids, key, before)?.map(|range| *range.start()),
         None => None,
     };
-    voids.insert((key, joined.unwrap_or(first)), last)?;
+    insert_void(voids, key, joined.unwrap_or(first), last)
+}
+
+fn insert_void(
+    voids: &mut Table<'_, (&SourceKey, u64), &[u8]>,
+    key: &SourceKey,
+    first: u64,
+    last: u64,
+) -> Result<()> {
+    voids.insert((key, first), seal_number(&void_key(key, first), last).as_slice())?;
     Ok(())
 }
 
 fn take_from_voids(
-    voids: &mut Table<'_, (&SourceKey, u64), u64>,
+    voids: &mut Table<'_, (&SourceKey, u64), &[u8]>,
     key: &SourceKey,
     sequence: u64,
 ) -> Result<()> {
@@ -324,10 +422,10 @@ fn take_from_voids(
     let (first, last) = range.into_inner();
     voids.remove((key, first))?;
     if first < sequence {
-        voids.insert((key, first), sequence - 1)?;
+        insert_void(voids, key, first, sequence - 1)?;
     }
     if sequence < last {
-        voids.insert((key, sequence + 1), last)?;
+        insert_void(voids, key, sequence + 1, last)?;
     }
     Ok(())
 }
@@ -354,7 +452,8 @@ mod tests {
         let table = seen.database.begin_read().unwrap().open_table(VOIDS).unwrap();
         let ranges = table.iter().unwrap().map(|entry| {
             let (first, last) = entry.unwrap();
-            (first.value().1, last.value())
+            let (source, first) = first.value();
+            (first, unseal_number(&void_key(source, first), last.value()).unwrap())
         });
         ranges.collect()
     }
@@ -420,5 +519,29 @@ mod tests {
         let path = dir.path().join("seen.redb");
         let error = Seen::open(&path, other, Duration::from_secs(1)).unwrap_err();
         assert!(matches!(error, redb::Error::Corrupted(_)), "{error}");
+    }
+
+    #[test]
+    fn a_row_that_is_not_what_was_written_is_damage_and_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = open(dir.path());
+        seen.note(&[Note::Floor(source(), 5), Note::Sequence(source(), 5)]).unwrap();
+        let key = source().to_bytes();
+        let mut row = {
+            let table = seen.database.begin_read().unwrap().open_table(SOURCES).unwrap();
+            table.get(&key).unwrap().unwrap().value().to_vec()
+        };
+        row[9] ^= 1;
+        let transaction = seen.database.begin_write().unwrap();
+        transaction.open_table(SOURCES).unwrap().insert(&key, row.as_slice()).unwrap();
+        transaction.commit().unwrap();
+        let error = seen.know_sequences(source(), &[5, 6]).unwrap_err();
+        assert!(matches!(error, redb::Error::Corrupted(_)), "{error}");
+    }
+
+    #[test]
+    fn a_panic_of_the_database_is_damage() {
+        let error = guarded::<()>(|| panic!("index {} out of bounds", 7)).unwrap_err();
+        assert!(error.to_string().contains("index 7 out of bounds"), "{error}");
     }
 }

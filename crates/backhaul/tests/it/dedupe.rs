@@ -234,12 +234,77 @@ fn what_was_seen_is_rebuilt_from_the_spool_where_it_is_damaged() {
 }
 
 #[test]
+fn a_changed_byte_in_what_was_seen_never_acknowledges_what_is_not_stored() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(7, "7-50", &runs(7..=50)).receipt(), (44, 0));
+    assert!(hub.terminate().1);
+    let path = dir.path().join("hub/seen.redb");
+    let bytes = std::fs::read(&path).unwrap();
+    // The window's row: its floor, and the bits of 7 to 50.
+    let bits = (7..=50).fold(0_u64, |bits, bit| bits | 1 << bit).to_le_bytes();
+    let row = [7_u64.to_le_bytes(), bits].concat();
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&row)).collect();
+    assert!(!places.is_empty());
+    let mut changed = bytes.clone();
+    places.into_iter().for_each(|at| changed[at + 14] |= 0x80);
+    std::fs::write(&path, changed).unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(7, "7-50,51-63", &runs(7..=63)).receipt(), (13, 44));
+    assert!(path.with_extension("damaged").exists());
+    assert_eq!(stored(dir.path()).len(), 57);
+}
+
+#[test]
+fn damage_anywhere_in_what_was_seen_neither_stops_the_hub_nor_loses_a_record() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(1, "1-20", &runs(1..=20)).receipt(), (20, 0));
+    assert!(hub.terminate().1);
+    let path = dir.path().join("hub/seen.redb");
+    let bytes = std::fs::read(&path).unwrap();
+    for (round, at) in [0, 9, 64, 320, 4096, 8192, bytes.len() / 2].into_iter().enumerate() {
+        let mut changed = bytes.clone();
+        changed.iter_mut().skip(at).take(64).for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&path, changed).unwrap();
+        let hub = Hub::start(dir.path());
+        let last = 21 + round as u64;
+        let reply = hub.offer(1, &format!("1-{last}"), &runs(1..=last));
+        assert_eq!(reply.receipt(), (1, last - 1), "byte {at}");
+        hub.kill();
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(1, "1-30", &runs(1..=30)).receipt(), (3, 27));
+}
+
+#[test]
+fn a_hub_whose_disk_takes_no_database_remembers_in_memory() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(1, "1-20", &runs(1..=20)).receipt(), (20, 0));
+    assert!(hub.terminate().1);
+    let path = dir.path().join("hub/seen.redb");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(1, "1-21", &runs(1..=21)).receipt(), (1, 20));
+    assert_eq!(hub.offer(1, "1-21", &runs(1..=21)).receipt(), (0, 21));
+    assert!(hub.terminate().1);
+    std::fs::remove_file(&path).unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.offer(1, "1-21", &runs(1..=21)).receipt(), (0, 21));
+    assert!(path.metadata().unwrap().is_file());
+}
+
+#[test]
 fn two_hubs_on_one_data_dir_are_refused() {
     let dir = tempdir().unwrap();
     let _hub = Hub::start(dir.path());
     let (code, _, stderr) =
         crate::support::backhaul(&["serve", "--listen", "127.0.0.1:0"], dir.path());
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(stderr.contains("another process serves from"), "{stderr}");
 }
 
