@@ -28,10 +28,7 @@ pub(crate) fn draw(state: &State, prng: &mut Prng, style: &CrashStyle) -> State 
                     continue;
                 };
                 waiting.extend(names.values());
-                let dir = DirNode {
-                    live: Arc::clone(&names),
-                    durable: names,
-                };
+                let dir = DirNode { live: Arc::clone(&names), durable: names };
                 nodes.insert(id, Node::Dir(dir));
             }
             Some(Node::File(file)) => {
@@ -69,10 +66,7 @@ fn surviving_name_ops<'a>(
     style: &CrashStyle,
 ) -> Vec<&'a NameOp> {
     if !style.ordered_metadata {
-        return ops
-            .iter()
-            .filter(|_| prng.chance(style.keep_names))
-            .collect();
+        return ops.iter().filter(|_| prng.chance(style.keep_names)).collect();
     }
     let mut kept = prefix(ops.len(), style.keep_names, prng);
     // A journal commits both halves of a move at once.
@@ -104,11 +98,8 @@ fn surviving_content(file: &FileNode, prng: &mut Prng, style: &CrashStyle) -> Ar
     if file.ops.is_empty() {
         return Arc::clone(&file.durable);
     }
-    let mut fates: Vec<(&DataOp, Fate)> = file
-        .ops
-        .iter()
-        .zip(fates(file.ops.len(), prng, style))
-        .collect();
+    let mut fates: Vec<(&DataOp, Fate)> =
+        file.ops.iter().zip(fates(file.ops.len(), prng, style)).collect();
     if style.order == Order::Shuffled {
         prng.shuffle(&mut fates);
     }
@@ -167,11 +158,7 @@ fn fates(count: usize, prng: &mut Prng, style: &CrashStyle) -> Vec<Fate> {
 
 /// Writes a part of `data`. Answers with a byte of it that was in flight.
 fn tear(image: &mut Content, data: &[u8], offset: usize, prng: &mut Prng, at: Tear) -> usize {
-    let at = if at == Tear::Any {
-        *prng.pick(&[Tear::Sector, Tear::Page, Tear::Byte])
-    } else {
-        at
-    };
+    let at = if at == Tear::Any { *prng.pick(&[Tear::Sector, Tear::Page, Tear::Byte]) } else { at };
     let unit = match at {
         Tear::Sector => 512,
         Tear::Page => 4096,

@@ -95,11 +95,7 @@ impl CrashStyle {
     };
 
     /// Nothing survives that was not flushed.
-    pub const DROP_ALL: Self = Self {
-        keep: 0.0,
-        keep_names: 0.0,
-        ..Self::KEEP_ALL
-    };
+    pub const DROP_ALL: Self = Self { keep: 0.0, keep_names: 0.0, ..Self::KEEP_ALL };
 
     /// The unkindest: everything may be kept, torn, reordered, scrambled or lost.
     pub const WORST: Self = Self {
@@ -138,21 +134,9 @@ mod tests {
     fn random_styles_reach_every_corner_and_stay_probabilities() {
         let mut prng = Prng::new(1);
         let styles: Vec<_> = (0..1_000).map(|_| CrashStyle::random(&mut prng)).collect();
-        assert!(
-            styles
-                .iter()
-                .all(|style| style.keep + style.tear <= 1.0 + f64::EPSILON)
-        );
-        assert!(
-            styles
-                .iter()
-                .any(|style| style.keep == 0.0 && style.keep_names == 1.0)
-        );
-        assert!(
-            styles
-                .iter()
-                .any(|style| style.keep == 1.0 && style.keep_names == 0.0)
-        );
+        assert!(styles.iter().all(|style| style.keep + style.tear <= 1.0 + f64::EPSILON));
+        assert!(styles.iter().any(|style| style.keep == 0.0 && style.keep_names == 1.0));
+        assert!(styles.iter().any(|style| style.keep == 1.0 && style.keep_names == 0.0));
         for order in [Order::Prefix, Order::Issued, Order::Shuffled] {
             assert!(styles.iter().any(|style| style.order == order));
         }

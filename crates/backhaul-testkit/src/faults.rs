@@ -124,9 +124,7 @@ impl Fault {
 
     fn matches(&self, call: Call, paths: &[&Path]) -> bool {
         self.calls.contains(&call)
-            && paths
-                .iter()
-                .any(|path| path.to_string_lossy().contains(&self.path_part))
+            && paths.iter().any(|path| path.to_string_lossy().contains(&self.path_part))
     }
 }
 
@@ -182,19 +180,12 @@ impl Faults {
         let mut state = self.state();
         *state.calls.entry(call).or_default() += 1;
         let mut failure = None;
-        for rule in state
-            .rules
-            .iter_mut()
-            .filter(|rule| rule.matches(call, paths))
-        {
+        for rule in state.rules.iter_mut().filter(|rule| rule.matches(call, paths)) {
             if rule.passing > 0 {
                 rule.passing -= 1;
             } else if rule.remaining > 0 {
                 rule.remaining -= u64::from(rule.remaining < u64::MAX);
-                failure = Some(Failure {
-                    errno: rule.errno,
-                    short: rule.short,
-                });
+                failure = Some(Failure { errno: rule.errno, short: rule.short });
                 break;
             }
         }

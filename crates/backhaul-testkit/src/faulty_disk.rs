@@ -43,9 +43,7 @@ impl<D: Disk> FaultyDisk<D> {
 }
 
 fn check(faults: &Faults, call: Call, paths: &[&Path]) -> io::Result<()> {
-    faults
-        .decide(call, paths)
-        .map_or(Ok(()), |failure| Err(error(failure.errno)))
+    faults.decide(call, paths).map_or(Ok(()), |failure| Err(error(failure.errno)))
 }
 
 impl<D: Disk> Disk for FaultyDisk<D> {
@@ -61,11 +59,7 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         };
         check(&self.faults, call, &[path])?;
         let file = self.disk.open(path, how)?;
-        Ok(Box::new(FaultyFile {
-            file,
-            faults: self.faults.clone(),
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(FaultyFile { file, faults: self.faults.clone(), path: path.to_owned() }))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {

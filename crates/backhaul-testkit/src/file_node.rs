@@ -33,12 +33,7 @@ pub(crate) enum Change {
 impl FileNode {
     /// A file with one name, all of it durable, as an image holds it.
     pub(crate) fn settled(content: Arc<Content>) -> Self {
-        Self {
-            live: Arc::clone(&content),
-            durable: content,
-            links: 1,
-            ..Self::default()
-        }
+        Self { live: Arc::clone(&content), durable: content, links: 1, ..Self::default() }
     }
 
     pub(crate) fn open(&mut self) {
@@ -73,10 +68,7 @@ impl FileNode {
 
     pub(crate) fn write(&mut self, data: &[u8], offset: usize) {
         Arc::make_mut(&mut self.live).write(data, offset);
-        self.push(Change::Write {
-            offset,
-            data: data.into(),
-        });
+        self.push(Change::Write { offset, data: data.into() });
     }
 
     pub(crate) fn set_len(&mut self, len: usize) {
@@ -92,18 +84,13 @@ impl FileNode {
     }
 
     fn push(&mut self, change: Change) {
-        Arc::make_mut(&mut self.ops).push(DataOp {
-            change,
-            forsaken: false,
-        });
+        Arc::make_mut(&mut self.ops).push(DataOp { change, forsaken: false });
     }
 
     /// A flush has failed: what it should have saved counts as clean.
     pub(crate) fn forsake(&mut self) {
         if !self.ops.is_empty() {
-            Arc::make_mut(&mut self.ops)
-                .iter_mut()
-                .for_each(|op| op.forsaken = true);
+            Arc::make_mut(&mut self.ops).iter_mut().for_each(|op| op.forsaken = true);
         }
     }
 
@@ -120,12 +107,8 @@ impl FileNode {
     /// were written since: the others count as clean. A page goes whole, so a
     /// forsaken write is saved where it shares a page with a newer one.
     fn flush_around_forsaken(&mut self) {
-        let dirty: Vec<Change> = self
-            .ops
-            .iter()
-            .filter(|op| !op.forsaken)
-            .map(|op| op.change.clone())
-            .collect();
+        let dirty: Vec<Change> =
+            self.ops.iter().filter(|op| !op.forsaken).map(|op| op.change.clone()).collect();
         if dirty.is_empty() {
             return;
         }
@@ -165,10 +148,7 @@ fn outside(saved: &[bool], offset: usize, data: &[u8], len: usize) -> Vec<DataOp
         let next = ((at / PAGE + 1) * PAGE).min(end);
         if !saved[at / PAGE] {
             let data = data[at - offset..next - offset].into();
-            parts.push(DataOp {
-                change: Change::Write { offset: at, data },
-                forsaken: true,
-            });
+            parts.push(DataOp { change: Change::Write { offset: at, data }, forsaken: true });
         }
         at = next;
     }

@@ -77,10 +77,7 @@ impl Default for ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         let state = self.state();
-        Moment {
-            wall: state.wall,
-            since_boot: state.since_boot,
-        }
+        Moment { wall: state.wall, since_boot: state.since_boot }
     }
 
     fn boot_id(&self) -> &str {
@@ -125,12 +122,6 @@ mod tests {
         let old_id = clock.boot_id();
         clock.reboot();
         assert_eq!((old_id, clock.boot_id()), ("boot-1", "boot-2"));
-        assert_eq!(
-            clock.now(),
-            Moment {
-                wall,
-                since_boot: Duration::ZERO
-            }
-        );
+        assert_eq!(clock.now(), Moment { wall, since_boot: Duration::ZERO });
     }
 }

@@ -8,26 +8,12 @@ use crate::sim_state::{Names, NodeId};
 #[derive(Debug, Clone)]
 pub(crate) enum NameOp {
     /// `name` now stands for `node`.
-    Link {
-        dir: NodeId,
-        name: OsString,
-        node: NodeId,
-    },
+    Link { dir: NodeId, name: OsString, node: NodeId },
     /// `name` is gone. `joined`: a journal commits it together with the
     /// operation before it (the two halves of a move between directories).
-    Unlink {
-        dir: NodeId,
-        name: OsString,
-        node: NodeId,
-        joined: bool,
-    },
+    Unlink { dir: NodeId, name: OsString, node: NodeId, joined: bool },
     /// A rename inside one directory: both names change, or neither.
-    Rename {
-        dir: NodeId,
-        from: OsString,
-        to: OsString,
-        node: NodeId,
-    },
+    Rename { dir: NodeId, from: OsString, to: OsString, node: NodeId },
 }
 
 impl NameOp {
@@ -79,17 +65,9 @@ impl NameOp {
         }
         match self {
             Self::Link { name: linked, .. } if linked == name => None,
-            Self::Rename {
-                dir,
-                from,
-                to,
-                node,
-            } if to == name => Some(Self::Unlink {
-                dir,
-                name: from,
-                node,
-                joined: false,
-            }),
+            Self::Rename { dir, from, to, node } if to == name => {
+                Some(Self::Unlink { dir, name: from, node, joined: false })
+            }
             other => Some(other),
         }
     }
@@ -104,38 +82,21 @@ mod tests {
     const NEW: NodeId = 3;
 
     fn link(name: &str, node: NodeId) -> NameOp {
-        NameOp::Link {
-            dir: DIR,
-            name: name.into(),
-            node,
-        }
+        NameOp::Link { dir: DIR, name: name.into(), node }
     }
 
     fn unlink(name: &str, node: NodeId) -> NameOp {
-        NameOp::Unlink {
-            dir: DIR,
-            name: name.into(),
-            node,
-            joined: false,
-        }
+        NameOp::Unlink { dir: DIR, name: name.into(), node, joined: false }
     }
 
     fn rename(from: &str, to: &str, node: NodeId) -> NameOp {
-        NameOp::Rename {
-            dir: DIR,
-            from: from.into(),
-            to: to.into(),
-            node,
-        }
+        NameOp::Rename { dir: DIR, from: from.into(), to: to.into(), node }
     }
 
     fn after(ops: &[NameOp]) -> Vec<(String, NodeId)> {
         let mut names = Names::new();
         ops.iter().for_each(|op| op.apply(&mut names));
-        names
-            .into_iter()
-            .map(|(name, node)| (name.into_string().unwrap(), node))
-            .collect()
+        names.into_iter().map(|(name, node)| (name.into_string().unwrap(), node)).collect()
     }
 
     #[test]
@@ -150,18 +111,13 @@ mod tests {
     #[test]
     fn an_unlink_spares_a_name_that_is_another_file_by_now() {
         assert_eq!(after(&[link("a", OLD), unlink("a", OLD)]), []);
-        assert_eq!(
-            after(&[link("a", NEW), unlink("a", OLD)]),
-            [("a".to_owned(), NEW)]
-        );
+        assert_eq!(after(&[link("a", NEW), unlink("a", OLD)]), [("a".to_owned(), NEW)]);
     }
 
     #[test]
     fn a_durable_owner_of_a_name_outlives_earlier_operations() {
         let durable = |ops: Vec<NameOp>| {
-            let left = ops
-                .into_iter()
-                .filter_map(|op| op.without(DIR, OsStr::new("a"), OLD));
+            let left = ops.into_iter().filter_map(|op| op.without(DIR, OsStr::new("a"), OLD));
             let mut all = vec![link("a", OLD)];
             all.extend(left);
             after(&all)

@@ -88,11 +88,7 @@ mod tests {
         let drawn = [prng.next_u64(), prng.next_u64(), prng.next_u64()];
         assert_eq!(
             drawn,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
         );
     }
 
@@ -103,10 +99,7 @@ mod tests {
         for _ in 0..7_000 {
             seen[prng.index(7)] += 1;
         }
-        assert!(
-            seen.iter().all(|count| (800..1_200).contains(count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|count| (800..1_200).contains(count)), "{seen:?}");
         assert_eq!(prng.below(0), 0);
     }
 

@@ -143,11 +143,7 @@ impl SimDisk {
 
     /// The absolute paths of all files (not directories), sorted.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.state()
-            .files()
-            .into_iter()
-            .map(|(path, _)| path)
-            .collect()
+        self.state().files().into_iter().map(|(path, _)| path).collect()
     }
 
     /// Writes all files, as they are live, below a real directory.
@@ -212,19 +208,11 @@ impl SimDisk {
 
 impl SimDisk {
     pub(crate) fn from_state(state: State) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                hook: Mutex::new(None),
-            }),
-        }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), hook: Mutex::new(None) }) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn call_hook(&self, point: impl FnOnce() -> FlushPoint) {
@@ -235,10 +223,7 @@ impl SimDisk {
     }
 
     fn hook(&self) -> MutexGuard<'_, Option<FlushHook>> {
-        self.shared
-            .hook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.hook.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -266,11 +251,7 @@ impl Disk for SimDisk {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
         let handle = self.state().open(path, how)?;
-        Ok(Box::new(SimFile::new(
-            self.clone(),
-            handle,
-            path.to_owned(),
-        )))
+        Ok(Box::new(SimFile::new(self.clone(), handle, path.to_owned())))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {

@@ -30,10 +30,7 @@ pub enum FlushPoint {
 
 impl SimSnapshot {
     pub(crate) fn new(state: State, point: FlushPoint) -> Self {
-        Self {
-            state: Arc::new(state),
-            point,
-        }
+        Self { state: Arc::new(state), point }
     }
 
     /// One disk that a power cut at this moment could leave. It is independent,

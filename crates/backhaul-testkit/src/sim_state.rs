@@ -116,12 +116,7 @@ impl State {
         self.file_mut(node)?.open();
         let id = self.next_handle;
         self.next_handle += 1;
-        Ok(Handle {
-            node,
-            id,
-            epoch: self.epoch,
-            writable: how != Open::Read,
-        })
+        Ok(Handle { node, id, epoch: self.epoch, writable: how != Open::Read })
     }
 
     pub(crate) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -129,16 +124,8 @@ impl State {
         let entries = names.iter().filter_map(|(name, node)| {
             let name = name.to_str()?.to_owned();
             Some(match self.nodes.get(node)? {
-                Node::File(file) => Entry {
-                    name,
-                    len: file.live.len() as u64,
-                    is_dir: false,
-                },
-                Node::Dir(_) => Entry {
-                    name,
-                    len: 0,
-                    is_dir: true,
-                },
+                Node::File(file) => Entry { name, len: file.live.len() as u64, is_dir: false },
+                Node::Dir(_) => Entry { name, len: 0, is_dir: true },
             })
         });
         Ok(entries.collect())
@@ -147,11 +134,7 @@ impl State {
     pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_dir, from) = self.parent_of(from)?;
         let (to_dir, to) = self.parent_of(to)?;
-        let node = *self
-            .dir(from_dir)?
-            .live
-            .get(&from)
-            .ok_or_else(|| error(ENOENT))?;
+        let node = *self.dir(from_dir)?.live.get(&from).ok_or_else(|| error(ENOENT))?;
         let replaced = self.dir(to_dir)?.live.get(&to).copied();
         if replaced == Some(node) {
             return Ok(());
@@ -176,44 +159,21 @@ impl State {
         Arc::make_mut(&mut self.dir_mut(to_dir)?.live).insert(to.clone(), node);
         let ops = Arc::make_mut(&mut self.name_ops);
         if from_dir == to_dir {
-            ops.push(NameOp::Rename {
-                dir: from_dir,
-                from,
-                to,
-                node,
-            });
+            ops.push(NameOp::Rename { dir: from_dir, from, to, node });
         } else {
-            ops.push(NameOp::Link {
-                dir: to_dir,
-                name: to,
-                node,
-            });
-            ops.push(NameOp::Unlink {
-                dir: from_dir,
-                name: from,
-                node,
-                joined: true,
-            });
+            ops.push(NameOp::Link { dir: to_dir, name: to, node });
+            ops.push(NameOp::Unlink { dir: from_dir, name: from, node, joined: true });
         }
         Ok(())
     }
 
     pub(crate) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let (dir, name) = self.parent_of(path)?;
-        let node = *self
-            .dir(dir)?
-            .live
-            .get(&name)
-            .ok_or_else(|| error(ENOENT))?;
+        let node = *self.dir(dir)?.live.get(&name).ok_or_else(|| error(ENOENT))?;
         let file = self.file_mut(node)?;
         file.links = file.links.saturating_sub(1);
         Arc::make_mut(&mut self.dir_mut(dir)?.live).remove(&name);
-        let op = NameOp::Unlink {
-            dir,
-            name,
-            node,
-            joined: false,
-        };
+        let op = NameOp::Unlink { dir, name, node, joined: false };
         Arc::make_mut(&mut self.name_ops).push(op);
         Ok(())
     }
@@ -255,10 +215,7 @@ impl State {
     }
 
     pub(crate) fn read(&self, handle: Handle, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        Ok(self
-            .opened(handle)?
-            .live
-            .read(buffer, usize::try_from(at).unwrap_or(usize::MAX)))
+        Ok(self.opened(handle)?.live.read(buffer, usize::try_from(at).unwrap_or(usize::MAX)))
     }
 
     pub(crate) fn len(&self, handle: Handle) -> io::Result<u64> {
@@ -279,11 +236,7 @@ impl State {
         if !written.is_empty() {
             self.file_mut(handle.node)?.write(written, offset);
         }
-        if fitting < data.len() {
-            Err(error(ENOSPC))
-        } else {
-            Ok(())
-        }
+        if fitting < data.len() { Err(error(ENOSPC)) } else { Ok(()) }
     }
 
     pub(crate) fn set_len(&mut self, handle: Handle, len: u64) -> io::Result<()> {
@@ -319,20 +272,12 @@ impl State {
     }
 
     fn opened(&self, handle: Handle) -> io::Result<&FileNode> {
-        if handle.epoch == self.epoch {
-            self.file(handle.node)
-        } else {
-            Err(error(EIO))
-        }
+        if handle.epoch == self.epoch { self.file(handle.node) } else { Err(error(EIO)) }
     }
 
     fn opened_for_writing(&self, handle: Handle) -> io::Result<&FileNode> {
         let file = self.opened(handle)?;
-        if handle.writable {
-            Ok(file)
-        } else {
-            Err(error(EBADF))
-        }
+        if handle.writable { Ok(file) } else { Err(error(EBADF)) }
     }
 }
 
@@ -348,8 +293,7 @@ impl State {
             self.dir(dir)?;
         }
         let node = self.plant_name(dir, &name, || Node::File(FileNode::settled(Arc::default())))?;
-        self.file_mut(node)?
-            .settle(Arc::new(Content::from_bytes(bytes)));
+        self.file_mut(node)?.settle(Arc::new(Content::from_bytes(bytes)));
         Ok(())
     }
 
@@ -420,10 +364,7 @@ impl State {
 
     /// Bytes in files that have a name.
     pub(crate) fn total_bytes(&self) -> u64 {
-        self.file_nodes()
-            .filter(|file| file.links > 0)
-            .map(|file| file.live.len() as u64)
-            .sum()
+        self.file_nodes().filter(|file| file.links > 0).map(|file| file.live.len() as u64).sum()
     }
 
     pub(crate) fn unflushed_ops(&self) -> usize {
@@ -470,11 +411,7 @@ impl State {
         }
         let node = self.insert(node);
         Arc::make_mut(&mut self.dir_mut(dir)?.live).insert(name.to_owned(), node);
-        let op = NameOp::Link {
-            dir,
-            name: name.to_owned(),
-            node,
-        };
+        let op = NameOp::Link { dir, name: name.to_owned(), node };
         Arc::make_mut(&mut self.name_ops).push(op);
         Ok(node)
     }
@@ -502,8 +439,7 @@ impl State {
 
     fn free_bytes(&self) -> u64 {
         let held = self.file_nodes().filter(|file| file.is_held());
-        self.capacity_bytes
-            .saturating_sub(held.map(|file| file.live.len() as u64).sum())
+        self.capacity_bytes.saturating_sub(held.map(|file| file.live.len() as u64).sum())
     }
 
     fn free_inodes(&self) -> u64 {
@@ -526,11 +462,7 @@ impl State {
 
     fn find(&self, path: &Path) -> io::Result<NodeId> {
         split(path)?.iter().try_fold(ROOT, |dir, name| {
-            self.dir(dir)?
-                .live
-                .get(name)
-                .copied()
-                .ok_or_else(|| error(ENOENT))
+            self.dir(dir)?.live.get(name).copied().ok_or_else(|| error(ENOENT))
         })
     }
 
@@ -539,11 +471,7 @@ impl State {
         let mut names = split(path)?;
         let name = names.pop().ok_or_else(|| error(EISDIR))?;
         let dir = names.iter().try_fold(ROOT, |dir, name| {
-            self.dir(dir)?
-                .live
-                .get(name)
-                .copied()
-                .ok_or_else(|| error(ENOENT))
+            self.dir(dir)?.live.get(name).copied().ok_or_else(|| error(ENOENT))
         })?;
         self.dir(dir)?;
         Ok((dir, name))

@@ -90,8 +90,9 @@ pub(crate) struct Serve {
     pub(crate) listen: String,
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
-    /// Forward what is stored to this hub. The key for it is read from BACKHAUL_API_KEY.
-    #[arg(long, value_name = "URL", env = "BACKHAUL_RUNS_URL")]
+    /// Forward what is stored to this hub. The key for it is read from BACKHAUL_API_KEY
+    /// [default: $BACKHAUL_RUNS_URL, else none]
+    #[arg(long, value_name = "URL")]
     pub(crate) runs_url: Option<String>,
     /// A file with the token that clients have to send as `Authorization: Bearer TOKEN`
     /// [default: $BACKHAUL_TOKEN, else none]
@@ -132,7 +133,7 @@ Examples:
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
-    /// Print one JSON object: {\"spools\": {\"runs\": {…}}}.
+    /// Print one JSON object: {"spools": {"runs": {…}}}.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -193,8 +194,8 @@ Examples:
 pub(crate) struct Sync {
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
-    /// The hub that run records go to, such as http://hub:7117.
-    #[arg(long, value_name = "URL", env = "BACKHAUL_RUNS_URL")]
+    /// The hub that run records go to, such as http://hub:7117 [default: $BACKHAUL_RUNS_URL]
+    #[arg(long, value_name = "URL")]
     pub(crate) runs_url: Option<String>,
     /// A file with the key for it [default: $BACKHAUL_API_KEY, else none]
     #[arg(long, value_name = "FILE")]

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use backhaul_store::{ErrorKind, Spool};
+
+use crate::exit;
 
 /// The spool of received run records.
 pub(crate) const RUNS: &str = "runs";
 /// The spool of an agent's own run records.
 pub(crate) const OFFLINE: &str = "offline";
+
+/// What makes a folder a spool's.
+const IDENTITY: &str = "state/identity.json";
 
 /// The environment variable that names the data dir.
 pub(crate) const VARIABLE: &str = "BACKHAUL_DATA_DIR";
@@ -38,12 +43,48 @@ impl DataDir {
         &self.path
     }
 
+    /// The folder, which need not be there yet.
+    ///
+    /// # Errors
+    /// Where a file is in its place.
+    pub(crate) fn for_writing(self) -> anyhow::Result<PathBuf> {
+        self.check_is_no_file()?;
+        Ok(self.path)
+    }
+
+    fn check_is_no_file(&self) -> anyhow::Result<()> {
+        if self.path.exists() && !self.path.is_dir() {
+            bail!(
+                "the data dir {} is a file: name a folder with --data-dir or {VARIABLE}",
+                self.path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// What is in the place of a spool and is none, in words.
+    pub(crate) fn broken_spools(&self) -> Vec<String> {
+        let remark = |name: &str| {
+            let path = self.path.join(name);
+            let place = path.display();
+            if path.is_file() {
+                return Some(format!("{place} is a file: expected the folder of a spool"));
+            }
+            let is_broken = !path.join(IDENTITY).is_file() && holds_files(&path);
+            is_broken.then(|| {
+                format!("{place} holds files, but no {IDENTITY}: what is in it cannot be read")
+            })
+        };
+        [RUNS, OFFLINE].into_iter().filter_map(remark).collect()
+    }
+
     /// The folders of the spools that are there, by name: `runs`, `offline`, and the
     /// data dir itself where it is a spool's folder.
     ///
     /// # Errors
     /// Where there is no such folder.
     pub(crate) fn spools(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        self.check_is_no_file()?;
         if !self.path.is_dir() {
             bail!(
                 "there is no data dir at {}: name another with --data-dir or {VARIABLE}, or make \
@@ -58,7 +99,7 @@ impl DataDir {
             (OFFLINE.to_owned(), self.path.join(OFFLINE)),
             (own, self.path.clone()),
         ];
-        let is_spool = |path: &Path| path.join("state/identity.json").is_file();
+        let is_spool = |path: &Path| path.join(IDENTITY).is_file();
         Ok(candidates.into_iter().filter(|(_, path)| is_spool(path)).collect())
     }
 
@@ -77,7 +118,7 @@ impl DataDir {
                 // Removed since it was found.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(error).with_context(|| format!("cannot read the spool {name}"));
+                    return Err(exit::of_store(error, format!("cannot read the spool {name}")));
                 }
             }
         }
@@ -106,4 +147,12 @@ impl DataDir {
         }
         Ok(chosen)
     }
+}
+
+/// Whether there is a file in the folder, or in a folder in it.
+fn holds_files(folder: &Path) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let kind = entry.file_type();
+        kind.is_ok_and(|kind| kind.is_file() || (kind.is_dir() && holds_files(&entry.path())))
+    })
 }

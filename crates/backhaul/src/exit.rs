@@ -35,6 +35,19 @@ impl<T> OrUsage<T> for anyhow::Result<T> {
     }
 }
 
+/// An error of the store with what was tried: of configuration where the folder can be
+/// read or written by others only, or by a newer backhaul.
+pub(crate) fn of_store(error: backhaul_store::Error, tried: String) -> anyhow::Error {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    let is_configuration = error.kind() == backhaul_store::ErrorKind::Unsupported
+        || cause.is_some_and(|cause: &io::Error| {
+            matches!(cause.kind(), NotADirectory | PermissionDenied | ReadOnlyFilesystem)
+        });
+    let error = anyhow::Error::new(error).context(tried);
+    if is_configuration { UsageError(error).into() } else { error }
+}
+
 /// 0 done, 1 not wholly done, 2 wrong usage or configuration. A reader that has gone
 /// away (`backhaul queue list | head`) has what it wanted.
 pub(crate) fn code(outcome: &anyhow::Result<Outcome>) -> ExitCode {

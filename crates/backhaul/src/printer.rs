@@ -62,6 +62,20 @@ impl Printer {
     }
 }
 
+/// A text of unknown origin for a terminal: on one line, and without commands to it.
+pub(crate) fn harmless(text: &str) -> String {
+    if text.is_empty() {
+        return "\"\"".to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+        shown
+    })
+}
+
 /// Columns as wide as their widest cell; the first to the left, the others to the
 /// right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
@@ -88,5 +102,12 @@ mod tests {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         let rows = [row(&["spool", "n"]), row(&["a", "100"])];
         assert_eq!(super::table(&rows), "spool    n\na      100");
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left_in_a_text() {
+        let shown = super::harmless("é\u{1b}[2J\n\t\0\u{7f}\u{9b}");
+        assert_eq!(shown, "é\\u{1b}[2J\\n\\t\\u{0}\\u{7f}\\u{9b}");
+        assert_eq!(super::harmless(""), "\"\"");
     }
 }

@@ -166,7 +166,10 @@ impl FolderStore {
                         {
                             // Another record under the same number: copied here from
                             // another spool. It gets a number of its own.
-                            if self.file(position).is_some_and(|known| known.name == file.name) {
+                            let is_known = self.file(position).map(|known| known.name == file.name);
+                            let was_copied =
+                                before.place == Place::Pending && file.place != Place::Pending;
+                            if is_known.unwrap_or(was_copied) {
                                 std::mem::swap(before, &mut file);
                             }
                             if file.place == Place::Pending {

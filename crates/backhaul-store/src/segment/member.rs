@@ -48,6 +48,9 @@ const MAX_EXTRA: usize = u16::MAX as usize;
 /// Most bytes that [`encode_note`] takes.
 pub(crate) const MAX_NOTE: usize = MAX_EXTRA - (HEADER_LEN - GZIP_HEAD) - PAGE;
 
+/// A header with a sequence beyond this is damaged, whatever its checksum says.
+const MAX_SEQUENCE: u64 = 1 << 60;
+
 /// Feature bits that a reader has to know to read a member; others are refused by name.
 const KNOWN_FEATURES: u16 = 0;
 
@@ -183,6 +186,11 @@ fn parse_header(bytes: &[u8]) -> Option<Result<Header, Fault>> {
         [4] => Kind::Index,
         _ => return None,
     };
+    // No spool counts so far; numbers below it add up without care.
+    let first_sequence = u64::from_le_bytes(get(bytes, FIRST_SEQUENCE)?);
+    if first_sequence > MAX_SEQUENCE {
+        return None;
+    }
     let [lane] = get(bytes, LANE)?;
     Some(Ok(Header {
         kind,
@@ -193,7 +201,7 @@ fn parse_header(bytes: &[u8]) -> Option<Result<Header, Fault>> {
             lane: Lane::from_index(lane)?,
             writer: u16::from_le_bytes(get(bytes, WRITER)?),
         },
-        first_sequence: u64::from_le_bytes(get(bytes, FIRST_SEQUENCE)?),
+        first_sequence,
         count: u32::from_le_bytes(get(bytes, COUNT)?),
         content_len: u32::from_le_bytes(get(bytes, CONTENT_LEN)?),
         total_len: u32::from_le_bytes(get(bytes, TOTAL_LEN)?),

@@ -26,24 +26,12 @@ fn passes_every_call_on_without_rules() {
     assert_eq!(file.len().unwrap(), 2);
     assert_eq!(file.read_exact_at(2, 0).unwrap(), b"ab");
     disk.create_dir_all(Path::new("/d")).unwrap();
-    disk.rename(Path::new("/file-1"), Path::new("/d/2"))
-        .unwrap();
+    disk.rename(Path::new("/file-1"), Path::new("/d/2")).unwrap();
     assert_eq!(disk.list(Path::new("/d")).unwrap().len(), 1);
     disk.remove(Path::new("/d/2")).unwrap();
     assert!(disk.space(Path::new("/")).unwrap().free_bytes > 0);
-    for call in [
-        Call::Create,
-        Call::Write,
-        Call::Flush,
-        Call::Rename,
-        Call::Remove,
-        Call::Lock,
-    ] {
-        assert_eq!(
-            (disk.faults().calls(call), disk.faults().failures(call)),
-            (1, 0),
-            "{call:?}"
-        );
+    for call in [Call::Create, Call::Write, Call::Flush, Call::Rename, Call::Remove, Call::Lock] {
+        assert_eq!((disk.faults().calls(call), disk.faults().failures(call)), (1, 0), "{call:?}");
     }
     assert_eq!(disk.faults().calls(Call::Open), 0);
 }
@@ -51,20 +39,11 @@ fn passes_every_call_on_without_rules() {
 #[test]
 fn fails_the_next_calls_after_a_countdown_and_then_no_more() {
     let (disk, file) = healthy();
-    disk.faults()
-        .add(Fault::new(Call::Write, EIO).after(2).times(2));
-    let answers: Vec<bool> = (0..6)
-        .map(|at| file.write_all_at(b"x", at).is_ok())
-        .collect();
+    disk.faults().add(Fault::new(Call::Write, EIO).after(2).times(2));
+    let answers: Vec<bool> = (0..6).map(|at| file.write_all_at(b"x", at).is_ok()).collect();
     assert_eq!(answers, [true, true, false, false, true, true]);
     assert_eq!(disk.inner().read_file("/file-1").unwrap(), b"xx\0\0xx");
-    assert_eq!(
-        (
-            disk.faults().calls(Call::Write),
-            disk.faults().failures(Call::Write)
-        ),
-        (6, 2)
-    );
+    assert_eq!((disk.faults().calls(Call::Write), disk.faults().failures(Call::Write)), (6, 2));
 }
 
 #[test]
@@ -72,12 +51,8 @@ fn each_kind_of_call_can_fail_and_leaves_the_disk_as_it_was() {
     let (disk, file) = healthy();
     file.write_all_at(b"abc", 0).unwrap();
     disk.faults().add(Fault::any(&Call::CHANGES, EDQUOT));
-    disk.faults().add(Fault::any(
-        &[Call::Open, Call::List, Call::Space, Call::Read],
-        EIO,
-    ));
-    disk.faults()
-        .add(Fault::any(&[Call::Len, Call::Lock], EROFS));
+    disk.faults().add(Fault::any(&[Call::Open, Call::List, Call::Space, Call::Read], EIO));
+    disk.faults().add(Fault::any(&[Call::Len, Call::Lock], EROFS));
     let (here, there) = (Path::new("/file-1"), Path::new("/file-2"));
     assert_eq!(errno_of(disk.create_dir_all(there)), EDQUOT);
     assert_eq!(errno_of(disk.open(there, Open::CreateNew)), EDQUOT);
@@ -105,16 +80,11 @@ fn each_kind_of_call_can_fail_and_leaves_the_disk_as_it_was() {
 fn a_path_filter_spares_other_files_and_matches_either_end_of_a_rename() {
     let (disk, file) = healthy();
     let other = disk.open(Path::new("/other"), Open::Create).unwrap();
-    disk.faults()
-        .add(Fault::any(&[Call::Write, Call::Rename], ENOSPC).on_path("file-"));
+    disk.faults().add(Fault::any(&[Call::Write, Call::Rename], ENOSPC).on_path("file-"));
     assert_eq!(errno_of(file.write_all_at(b"x", 0)), ENOSPC);
     other.write_all_at(b"x", 0).unwrap();
-    assert_eq!(
-        errno_of(disk.rename(Path::new("/other"), Path::new("/file-9"))),
-        ENOSPC
-    );
-    disk.rename(Path::new("/other"), Path::new("/another"))
-        .unwrap();
+    assert_eq!(errno_of(disk.rename(Path::new("/other"), Path::new("/file-9"))), ENOSPC);
+    disk.rename(Path::new("/other"), Path::new("/another")).unwrap();
 }
 
 #[test]
@@ -139,12 +109,9 @@ fn a_full_disk_takes_no_data_but_lets_go_of_files() {
 #[test]
 fn the_oldest_rule_that_fails_a_call_decides() {
     let (disk, file) = healthy();
-    disk.faults()
-        .add(Fault::new(Call::Write, EIO).after(1).times(1));
+    disk.faults().add(Fault::new(Call::Write, EIO).after(1).times(1));
     disk.faults().add(Fault::new(Call::Write, ENOSPC));
-    let errnos: Vec<i32> = (0..3)
-        .map(|_| errno_of(file.write_all_at(b"x", 0)))
-        .collect();
+    let errnos: Vec<i32> = (0..3).map(|_| errno_of(file.write_all_at(b"x", 0))).collect();
     assert_eq!(errnos, [ENOSPC, EIO, ENOSPC]);
 }
 
@@ -158,9 +125,7 @@ fn a_failed_flush_loses_its_data_even_when_a_later_flush_succeeds() {
     file.flush().unwrap();
     file.write_all_at(b"saved", 8_192).unwrap();
     file.flush().unwrap();
-    let image = disk
-        .inner()
-        .crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+    let image = disk.inner().crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
     let content = image.read_file("/file-1").unwrap();
     assert_eq!(content[..4], [0; 4]);
     assert_eq!(&content[8_192..], b"saved");
@@ -169,19 +134,14 @@ fn a_failed_flush_loses_its_data_even_when_a_later_flush_succeeds() {
 #[test]
 fn a_fault_fails_only_its_own_flush() {
     let (disk, file) = healthy();
-    let other = disk
-        .inner()
-        .open(Path::new("/other"), Open::Create)
-        .unwrap();
+    let other = disk.inner().open(Path::new("/other"), Open::Create).unwrap();
     disk.faults().add(Fault::new(Call::Flush, EIO).times(1));
     // Even when the failing flush never reached a simulated disk's own flush.
     assert_eq!(errno_of(file.flush()), EIO);
     other.write_all_at(b"x", 0).unwrap();
     other.flush().unwrap();
     disk.inner().sync_dir(Path::new("/")).unwrap();
-    let image = disk
-        .inner()
-        .crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+    let image = disk.inner().crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
     assert_eq!(image.read_file("/other").unwrap(), b"x");
 }
 
@@ -191,11 +151,7 @@ fn a_failed_directory_sync_leaves_its_names_to_a_later_one() {
     disk.open(Path::new("/new"), Open::Create).unwrap();
     disk.faults().add(Fault::new(Call::SyncDir, EIO).times(1));
     assert_eq!(errno_of(disk.sync_dir(Path::new("/"))), EIO);
-    let durable = || {
-        disk.inner()
-            .crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL)
-            .paths()
-    };
+    let durable = || disk.inner().crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL).paths();
     assert_eq!(durable().len(), 1);
     disk.sync_dir(Path::new("/")).unwrap();
     assert_eq!(durable().len(), 2);
@@ -207,11 +163,7 @@ fn wraps_the_disk_of_the_operating_system() {
     let disk = FaultyDisk::new(backhaul_store::OsDisk, Faults::new());
     disk.create_dir_all(&dir).unwrap();
     let file = disk.open(&dir.join("f"), Open::Create).unwrap();
-    disk.faults().add(
-        Fault::any(&[Call::Write, Call::Flush], EIO)
-            .times(3)
-            .short(),
-    );
+    disk.faults().add(Fault::any(&[Call::Write, Call::Flush], EIO).times(3).short());
     assert_eq!(errno_of(file.write_all_at(b"abcd", 0)), EIO);
     assert_eq!(errno_of(file.flush()), EIO);
     assert_eq!(file.read_exact_at(2, 0).unwrap(), b"ab");

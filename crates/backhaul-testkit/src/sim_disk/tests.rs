@@ -36,27 +36,14 @@ fn disk_with_file(bytes: &[u8]) -> (SimDisk, Box<dyn DiskFile>) {
 /// The contents that `/d/f` takes in `count` images.
 fn contents(disk: &SimDisk, style: &CrashStyle, count: u64) -> BTreeSet<Vec<u8>> {
     let mut prng = Prng::new(7);
-    (0..count)
-        .map(|_| {
-            disk.crash_image(&mut prng, style)
-                .read_file("/d/f")
-                .unwrap()
-        })
-        .collect()
+    (0..count).map(|_| disk.crash_image(&mut prng, style).read_file("/d/f").unwrap()).collect()
 }
 
 /// The lists of paths that a disk has in 300 images.
 fn listings(disk: &SimDisk, style: &CrashStyle) -> BTreeSet<Vec<String>> {
     let mut prng = Prng::new(8);
-    let list = |disk: SimDisk| {
-        disk.paths()
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect()
-    };
-    (0..300)
-        .map(|_| list(disk.crash_image(&mut prng, style)))
-        .collect()
+    let list = |disk: SimDisk| disk.paths().iter().map(|path| path.display().to_string()).collect();
+    (0..300).map(|_| list(disk.crash_image(&mut prng, style))).collect()
 }
 
 fn lists(expected: &[&[&str]]) -> BTreeSet<Vec<String>> {
@@ -64,23 +51,10 @@ fn lists(expected: &[&[&str]]) -> BTreeSet<Vec<String>> {
     expected.iter().map(list).collect()
 }
 
-const EACH_NAME: CrashStyle = CrashStyle {
-    keep_names: 0.5,
-    ..CrashStyle::KEEP_ALL
-};
-const JOURNAL: CrashStyle = CrashStyle {
-    ordered_metadata: true,
-    ..EACH_NAME
-};
-const EACH_OP: CrashStyle = CrashStyle {
-    keep: 0.5,
-    ..CrashStyle::KEEP_ALL
-};
-const TORN: CrashStyle = CrashStyle {
-    keep: 0.0,
-    tear: 1.0,
-    ..CrashStyle::KEEP_ALL
-};
+const EACH_NAME: CrashStyle = CrashStyle { keep_names: 0.5, ..CrashStyle::KEEP_ALL };
+const JOURNAL: CrashStyle = CrashStyle { ordered_metadata: true, ..EACH_NAME };
+const EACH_OP: CrashStyle = CrashStyle { keep: 0.5, ..CrashStyle::KEEP_ALL };
+const TORN: CrashStyle = CrashStyle { keep: 0.0, tear: 1.0, ..CrashStyle::KEEP_ALL };
 
 #[test]
 fn reads_and_lists_what_was_written() {
@@ -95,16 +69,8 @@ fn reads_and_lists_what_was_written() {
     assert_eq!(
         listed,
         [
-            Entry {
-                name: "f".into(),
-                len: 2,
-                is_dir: false
-            },
-            Entry {
-                name: "sub".into(),
-                len: 0,
-                is_dir: true
-            },
+            Entry { name: "f".into(), len: 2, is_dir: false },
+            Entry { name: "sub".into(), len: 0, is_dir: true },
         ]
     );
     assert_eq!(disk.total_bytes(), 2);
@@ -121,29 +87,14 @@ fn answers_with_the_errors_of_linux() {
     assert_eq!(errno_of(open("/d/f", Open::CreateNew)), errno::EEXIST);
     assert_eq!(errno_of(open("/d/f/g", Open::Create)), errno::ENOTDIR);
     assert_eq!(errno_of(open("/d", Open::Write)), errno::EISDIR);
-    assert_eq!(
-        errno_of(open(&"n".repeat(256), Open::Create)),
-        errno::ENAMETOOLONG
-    );
-    assert_eq!(
-        errno_of(disk.create_dir_all(Path::new("/d/f"))),
-        errno::EEXIST
-    );
-    assert_eq!(
-        errno_of(disk.create_dir_all(Path::new("/d/f/g"))),
-        errno::ENOTDIR
-    );
+    assert_eq!(errno_of(open(&"n".repeat(256), Open::Create)), errno::ENAMETOOLONG);
+    assert_eq!(errno_of(disk.create_dir_all(Path::new("/d/f"))), errno::EEXIST);
+    assert_eq!(errno_of(disk.create_dir_all(Path::new("/d/f/g"))), errno::ENOTDIR);
     assert_eq!(errno_of(disk.list(Path::new("/none"))), errno::ENOENT);
     assert_eq!(errno_of(disk.remove(Path::new("/d"))), errno::EISDIR);
     assert_eq!(errno_of(disk.remove(Path::new("/d/none"))), errno::ENOENT);
-    assert_eq!(
-        errno_of(disk.rename(Path::new("/d/none"), Path::new("/d/g"))),
-        errno::ENOENT
-    );
-    assert_eq!(
-        errno_of(disk.rename(Path::new("/d/f"), Path::new("/d"))),
-        errno::EISDIR
-    );
+    assert_eq!(errno_of(disk.rename(Path::new("/d/none"), Path::new("/d/g"))), errno::ENOENT);
+    assert_eq!(errno_of(disk.rename(Path::new("/d/f"), Path::new("/d"))), errno::EISDIR);
     assert_eq!(errno_of(disk.sync_dir(Path::new("/none"))), errno::ENOENT);
     assert_eq!(errno_of(file.write_all_at(b"x", u64::MAX)), errno::EFBIG);
     let reader = open("/d/f", Open::Read).unwrap();
@@ -169,14 +120,8 @@ fn an_unflushed_write_may_stay_or_vanish() {
     file.write_all_at(b"new", 0).unwrap();
     let expected: BTreeSet<_> = [b"old".to_vec(), b"new".to_vec()].into();
     assert_eq!(contents(&disk, &EACH_OP, 100), expected);
-    assert_eq!(
-        contents(&disk, &CrashStyle::KEEP_ALL, 10),
-        [b"new".to_vec()].into()
-    );
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 10),
-        [b"old".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::KEEP_ALL, 10), [b"new".to_vec()].into());
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 10), [b"old".to_vec()].into());
 }
 
 #[test]
@@ -194,10 +139,7 @@ fn a_flushed_write_never_vanishes_in_1000_images() {
         let beyond = (flushed.len() as u64).next_multiple_of(4_096);
         file.write_all_at(&[9; 5_000], beyond).unwrap();
         let style = CrashStyle::random(&mut prng);
-        let image = disk
-            .crash_image(&mut prng, &style)
-            .read_file("/d/f")
-            .unwrap();
+        let image = disk.crash_image(&mut prng, &style).read_file("/d/f").unwrap();
         assert!(image.starts_with(&flushed), "round {round}: {style:?}");
         file.set_len(flushed.len() as u64).unwrap();
         file.flush().unwrap();
@@ -212,30 +154,11 @@ fn unflushed_writes_survive_out_of_order() {
     let issued = contents(&disk, &EACH_OP, 200);
     let expected = [b"....", b"aaa.", b".bbb", b"abbb"].map(|bytes| bytes.to_vec());
     assert_eq!(issued, expected.into());
-    let shuffled = contents(
-        &disk,
-        &CrashStyle {
-            order: Order::Shuffled,
-            ..EACH_OP
-        },
-        200,
-    );
+    let shuffled = contents(&disk, &CrashStyle { order: Order::Shuffled, ..EACH_OP }, 200);
     assert!(shuffled.contains(b"aaab".as_slice()));
     assert_eq!(shuffled.len(), 5);
-    let prefix = contents(
-        &disk,
-        &CrashStyle {
-            order: Order::Prefix,
-            ..EACH_OP
-        },
-        200,
-    );
-    assert_eq!(
-        prefix,
-        [b"....", b"aaa.", b"abbb"]
-            .map(|bytes| bytes.to_vec())
-            .into()
-    );
+    let prefix = contents(&disk, &CrashStyle { order: Order::Prefix, ..EACH_OP }, 200);
+    assert_eq!(prefix, [b"....", b"aaa.", b"abbb"].map(|bytes| bytes.to_vec()).into());
 }
 
 /// Whether each block of `size` bytes is all `old` or all `new`, and both occur.
@@ -254,11 +177,7 @@ fn a_torn_write_breaks_at_its_unit() {
     assert!(breaks_only_between(&images(Tear::Sector), 512));
     assert!(!breaks_only_between(&images(Tear::Sector), 4_096));
     let prefixes = images(Tear::Byte);
-    assert!(
-        prefixes
-            .iter()
-            .all(|image| image.is_sorted_by(|left, right| left >= right))
-    );
+    assert!(prefixes.iter().all(|image| image.is_sorted_by(|left, right| left >= right)));
     assert!(!breaks_only_between(&prefixes, 512));
 }
 
@@ -267,12 +186,7 @@ fn tearing_touches_only_the_bytes_of_the_write() {
     let (disk, file) = disk_with_file(&[7; 9_000]);
     file.write_all_at(&[1; 3_000], 3_333).unwrap();
     for image in contents(&disk, &TORN, 300) {
-        assert!(
-            image[..3_333]
-                .iter()
-                .chain(&image[6_333..])
-                .all(|byte| *byte == 7)
-        );
+        assert!(image[..3_333].iter().chain(&image[6_333..]).all(|byte| *byte == 7));
         assert_eq!(image.len(), 9_000);
     }
 }
@@ -300,11 +214,7 @@ fn scramble_destroys_flushed_bytes_but_never_pages_without_unflushed_writes() {
 fn scramble_may_destroy_any_page_of_a_torn_write_and_never_moves_the_end() {
     let (disk, file) = disk_with_file(&[7; 13_000]);
     file.write_all_at(&[7; 13_000], 0).unwrap();
-    let style = CrashStyle {
-        tear_at: Tear::Page,
-        scramble: Scramble::Page,
-        ..TORN
-    };
+    let style = CrashStyle { tear_at: Tear::Page, scramble: Scramble::Page, ..TORN };
     let images = contents(&disk, &style, 200);
     assert!(images.iter().all(|image| image.len() == 13_000));
     for page in 0..4 {
@@ -319,21 +229,14 @@ fn random_styles_never_touch_pages_without_unflushed_writes() {
     let old = prng.bytes(100_000);
     let (disk, file) = disk_with_file(&old);
     for page in [2, 3, 9, 15] {
-        file.write_all_at(&prng.bytes(1_000), page * 4_096 + 50)
-            .unwrap();
+        file.write_all_at(&prng.bytes(1_000), page * 4_096 + 50).unwrap();
     }
     for _ in 0..1_000 {
         let style = CrashStyle::random(&mut prng);
-        let image = disk
-            .crash_image(&mut prng, &style)
-            .read_file("/d/f")
-            .unwrap();
+        let image = disk.crash_image(&mut prng, &style).read_file("/d/f").unwrap();
         assert_eq!(image.len(), old.len());
         for (page, (new, old)) in image.chunks(4_096).zip(old.chunks(4_096)).enumerate() {
-            assert!(
-                [2, 3, 9, 15].contains(&page) || new == old,
-                "page {page}: {style:?}"
-            );
+            assert!([2, 3, 9, 15].contains(&page) || new == old, "page {page}: {style:?}");
         }
     }
 }
@@ -352,24 +255,10 @@ fn a_gap_left_by_a_lost_write_reads_as_zeros() {
 fn a_length_may_run_behind_or_ahead_of_the_data() {
     let (disk, file) = disk_with_file(b"abc");
     file.write_all_at(b"def", 3).unwrap();
-    let images = contents(
-        &disk,
-        &CrashStyle {
-            loose_length: true,
-            ..EACH_OP
-        },
-        200,
-    );
+    let images = contents(&disk, &CrashStyle { loose_length: true, ..EACH_OP }, 200);
     let expected = [b"abc".to_vec(), b"abcdef".to_vec(), b"abc\0\0\0".to_vec()];
     assert_eq!(images, expected.into());
-    let images = contents(
-        &disk,
-        &CrashStyle {
-            loose_length: true,
-            ..CrashStyle::KEEP_ALL
-        },
-        100,
-    );
+    let images = contents(&disk, &CrashStyle { loose_length: true, ..CrashStyle::KEEP_ALL }, 100);
     assert_eq!(images, [b"abc".to_vec(), b"abcdef".to_vec()].into());
 }
 
@@ -377,20 +266,10 @@ fn a_length_may_run_behind_or_ahead_of_the_data() {
 fn an_unflushed_cut_may_be_lost() {
     let (disk, file) = disk_with_file(b"abcdef");
     file.set_len(2).unwrap();
-    let images = contents(
-        &disk,
-        &CrashStyle {
-            loose_length: true,
-            ..EACH_OP
-        },
-        100,
-    );
+    let images = contents(&disk, &CrashStyle { loose_length: true, ..EACH_OP }, 100);
     assert_eq!(images, [b"ab".to_vec(), b"abcdef".to_vec()].into());
     file.flush().unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::WORST, 100),
-        [b"ab".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::WORST, 100), [b"ab".to_vec()].into());
 }
 
 #[test]
@@ -401,10 +280,7 @@ fn a_name_not_synced_may_be_lost_although_its_file_was_flushed() {
     file.flush().unwrap();
     assert_eq!(listings(&disk, &EACH_NAME), lists(&[&[], &["/d/f"]]));
     disk.sync_dir(Path::new("/d")).unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::WORST, 100),
-        [b"x".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::WORST, 100), [b"x".to_vec()].into());
 }
 
 #[test]
@@ -413,18 +289,8 @@ fn a_synced_name_of_an_unflushed_file_may_be_empty() {
     let file = open(&disk, "/d/f", Open::CreateNew);
     file.write_all_at(b"xyz", 0).unwrap();
     disk.sync_dir(Path::new("/d")).unwrap();
-    let images = contents(
-        &disk,
-        &CrashStyle {
-            loose_length: true,
-            ..EACH_OP
-        },
-        100,
-    );
-    assert_eq!(
-        images,
-        [b"".to_vec(), b"\0\0\0".to_vec(), b"xyz".to_vec()].into()
-    );
+    let images = contents(&disk, &CrashStyle { loose_length: true, ..EACH_OP }, 100);
+    assert_eq!(images, [b"".to_vec(), b"\0\0\0".to_vec(), b"xyz".to_vec()].into());
 }
 
 #[test]
@@ -446,17 +312,11 @@ fn a_rename_not_synced_may_be_lost_but_never_half_done() {
     let (disk, _file) = disk_with_file(b"old");
     disk.write_file("/d/tmp", b"new").unwrap();
     disk.rename(Path::new("/d/tmp"), Path::new("/d/f")).unwrap();
-    assert_eq!(
-        listings(&disk, &EACH_NAME),
-        lists(&[&["/d/f", "/d/tmp"], &["/d/f"]])
-    );
+    assert_eq!(listings(&disk, &EACH_NAME), lists(&[&["/d/f", "/d/tmp"], &["/d/f"]]));
     let images = contents(&disk, &EACH_NAME, 100);
     assert_eq!(images, [b"old".to_vec(), b"new".to_vec()].into());
     disk.sync_dir(Path::new("/d")).unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::WORST, 100),
-        [b"new".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::WORST, 100), [b"new".to_vec()].into());
 }
 
 #[test]
@@ -465,10 +325,7 @@ fn a_move_between_directories_needs_both_syncs() {
     disk.create_dir_all(Path::new("/e")).unwrap();
     disk.sync_dir(Path::new("/")).unwrap();
     disk.rename(Path::new("/d/f"), Path::new("/e/f")).unwrap();
-    assert_eq!(
-        listings(&disk, &EACH_NAME),
-        lists(&[&[], &["/d/f"], &["/e/f"], &["/d/f", "/e/f"]])
-    );
+    assert_eq!(listings(&disk, &EACH_NAME), lists(&[&[], &["/d/f"], &["/e/f"], &["/d/f", "/e/f"]]));
     assert_eq!(listings(&disk, &JOURNAL), lists(&[&["/d/f"], &["/e/f"]]));
     // Both names of an image are the same file.
     let mut prng = Prng::new(1);
@@ -476,15 +333,9 @@ fn a_move_between_directories_needs_both_syncs() {
     let image = images.find(|image| image.paths().len() == 2).unwrap();
     image.remove(Path::new("/d/f")).unwrap();
     image.sync_dir(Path::new("/d")).unwrap();
-    assert_eq!(
-        (image.total_bytes(), image.read_file("/e/f").unwrap()),
-        (1, b"x".to_vec())
-    );
+    assert_eq!((image.total_bytes(), image.read_file("/e/f").unwrap()), (1, b"x".to_vec()));
     disk.sync_dir(Path::new("/e")).unwrap();
-    assert_eq!(
-        listings(&disk, &EACH_NAME),
-        lists(&[&["/e/f"], &["/d/f", "/e/f"]])
-    );
+    assert_eq!(listings(&disk, &EACH_NAME), lists(&[&["/e/f"], &["/d/f", "/e/f"]]));
     disk.sync_dir(Path::new("/d")).unwrap();
     assert_eq!(listings(&disk, &EACH_NAME), lists(&[&["/e/f"]]));
 }
@@ -533,11 +384,7 @@ fn no_image_has_a_name_that_points_to_nothing() {
         let (one, two) = (path(), path());
         // Whether a call succeeds depends on what is there; both are fine here.
         match prng.below(8) {
-            0..=2 => disk
-                .open(&one, Open::Create)
-                .unwrap()
-                .write_all_at(b"x", step)
-                .unwrap(),
+            0..=2 => disk.open(&one, Open::Create).unwrap().write_all_at(b"x", step).unwrap(),
             3 | 4 => drop(disk.rename(&one, &two)),
             5 => drop(disk.remove(&one)),
             6 => disk.sync_dir(one.parent().unwrap()).unwrap(),
@@ -628,10 +475,7 @@ fn a_killed_process_loses_its_handles_but_no_data() {
     disk.kill_process();
     assert_eq!(errno_of(file.flush()), errno::EIO);
     assert_eq!(disk.read_file("/d/f").unwrap(), b"new");
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 1),
-        [b"old".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1), [b"old".to_vec()].into());
 }
 
 #[test]
@@ -652,9 +496,7 @@ fn the_hook_sees_each_flush_before_it_takes_effect() {
     let (disk, file) = disk_with_file(b"old");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
-    disk.on_flush(Box::new(move |snapshot| {
-        sink.lock().unwrap().push(snapshot.clone())
-    }));
+    disk.on_flush(Box::new(move |snapshot| sink.lock().unwrap().push(snapshot.clone())));
     file.write_all_at(b"new", 0).unwrap();
     file.flush().unwrap();
     open(&disk, "/d/g", Open::Create);
@@ -663,29 +505,10 @@ fn the_hook_sees_each_flush_before_it_takes_effect() {
     file.flush().unwrap();
 
     let seen = seen.lock().unwrap();
-    let points: Vec<_> = seen
-        .iter()
-        .map(|snapshot| snapshot.point().clone())
-        .collect();
-    assert_eq!(
-        points,
-        [
-            FlushPoint::File("/d/f".into()),
-            FlushPoint::Dir("/d".into())
-        ]
-    );
-    assert_eq!(
-        seen.iter()
-            .map(SimSnapshot::flush_index)
-            .collect::<Vec<_>>(),
-        [3, 4]
-    );
-    assert_eq!(
-        seen.iter()
-            .map(SimSnapshot::unflushed_ops)
-            .collect::<Vec<_>>(),
-        [1, 1]
-    );
+    let points: Vec<_> = seen.iter().map(|snapshot| snapshot.point().clone()).collect();
+    assert_eq!(points, [FlushPoint::File("/d/f".into()), FlushPoint::Dir("/d".into())]);
+    assert_eq!(seen.iter().map(SimSnapshot::flush_index).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(seen.iter().map(SimSnapshot::unflushed_ops).collect::<Vec<_>>(), [1, 1]);
     let mut prng = Prng::new(1);
     let before = seen[0].crash_image(&mut prng, &CrashStyle::DROP_ALL);
     assert_eq!(before.read_file("/d/f").unwrap(), b"old");
@@ -703,10 +526,7 @@ fn the_hook_may_use_the_disk_and_recover_images() {
     disk.on_flush(Box::new(move |snapshot| {
         let image = snapshot.crash_image(&mut Prng::new(1), &CrashStyle::KEEP_ALL);
         open(&image, "/d/f", Open::Write).flush().unwrap();
-        assert_eq!(
-            inner.read_file("/d/f").unwrap(),
-            image.read_file("/d/f").unwrap()
-        );
+        assert_eq!(inner.read_file("/d/f").unwrap(), image.read_file("/d/f").unwrap());
         counted.fetch_add(1, Ordering::Relaxed);
     }));
     file.write_all_at(b"new", 0).unwrap();
@@ -720,16 +540,10 @@ fn ignored_flushes_make_nothing_durable() {
     disk.ignore_flushes(true);
     file.write_all_at(b"new", 0).unwrap();
     file.flush().unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 1),
-        [b"old".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1), [b"old".to_vec()].into());
     disk.ignore_flushes(false);
     file.flush().unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 1),
-        [b"new".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1), [b"new".to_vec()].into());
     assert_eq!(disk.flush_count(), 3);
 }
 
@@ -753,10 +567,7 @@ fn after_a_failed_flush_a_good_one_saves_only_pages_written_since() {
     assert_eq!(file.read_exact_at(1, 0).unwrap(), [1]);
     // Nothing is dirty: the flush succeeds and saves nothing.
     file.flush().unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 1),
-        [vec![0; 3 * 4_096]].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1), [vec![0; 3 * 4_096]].into());
     // One byte makes page 1 dirty, and it goes whole.
     file.write_all_at(&[2], 4_096 + 9).unwrap();
     file.flush().unwrap();
@@ -821,10 +632,7 @@ fn a_removed_file_frees_its_room_when_its_last_handle_goes() {
     assert_eq!((free(&disk).free_bytes, free(&disk).free_inodes), (100, 1));
     assert_eq!(disk.total_bytes(), 0);
     drop(file);
-    assert_eq!(
-        (free(&disk).free_bytes, free(&disk).free_inodes),
-        (1_000, 2)
-    );
+    assert_eq!((free(&disk).free_bytes, free(&disk).free_inodes), (1_000, 2));
     assert_eq!(free(&disk).total_bytes, 1_000);
 }
 
@@ -834,14 +642,8 @@ fn a_disk_without_inodes_makes_no_file() {
     disk.set_capacity(1_000, 3);
     open(&disk, "/d/g", Open::Create);
     open(&disk, "/d/g", Open::Create);
-    assert_eq!(
-        errno_of(disk.open(Path::new("/d/h"), Open::Create)),
-        errno::ENOSPC
-    );
-    assert_eq!(
-        errno_of(disk.create_dir_all(Path::new("/e"))),
-        errno::ENOSPC
-    );
+    assert_eq!(errno_of(disk.open(Path::new("/d/h"), Open::Create)), errno::ENOSPC);
+    assert_eq!(errno_of(disk.create_dir_all(Path::new("/e"))), errno::ENOSPC);
     disk.remove(Path::new("/d/g")).unwrap();
     open(&disk, "/d/h", Open::Create);
 }
@@ -850,25 +652,17 @@ fn a_disk_without_inodes_makes_no_file() {
 fn a_planted_file_is_durable_at_once_whatever_was_unsynced() {
     let disk = disk_with_dir();
     for path in ["/d/a", "/d/b"] {
-        open(&disk, path, Open::Create)
-            .write_all_at(b"x", 0)
-            .unwrap();
+        open(&disk, path, Open::Create).write_all_at(b"x", 0).unwrap();
     }
     disk.rename(Path::new("/d/a"), Path::new("/d/f")).unwrap();
     disk.remove(Path::new("/d/f")).unwrap();
     disk.write_file("/d/f", b"planted").unwrap();
     disk.write_file("/new/dir/g", b"deep").unwrap();
-    assert_eq!(
-        contents(&disk, &EACH_NAME, 200),
-        [b"planted".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &EACH_NAME, 200), [b"planted".to_vec()].into());
     let image = disk.crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
     assert_eq!(image.read_file("/new/dir/g").unwrap(), b"deep");
     disk.write_file("/d/f", b"again").unwrap();
-    assert_eq!(
-        contents(&disk, &CrashStyle::WORST, 50),
-        [b"again".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::WORST, 50), [b"again".to_vec()].into());
 }
 
 #[test]
@@ -877,10 +671,7 @@ fn a_flipped_bit_is_on_the_medium_too() {
     file.write_all_at(b"def", 3).unwrap();
     disk.flip_bit("/d/f", 1, 0b11).unwrap();
     assert_eq!(disk.read_file("/d/f").unwrap(), b"aacdef");
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 1),
-        [b"aac".to_vec()].into()
-    );
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1), [b"aac".to_vec()].into());
     assert_eq!(errno_of(disk.flip_bit("/d/f", 6, 1)), errno::EINVAL);
 }
 
@@ -895,10 +686,7 @@ fn exports_to_a_real_directory_and_imports_again() {
     copy.import_from(&dir).unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
     assert_eq!(copy.paths(), disk.paths());
-    assert_eq!(
-        copy.read_file("/d/f").unwrap(),
-        disk.read_file("/d/f").unwrap()
-    );
+    assert_eq!(copy.read_file("/d/f").unwrap(), disk.read_file("/d/f").unwrap());
     assert_eq!(copy.unflushed_ops(), 0);
 }
 
@@ -920,13 +708,7 @@ fn serves_many_threads_through_one_handle() {
     });
     assert_eq!(disk.unflushed_ops(), 0);
     assert_eq!(disk.flush_count(), 401);
-    assert_eq!(
-        contents(&disk, &CrashStyle::DROP_ALL, 1)
-            .first()
-            .unwrap()
-            .len(),
-        40_000
-    );
+    assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1).first().unwrap().len(), 40_000);
 }
 
 #[test]
@@ -934,8 +716,7 @@ fn ten_thousand_images_of_a_two_megabyte_disk_are_quick() {
     let mut prng = Prng::new(3);
     let disk = disk_with_dir();
     for file in 0..20 {
-        disk.write_file(format!("/d/{file}"), &prng.bytes(100_000))
-            .unwrap();
+        disk.write_file(format!("/d/{file}"), &prng.bytes(100_000)).unwrap();
     }
     let images = Arc::new(AtomicU64::new(0));
     let (count, mut draws) = (Arc::clone(&images), prng.fork());
@@ -943,17 +724,13 @@ fn ten_thousand_images_of_a_two_megabyte_disk_are_quick() {
         for _ in 0..20 {
             let style = CrashStyle::random(&mut draws);
             let image = snapshot.crash_image(&mut draws, &style);
-            count.fetch_add(
-                u64::from(image.total_bytes() >= 2_000_000),
-                Ordering::Relaxed,
-            );
+            count.fetch_add(u64::from(image.total_bytes() >= 2_000_000), Ordering::Relaxed);
         }
     }));
     let file = open(&disk, "/d/19", Open::Write);
     for round in 0..500 {
         for part in 0..4 {
-            file.write_all_at(&prng.bytes(1_000), 100_000 + round * 4_000 + part * 1_000)
-                .unwrap();
+            file.write_all_at(&prng.bytes(1_000), 100_000 + round * 4_000 + part * 1_000).unwrap();
         }
         file.flush().unwrap();
     }

@@ -11,7 +11,7 @@ use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
-use crate::printer::Printer;
+use crate::printer::{Printer, harmless};
 
 /// The label with the run's id.
 const RUN_ID: &str = "run_id";
@@ -64,10 +64,10 @@ fn line(spool: &str, entry: &QueueEntry, run_id: Option<&str>) -> String {
         ByteSize(entry.size_bytes as u64).to_string(),
         entry.attempts,
         entry.enqueued_at.to_string(),
-        run_id.unwrap_or("-"),
+        run_id.map_or_else(|| "-".to_owned(), harmless),
     );
     if let Some(error) = &entry.last_error {
-        line.push_str(&format!("  ({error})"));
+        line.push_str(&format!("  ({})", harmless(error)));
     }
     line
 }
@@ -106,10 +106,8 @@ fn show(args: cli::QueueShow) -> anyhow::Result<Outcome> {
     let spools = data_dir.open_read_only(args.spool.as_deref())?;
     let mut found = Vec::new();
     for (name, spool) in &spools {
-        if wanted.device.is_some_and(|device| device != spool.device()) {
-            continue;
-        }
         match spool.get(wanted.position) {
+            Ok((entry, _)) if wanted.id.is_some_and(|id| id != entry.id) => {}
             Ok((entry, record)) => found.push((name, spool, entry, record)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -142,17 +140,21 @@ fn show(args: cli::QueueShow) -> anyhow::Result<Outcome> {
 
 /// A record's name as it was asked for.
 struct Wanted {
-    device: Option<backhaul_store::DeviceId>,
+    /// The whole name, where that was given.
+    id: Option<RecordId>,
     position: Position,
 }
 
 impl Wanted {
     fn parse(text: &str) -> anyhow::Result<Self> {
+        if text.rsplit('/').next().is_some_and(|number| number.starts_with(['+', '0'])) {
+            bail!("bad record id {text:?}: expected LANE/NUMBER such as normal/42");
+        }
         if text.matches('/').count() > 1 {
             let id: RecordId = text.parse()?;
-            return Ok(Self { device: Some(id.device), position: id.position });
+            return Ok(Self { id: Some(id), position: id.position });
         }
-        Ok(Self { device: None, position: text.parse()? })
+        Ok(Self { id: None, position: text.parse()? })
     }
 }
 
@@ -175,10 +177,10 @@ fn print(printer: Printer, facts: &Value, record: &StoredRecord) -> anyhow::Resu
     for (name, value) in facts.as_object().into_iter().flatten() {
         let shown = match value {
             Value::Null => continue,
-            Value::String(text) => text.clone(),
+            Value::String(text) => harmless(text),
             Value::Array(list) if list.is_empty() => continue,
             Value::Object(map) if map.is_empty() => continue,
-            other => other.to_string(),
+            other => harmless(&other.to_string()),
         };
         printer.data(format_args!("{name:<13} {shown}"))?;
     }

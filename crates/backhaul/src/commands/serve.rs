@@ -77,7 +77,7 @@ impl Settings {
             address,
             token,
             hub: hub::Options {
-                data_dir: DataDir::resolve(args.data_dir.data_dir)?.path().to_owned(),
+                data_dir: DataDir::resolve(args.data_dir.data_dir)?.for_writing()?,
                 max_bytes: args.cap.map(|cap| cap.0),
                 key_age: args.remember_keys.unwrap_or(limits::DEFAULT_KEY_AGE),
                 deduplicate: !args.sabotage_dedupe,
@@ -86,8 +86,8 @@ impl Settings {
                 connections: args.max_connections,
                 request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
             },
-            forward_to: match &args.runs_url {
-                Some(url) => Some(hub_link::open(url, None)?),
+            forward_to: match hub_link::url(args.runs_url) {
+                Some(url) => Some(hub_link::open(&url, None)?),
                 None => None,
             },
             crash_before_reply: args.crash_before_reply,

@@ -16,13 +16,22 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let explicit = args.data_dir.data_dir.is_some();
     let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
-    if !explicit && !data_dir.path().is_dir() {
+    if !explicit && !data_dir.path().exists() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
         return print(printer, &data_dir, &[]);
     }
-    if data_dir.spools().or_usage()?.is_empty() {
-        printer.talk(format_args!("there is no spool in {}", data_dir.path().display()));
-        return print(printer, &data_dir, &[]);
+    let spools = data_dir.spools().or_usage()?;
+    let broken = data_dir.broken_spools();
+    for remark in &broken {
+        printer.talk(remark);
+    }
+    let outcome = if broken.is_empty() { Outcome::Done } else { Outcome::LeftBehind };
+    if spools.is_empty() {
+        if broken.is_empty() {
+            printer.talk(format_args!("there is no spool in {}", data_dir.path().display()));
+        }
+        print(printer, &data_dir, &[])?;
+        return Ok(outcome);
     }
     let mut found = Vec::new();
     for (name, spool) in data_dir.open_read_only(None)? {
@@ -34,7 +43,8 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
         }
         found.push((name, status));
     }
-    print(printer, &data_dir, &found)
+    print(printer, &data_dir, &found)?;
+    Ok(outcome)
 }
 
 fn print(

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backhaul_agent::{CloudRunLogger, OfflineQueue};
-use backhaul_store::{ErrorKind, Layout, Options, Spool};
+use backhaul_store::{Books, ErrorKind, Layout, Options, Spool};
 use backhaul_sync::{SyncManager, SyncOptions, SyncReport};
 use serde_json::{Map, Value, json};
 
 use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::data_dir::DataDir;
-use crate::exit::{OrUsage as _, Outcome};
+use crate::exit::{self, OrUsage as _, Outcome};
 use crate::hub_link;
 use crate::printer::Printer;
 
@@ -24,8 +24,7 @@ pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
     let spools = data_dir.choose(None).or_usage()?;
-    let url = args
-        .runs_url
+    let url = hub_link::url(args.runs_url)
         .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
         .or_usage()?;
     let hub = hub_link::open(&url, args.token_file.as_deref()).or_usage()?;
@@ -39,8 +38,39 @@ pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
     report(printer, &synced?)
 }
 
-/// A spool's name, and what its sync came to.
-type Synced = (String, SyncReport);
+/// What the sync of a spool came to.
+struct Synced {
+    name: String,
+    report: SyncReport,
+    /// Records that were found damaged, ran out of time or made room meanwhile.
+    damaged: u64,
+    expired: u64,
+    evicted: u64,
+    /// Why what became of the records could not be written down.
+    trouble: Option<String>,
+}
+
+impl Synced {
+    fn new(name: String, report: SyncReport, before: &Books, spool: &Spool) -> Self {
+        let (after, trouble) = match spool.status() {
+            Ok(status) => (status.books, status.trouble),
+            Err(error) => (*before, Some(error.to_string())),
+        };
+        Self {
+            name,
+            report,
+            damaged: after.damaged.saturating_sub(before.damaged),
+            expired: after.expired.saturating_sub(before.expired),
+            evicted: after.evicted.saturating_sub(before.evicted),
+            trouble,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        let lost = self.damaged + self.expired + self.evicted;
+        self.report.is_complete() && lost == 0 && self.trouble.is_none()
+    }
+}
 
 async fn sync_all(
     printer: Printer,
@@ -49,31 +79,35 @@ async fn sync_all(
 ) -> anyhow::Result<Vec<Synced>> {
     let mut synced = Vec::new();
     for (name, path) in spools {
-        let spool = open(&name, &path)?;
+        let (spool, before) = open(&name, &path)?;
         // Nobody is told to wait a whole backoff for an operator who is there.
-        let courier = SyncManager::new(spool, Arc::clone(hub) as _, SyncOptions::default())?;
+        let courier =
+            SyncManager::new(spool.clone(), Arc::clone(hub) as _, SyncOptions::default())?;
         let report = with_progress(printer, &name, &courier).await;
-        synced.push((name, report));
+        synced.push(Synced::new(name, report, &before, &spool));
     }
     Ok(synced)
 }
 
-/// Opens a spool to deliver from it. An agent's queue also takes over the runs that a
-/// crash cut short.
-fn open(name: &str, path: &Path) -> anyhow::Result<Spool> {
-    let layout = Spool::open_read_only(path)?.layout();
-    let opened = match layout {
-        Layout::Folder => OfflineQueue::new(path).map(|queue| queue.spool().clone()),
-        Layout::Segments => {
-            return match Spool::open(path, Options::default()) {
-                Err(error) if error.kind() == ErrorKind::Busy => {
-                    Err(error).with_context(|| format!("the spool {name} is in use"))
-                }
-                opened => opened.with_context(|| format!("cannot open the spool {name}")),
-            };
+/// Opens a spool to deliver from it, and gives its books from before. An agent's queue
+/// also takes over the runs that a crash cut short.
+fn open(name: &str, path: &Path) -> anyhow::Result<(Spool, Books)> {
+    let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
+    let as_found = Spool::open_read_only(path).map_err(cannot)?;
+    let before = as_found.status().map_err(cannot)?.books;
+    let spool = match as_found.layout() {
+        Layout::Folder => {
+            let queue = OfflineQueue::new(path);
+            queue.with_context(|| format!("cannot open the spool {name}"))?.spool().clone()
         }
+        Layout::Segments => match Spool::open(path, Options::default()) {
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                return Err(error).with_context(|| format!("the spool {name} is in use"));
+            }
+            opened => opened.map_err(cannot)?,
+        },
     };
-    opened.with_context(|| format!("cannot open the spool {name}"))
+    Ok((spool, before))
 }
 
 async fn with_progress(printer: Printer, name: &str, courier: &SyncManager) -> SyncReport {
@@ -96,44 +130,53 @@ async fn with_progress(printer: Printer, name: &str, courier: &SyncManager) -> S
 }
 
 fn report(printer: Printer, synced: &[Synced]) -> anyhow::Result<Outcome> {
-    let remaining: u64 = synced.iter().map(|(_, report)| report.remaining).sum();
-    let blocked = synced.iter().find_map(|(_, report)| report.blocked_by.as_ref());
-    let failed: u64 = synced.iter().map(|(_, report)| report.failed).sum();
+    let sum = |count: fn(&Synced) -> u64| synced.iter().map(count).sum::<u64>();
+    let blocked = synced.iter().find_map(|synced| synced.report.blocked_by.as_ref());
     if printer.json {
         let spools: Map<String, Value> =
-            synced.iter().map(|(name, report)| (name.clone(), object(report))).collect();
+            synced.iter().map(|synced| (synced.name.clone(), object(synced))).collect();
         printer.object(&json!({
-            "synced": synced.iter().map(|(_, report)| report.synced).sum::<u64>(),
-            "duplicates": synced.iter().map(|(_, report)| report.duplicates).sum::<u64>(),
-            "failed": failed,
-            "remaining": remaining,
-            "bytes": synced.iter().map(|(_, report)| report.bytes).sum::<u64>(),
+            "synced": sum(|synced| synced.report.synced),
+            "duplicates": sum(|synced| synced.report.duplicates),
+            "failed": sum(|synced| synced.report.failed),
+            "remaining": sum(|synced| synced.report.remaining),
+            "damaged": sum(|synced| synced.damaged),
+            "expired": sum(|synced| synced.expired),
+            "evicted": sum(|synced| synced.evicted),
+            "trouble": synced.iter().find_map(|synced| synced.trouble.clone()),
+            "bytes": sum(|synced| synced.report.bytes),
             "blocked_by": blocked.map(|blocked| blocked.kind.name()),
             "reason": blocked.map(|blocked| blocked.reason.clone()),
             "spools": spools,
         }))?;
     } else {
-        for (name, report) in synced {
-            printer.data(sentence(name, report))?;
+        for synced in synced {
+            printer.data(sentence(synced))?;
         }
     }
-    let complete = synced.iter().all(|(_, report)| report.is_complete());
+    let complete = synced.iter().all(Synced::is_complete);
     Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
 }
 
-fn object(report: &SyncReport) -> Value {
+fn object(synced: &Synced) -> Value {
+    let report = &synced.report;
     json!({
         "synced": report.synced,
         "duplicates": report.duplicates,
         "failed": report.failed,
         "remaining": report.remaining,
+        "damaged": synced.damaged,
+        "expired": synced.expired,
+        "evicted": synced.evicted,
+        "trouble": synced.trouble,
         "bytes": report.bytes,
         "blocked_by": report.blocked_by.as_ref().map(|blocked| blocked.kind.name()),
         "reason": report.blocked_by.as_ref().map(|blocked| blocked.reason.clone()),
     })
 }
 
-fn sentence(name: &str, report: &SyncReport) -> String {
+fn sentence(synced: &Synced) -> String {
+    let Synced { name, report, .. } = synced;
     let mut text = format!("{name}: {} delivered ({})", report.synced, ByteSize(report.bytes));
     if report.duplicates > 0 {
         text.push_str(&format!(", {} of them were there already", report.duplicates));
@@ -141,9 +184,42 @@ fn sentence(name: &str, report: &SyncReport) -> String {
     if report.failed > 0 {
         text.push_str(&format!(", {} refused (see `backhaul queue list`)", report.failed));
     }
+    let lost = [
+        (synced.damaged, "found damaged"),
+        (synced.expired, "expired"),
+        (synced.evicted, "evicted to make room"),
+    ];
+    for (count, what) in lost.into_iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!(", {count} {what}"));
+    }
     text.push_str(&format!(", {} remaining", report.remaining));
     if let Some(blocked) = &report.blocked_by {
         text.push_str(&format!(": {blocked}"));
     }
+    if let Some(trouble) = &synced.trouble {
+        text.push_str(&format!("; TROUBLE: {trouble}"));
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settlement_that_was_not_written_down_is_no_success() {
+        let mut synced = Synced {
+            name: "runs".to_owned(),
+            report: SyncReport::default(),
+            damaged: 0,
+            expired: 0,
+            evicted: 0,
+            trouble: None,
+        };
+        assert!(synced.is_complete());
+        synced.trouble = Some("the disk is full".to_owned());
+        assert!(!synced.is_complete());
+        assert!(sentence(&synced).ends_with("TROUBLE: the disk is full"));
+        assert_eq!(object(&synced)["trouble"], "the disk is full");
+    }
 }

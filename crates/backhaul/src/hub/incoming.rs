@@ -12,6 +12,7 @@ use super::elements::elements;
 use super::limits::MAX_RECORDS;
 use super::origin::Place;
 use super::refusal::Refusal;
+use super::seen::Key;
 
 /// The kind of all records that the hub stores.
 pub(crate) const KIND: &str = "run";
@@ -21,12 +22,46 @@ pub(crate) const RUN_ID: &str = "run_id";
 pub(crate) const FROM: &str = "from";
 /// The label with the floor of its source when it was stored.
 pub(crate) const FLOOR: &str = "floor";
-/// The label with the idempotency key of another client.
+/// The label with the idempotency key that another client gave a record.
 pub(crate) const KEY: &str = "key";
+/// The label with the idempotency key that another client gave a request, and the
+/// record's place in it. Of a kind of its own, so that `k#0` of a record is another.
+pub(crate) const REQUEST_KEY: &str = "request_key";
 
 /// The longest value of a label: all labels of a record are meant to stay below
 /// 1 KB, so that they never outweigh a small record.
 const MAX_LABEL_BYTES: usize = 256;
+
+/// An idempotency key of a client that is no backhaul.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientKey {
+    OfRecord(String),
+    OfRequest(String),
+}
+
+impl ClientKey {
+    /// The key's label: name and value.
+    fn label(&self) -> (&'static str, String) {
+        match self {
+            Self::OfRecord(key) => (KEY, label(key)),
+            Self::OfRequest(key) => (REQUEST_KEY, label(key)),
+        }
+    }
+
+    /// The key as it is remembered.
+    pub(crate) fn to_seen(&self) -> Key {
+        let (name, value) = self.label();
+        seen_key(name, &value)
+    }
+}
+
+/// The key that a label of a stored record holds.
+pub(crate) fn seen_key(name: &str, value: &str) -> Key {
+    match name {
+        REQUEST_KEY => Key::of_request_label(value),
+        _ => Key::of_label(value),
+    }
+}
 
 /// A record of a request, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +71,9 @@ pub(crate) struct Incoming {
     stream: Option<String>,
     critical: bool,
     /// Names the record to the hub, where its sender is no backhaul and gave a key.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<ClientKey>,
+    /// What is wrong with the key that it has.
+    bad_key: Option<String>,
 }
 
 /// Reads all records of a body, or says what is wrong with the first bad one.
@@ -85,7 +122,14 @@ impl Incoming {
         };
         let metadata = fields.get("metadata").and_then(Value::as_object);
         let text = |key: &str| text_of(metadata?.get(key)?).filter(|text| !text.is_empty());
-        let own_key = text("idempotency_key").map(str::to_owned);
+        let own_key = metadata.and_then(|metadata| metadata.get("idempotency_key"));
+        let own_key = own_key.filter(|key| !key.is_null());
+        let own_text = own_key.and_then(text_of).filter(|text| !text.is_empty());
+        let bad_key = own_key.filter(|_| own_text.is_none()).map(|key| match text_of(key) {
+            Some(_) => "an empty string",
+            None => type_name(key),
+        });
+        let of_request = || request_key.map(|key| ClientKey::OfRequest(format!("{key}#{index}")));
         Ok(Self {
             range,
             run_id,
@@ -93,7 +137,12 @@ impl Incoming {
             critical: metadata.is_some_and(|metadata| {
                 metadata.get("critical").and_then(Value::as_bool).unwrap_or(false)
             }),
-            key: own_key.or_else(|| request_key.map(|key| format!("{key}#{index}"))),
+            key: own_text.map(|key| ClientKey::OfRecord(key.to_owned())).or_else(of_request),
+            bad_key: bad_key.map(|found| {
+                format!(
+                    "metadata.idempotency_key: expected a string that is not empty, found {found}"
+                )
+            }),
         })
     }
 
@@ -127,7 +176,10 @@ impl Incoming {
     fn with_key(&self, record: Record) -> Record {
         let record = record.lane(if self.critical { Lane::Critical } else { Lane::Normal });
         let record = match &self.key {
-            Some(key) => record.label(KEY, label(key)),
+            Some(key) => {
+                let (name, value) = key.label();
+                record.label(name, value)
+            }
             None => record,
         };
         match &self.stream {
@@ -160,6 +212,16 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+/// 422 for the first record whose key means nothing. Not for records of a backhaul,
+/// which are known by their sequences.
+pub(crate) fn check_keys(records: &[Incoming]) -> Result<(), Refusal> {
+    let bad = |(index, record): (usize, &Incoming)| Some((index, record.bad_key.clone()?));
+    match records.iter().enumerate().find_map(bad) {
+        Some((index, reason)) => Err(Refusal::bad_record(index, reason)),
+        None => Ok(()),
     }
 }
 
@@ -209,7 +271,13 @@ mod tests {
     fn a_records_own_key_wins_over_the_requests() {
         let body = br#"[{"run_id":"a"},{"run_id":"b","metadata":{"idempotency_key":"mine"}}]"#;
         let keys: Vec<_> = read(body, Some("K")).unwrap().into_iter().map(|r| r.key).collect();
-        assert_eq!(keys, [Some("K#0".to_owned()), Some("mine".to_owned())]);
+        assert_eq!(
+            keys,
+            [
+                Some(ClientKey::OfRequest("K#0".to_owned())),
+                Some(ClientKey::OfRecord("mine".to_owned())),
+            ]
+        );
     }
 
     #[test]

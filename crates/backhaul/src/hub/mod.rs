@@ -31,13 +31,13 @@ use anyhow::Context as _;
 use backhaul_store::{Layout, RecordId, Spool, StoredRecord, Ticket};
 
 pub(crate) use self::incoming::FROM;
-use self::incoming::Incoming;
+use self::incoming::{ClientKey, Incoming};
 use self::origin::{Origin, Place, Source};
 use self::refusal::Refusal;
 pub(crate) use self::routes::{Limits, Service, router};
 use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
-use crate::exit::OrUsage as _;
+use crate::exit::{self, OrUsage as _};
 
 /// The folder in the data dir of what the hub has seen.
 pub(crate) const FOLDER: &str = "hub";
@@ -105,7 +105,9 @@ impl Hub {
         };
         let spool =
             Spool::open(options.data_dir.join(crate::data_dir::RUNS), spool_options.clone())
-                .context("the spool of received runs cannot be opened")?;
+                .map_err(|error| {
+                    exit::of_store(error, "the spool of received runs cannot be opened".to_owned())
+                })?;
         // The spool takes no record above half its cap.
         let half = options.max_bytes.and_then(|cap| usize::try_from(cap / 2).ok());
         let most = spool_options.max_record_bytes;
@@ -153,10 +155,13 @@ impl Hub {
         let request_key = request_key.filter(|_| origin.is_none());
         let records = incoming::read(body, request_key)?;
         incoming::check_sizes(&records, self.max_record_bytes)?;
+        if origin.is_none() {
+            incoming::check_keys(&records)?;
+        }
         let keys: Vec<Option<Key>> = records
             .iter()
-            .map(|record| record.key.as_deref().filter(|_| origin.is_none()))
-            .map(|key| key.map(|key| Key::of_label(&incoming::label(key))))
+            .map(|record| record.key.as_ref().filter(|_| origin.is_none()))
+            .map(|key| key.map(ClientKey::to_seen))
             .collect();
         let source_hash = origin.map(|origin| hash_of(origin.source));
         let key_hashes = keys.iter().flatten().map(|key| key.hash());
@@ -451,8 +456,9 @@ fn notes_of(record: &StoredRecord) -> Vec<Note> {
         notes.push(Note::Floor(Source::from(from), floor.unwrap_or(1)));
         notes.push(Note::Sequence(Source::from(from), from.position.sequence.0));
     }
-    if let Some(key) = labels.get(incoming::KEY) {
-        notes.push(Note::Key(Key::of_label(key), record.stamp.wall));
+    for name in [incoming::KEY, incoming::REQUEST_KEY] {
+        let key = labels.get(name).map(|key| incoming::seen_key(name, key));
+        notes.extend(key.map(|key| Note::Key(key, record.stamp.wall)));
     }
     notes
 }

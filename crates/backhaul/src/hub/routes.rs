@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::Hub;
 use super::body::{Coding, decompress, discard, receive};
 use super::budget::Budget;
 use super::limits;
@@ -22,7 +23,6 @@ use super::metrics::{self, Requests};
 use super::origin::Origin;
 use super::refusal::Refusal;
 use super::token::{self, Token};
-use super::{Hub, Receipt};
 use crate::presence::Readiness;
 
 /// The limits that can be set.
@@ -97,7 +97,7 @@ async fn take_runs(
     State(service): Shared,
     headers: HeaderMap,
     mut body: Body,
-) -> Result<Json<Receipt>, Refusal> {
+) -> Result<Response, Refusal> {
     let mut share = service.budget.share();
     let received = match understand(&service, &headers) {
         Ok(asked) => receive(&headers, &mut body, &mut share).await.map(|body| (asked, body)),
@@ -106,8 +106,10 @@ async fn take_runs(
     let (asked, body) = match received {
         Ok(received) => received,
         Err(refusal) => {
-            discard(&headers, &mut body).await;
-            return Err(refusal);
+            // The answer goes out at once, while the rest is read and thrown away.
+            tokio::spawn(async move { discard(&headers, &mut body).await });
+            let close = [(header::CONNECTION, "close")];
+            return Ok((close, refusal).into_response());
         }
     };
     let closed = |_| Refusal::unavailable("the hub is stopping");
@@ -126,7 +128,7 @@ async fn take_runs(
     if service.crash_before_reply && matches!(&receipt, Ok(receipt) if receipt.accepted > 0) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     }
-    receipt.map(Json)
+    receipt.map(|receipt| Json(receipt).into_response())
 }
 
 /// What the head of a request says.

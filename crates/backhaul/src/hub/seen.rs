@@ -63,7 +63,16 @@ pub(crate) struct Key(KeyDigest);
 impl Key {
     /// The key of a label; labels of long keys are digests already.
     pub(crate) fn of_label(label: &str) -> Self {
-        let digest = Sha256::digest(label);
+        Self::of_bytes(label.as_bytes())
+    }
+
+    /// The key of a request's label: no text begins with this byte.
+    pub(crate) fn of_request_label(label: &str) -> Self {
+        Self::of_bytes(&[&[0xff], label.as_bytes()].concat())
+    }
+
+    fn of_bytes(text: &[u8]) -> Self {
+        let digest = Sha256::digest(text);
         let mut bytes = KeyDigest::default();
         bytes.iter_mut().zip(digest).for_each(|(byte, part)| *byte = part);
         Self(bytes)

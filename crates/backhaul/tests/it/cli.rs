@@ -101,6 +101,15 @@ fn queue_shows_facts_and_body() {
     // The full id works too.
     let full = shown["full_id"].as_str().unwrap();
     assert_eq!(backhaul(&["queue", "show", full], dir.path()).0, 0);
+    // All of it counts: in another epoch it is another record.
+    let parts: Vec<&str> = full.split('/').collect();
+    let other = format!(
+        "{}/{}/normal/2",
+        parts[0],
+        if parts[1] == "0000beef" { "0000beee" } else { "0000beef" }
+    );
+    let (code, stdout, stderr) = backhaul(&["queue", "show", &other], dir.path());
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
 }
 
 #[test]
@@ -122,6 +131,8 @@ fn what_is_not_there_is_an_error_that_says_what_to_do() {
         (&["queue", "show", "critical/1"], 1, "backhaul queue list"),
         (&["queue", "show", "42"], 2, "normal/42"),
         (&["queue", "show", "urgent/1"], 2, "unknown lane"),
+        (&["queue", "show", "normal/+1"], 2, "normal/42"),
+        (&["queue", "show", "normal/01"], 2, "normal/42"),
         (&["queue", "list", "--spool", "offline"], 2, "there is runs"),
     ] {
         let (found, stdout, stderr) = backhaul(arguments, dir.path());
@@ -199,4 +210,52 @@ fn the_data_dir_may_come_from_the_environment() {
     let output = command(&["status", "--json"]).env("BACKHAUL_DATA_DIR", dir.path()).output();
     let stdout = String::from_utf8(output.unwrap().stdout).unwrap();
     assert_eq!(json(&stdout)["spools"]["runs"]["pending"], 3);
+}
+
+#[test]
+fn a_run_id_cannot_command_the_terminal() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let ids = r#"[{"run_id": "a\u001b[2J\n\t\u0000b"}, {"run_id": ""}]"#;
+    assert_eq!(hub.post(ids).receipt(), (2, 0));
+    let (code, list, _) = backhaul(&["queue", "list"], dir.path());
+    assert_eq!((code, list.lines().count()), (0, 2), "{list}");
+    assert!(list.contains(r"a\u{1b}[2J\n\t\u{0}b") && list.ends_with("\"\"\n"), "{list}");
+    let (_, shown, _) = backhaul(&["queue", "show", "normal/1"], dir.path());
+    assert!(shown.contains(r"run_id        a\u{1b}[2J\n\t\u{0}b"), "{shown}");
+    assert!(!list.contains('\u{1b}') && !shown.contains('\u{1b}'), "{list}{shown}");
+}
+
+#[test]
+fn what_is_in_the_place_of_a_spool_and_is_none_is_said() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    std::fs::remove_file(dir.path().join("runs/state/identity.json")).unwrap();
+    let (code, stdout, stderr) = backhaul(&["status", "--json"], dir.path());
+    assert_eq!((code, stdout.as_str()), (1, "{\"spools\":{}}\n"));
+    assert!(stderr.contains("no state/identity.json"), "{stderr}");
+    std::fs::remove_dir_all(dir.path().join("runs")).unwrap();
+    std::fs::write(dir.path().join("runs"), "").unwrap();
+    let (code, _, stderr) = backhaul(&["status"], dir.path());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("runs is a file"), "{stderr}");
+}
+
+#[test]
+fn a_data_dir_that_cannot_be_one_is_wrong_configuration() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("afile");
+    std::fs::write(&file, "").unwrap();
+    for arguments in [&["status"][..], &["queue", "list"], &["serve", "--listen", "127.0.0.1:0"]] {
+        let (code, _, stderr) = backhaul(arguments, &file);
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains("afile is a file"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn help_shows_no_backslashes() {
+    let output = command(&["status", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(!help.contains('\\'), "{help}");
 }

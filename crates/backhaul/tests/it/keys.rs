@@ -54,12 +54,37 @@ fn without_a_key_nothing_is_held_back() {
     let hub = Hub::start(dir.path());
     assert_eq!(hub.post(&run(1)).receipt(), (1, 0));
     assert_eq!(hub.post(&run(1)).receipt(), (1, 0));
-    // Nor does an empty key, or one that is no string.
-    let odd = r#"{"run_id": "x", "metadata": {"idempotency_key": 7}}"#;
-    assert_eq!(hub.post(odd).receipt(), (1, 0));
-    assert_eq!(hub.post(odd).receipt(), (1, 0));
-    assert_eq!(hub.post(&keyed("y", "")).receipt(), (1, 0));
-    assert_eq!(hub.post(&keyed("y", "")).receipt(), (1, 0));
+    let null = r#"{"run_id": "x", "metadata": {"idempotency_key": null}}"#;
+    assert_eq!(hub.post(null).receipt(), (1, 0));
+    assert_eq!(hub.post(null).receipt(), (1, 0));
+}
+
+#[test]
+fn a_key_that_means_nothing_is_refused() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    for (key, found) in [("7", "a number"), ("\"\"", "an empty string"), ("[1]", "an array")] {
+        let odd = format!("{{\"run_id\": \"x\", \"metadata\": {{\"idempotency_key\": {key}}}}}");
+        let reply = hub.post(&format!("[{},{odd}]", run(1)));
+        assert_eq!(reply.refusal(), (422, Some(1)));
+        assert!(reply.body.contains("idempotency_key") && reply.body.contains(found), "{reply:?}");
+        // A backhaul's records are known by their sequences.
+        assert_ne!(hub.offer(1, "1", &odd).status, 422);
+    }
+    assert_eq!(stored(dir.path()).len(), 1);
+}
+
+#[test]
+fn keys_of_requests_and_of_records_are_apart() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let key = [header("Idempotency-Key", "k")];
+    assert_eq!(hub.send(&key, run(1).as_bytes()).receipt(), (1, 0));
+    assert_eq!(hub.post(&keyed("a", "k#0")).receipt(), (1, 0));
+    hub.kill();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.send(&key, run(1).as_bytes()).receipt(), (0, 1));
+    assert_eq!(hub.post(&keyed("a", "k#0")).receipt(), (0, 1));
 }
 
 #[test]

@@ -178,3 +178,23 @@ fn a_request_that_takes_too_long_is_ended() {
     assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
     assert!(began.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn a_request_that_its_head_condemns_is_answered_without_its_body() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::try_start(command(&["serve"]).env("BACKHAUL_TOKEN", "s3cret"), dir.path());
+    let token = header("Authorization", "Bearer s3cret");
+    for (headers, length, status) in
+        [(vec![], 1000, "HTTP/1.1 401 "), (vec![token], 32_000_001, "HTTP/1.1 413 ")]
+    {
+        let began = Instant::now();
+        let mut stream = hub.connect();
+        stream.write_all(&head("POST", "/v1/runs", &headers, length)).unwrap();
+        let mut reply = [0; 2048];
+        let read = stream.read(&mut reply).unwrap();
+        let reply = String::from_utf8_lossy(&reply[..read]).to_string();
+        assert!(reply.starts_with(status), "{reply}");
+        assert!(reply.to_ascii_lowercase().contains("connection: close"), "{reply}");
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+}

@@ -90,6 +90,46 @@ fn usage_is_checked_before_anything_is_touched() {
     let (code, _, stderr) = backhaul(&["sync", "--runs-url", "ftp://hub"], dir.path());
     assert_eq!(code, 2);
     assert!(stderr.contains("ftp://hub"), "{stderr}");
+    for url in ["", "hub:7117"] {
+        let (code, _, stderr) = backhaul(&["sync", "--runs-url", url], dir.path());
+        assert_eq!(code, 2);
+        assert!(stderr.contains("--runs-url") && stderr.contains("http://host:port"), "{stderr}");
+    }
+}
+
+#[test]
+fn an_empty_address_in_the_environment_is_none() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::try_start(command(&["serve"]).env("BACKHAUL_RUNS_URL", ""), dir.path());
+    assert_eq!(hub.post(&runs(1..=1)).receipt(), (1, 0));
+    hub.terminate();
+    let mut sync = command(&["sync", "--data-dir"]);
+    let output = sync.arg(dir.path()).env("BACKHAUL_RUNS_URL", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("where to?"));
+}
+
+#[test]
+fn damage_that_is_found_while_delivering_is_no_success() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let hub = Hub::start(from.path());
+    for number in 1..=3 {
+        assert_eq!(hub.post(&runs([number])).receipt(), (1, 0));
+    }
+    assert!(hub.terminate().1);
+    let mut files = std::fs::read_dir(from.path().join("runs")).unwrap();
+    let is_segment = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "gz");
+    let file = files.find_map(|file| Some(file.unwrap().path()).filter(is_segment)).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    // Each of the three has a page of its own, after the segment's first.
+    bytes[8192 + 40..8192 + 80].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&file, bytes).unwrap();
+    let other = Hub::start(to.path());
+    let (code, report, stderr) = sync(from.path(), &format!("http://{}", other.address));
+    assert_eq!(code, 1, "{report} {stderr}");
+    assert_eq!((&report["damaged"], &report["synced"]), (&1.into(), &2.into()), "{report}");
+    assert_eq!((&report["expired"], &report["evicted"]), (&0.into(), &0.into()));
+    assert_eq!(report["trouble"], Value::Null);
 }
 
 #[test]
