@@ -176,6 +176,9 @@ impl Spool {
             .is_some_and(|attempts| attempts.held.is_some());
         if failed || held {
             courier.settle(&self.inner, &[(position, Settled::new(State::Requeued))]);
+        }
+        if failed {
+            // One that was held is among those to look at, with its stream.
             courier.cursor(position.chain).waiting.insert(position.sequence.0, None);
         }
         Ok(failed || held)
@@ -632,34 +635,18 @@ impl CourierState {
     }
 
     pub(crate) fn settle(&mut self, inner: &Inner, settlements: &[(Position, Settled)]) {
-        let mut entries: Vec<Entry> = Vec::new();
         let now = inner.context.clock.now();
         for (position, settled) in settlements {
-            let sequence = position.sequence.0;
             self.note_wait(*position, settled, &now);
             if let Some(offered) = self.in_flight.remove(position)
                 && !settled.state.is_final()
             {
-                self.cursor(position.chain).waiting.insert(sequence, offered.stream);
-            }
-            let chain = position.chain.to_string();
-            match entries.last_mut() {
-                Some(last)
-                    if last.chain == chain
-                        && last.last + 1 == sequence
-                        && last.settled == *settled =>
-                {
-                    last.last = sequence;
-                }
-                _ => entries.push(self.entry(
-                    inner,
-                    position.chain,
-                    sequence,
-                    sequence,
-                    settled.clone(),
-                )),
+                let waiting = &mut self.cursor(position.chain).waiting;
+                waiting.insert(position.sequence.0, offered.stream);
             }
         }
+        let taking_effect = self.taking_effect(settlements);
+        let entries = self.entries(inner, &taking_effect);
         // A file that is moved may be in neither folder after a crash; then the ledger
         // has to say what became of it.
         let must_last = matches!(inner.store, Store::Folder(_))
@@ -674,7 +661,6 @@ impl CourierState {
                         | State::Unknown
                 )
             });
-        let taking_effect = self.taking_effect(settlements);
         self.record(inner, entries);
         if must_last && let Err(error) = self.ledger.flush(&*inner.context.disk) {
             inner.note_trouble(Some(&error));
@@ -686,6 +672,29 @@ impl CourierState {
                 tracing::warn!(%position, %error, "a record's file is not where it belongs");
             }
         }
+    }
+
+    /// Ledger entries for settlements; neighbours that fared alike share one.
+    fn entries(&self, inner: &Inner, settlements: &[&(Position, Settled)]) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for (position, settled) in settlements {
+            let chain = position.chain.to_string();
+            let sequence = position.sequence.0;
+            match entries.last_mut() {
+                Some(last)
+                    if last.chain == chain
+                        && last.last + 1 == sequence
+                        && last.settled == *settled =>
+                {
+                    last.last = sequence;
+                }
+                _ => {
+                    let settled = settled.clone();
+                    entries.push(self.entry(inner, position.chain, sequence, sequence, settled));
+                }
+            }
+        }
+        entries
     }
 
     /// The settlements that change what is known of their records: a record that is

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Moment, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Lane, RecordId};
+use crate::json_text;
 
 /// The top-level key of a stored line that belongs to the store.
 pub const RESERVED_KEY: &str = "_backhaul";
@@ -289,6 +290,7 @@ fn body_form(body: &[u8]) -> Option<BodyForm> {
         && !text.contains(['\n', '\r'])
         && !text.contains(RESERVED_KEY)
         && !has_lone_surrogate_risk(text)
+        && json_text::suits_all_readers(text)
         && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
     (!plain).then_some(BodyForm::Text)
 }

@@ -89,6 +89,22 @@ fn a_requeued_record_that_waits_holds_back_its_stream_after_reopening() {
 }
 
 #[test]
+fn a_record_that_is_held_no_more_still_holds_back_its_stream_while_it_waits() {
+    for layout in LAYOUTS {
+        let spool = open(&SimDisk::new(), options(layout)).unwrap();
+        let first = spool.append(numbered(1, 10).stream("s")).unwrap();
+        spool.append(numbered(2, 10).stream("s")).unwrap();
+        let batch = spool.take(&Limits::default()).unwrap().unwrap();
+        let later = Timestamp::parse("2026-01-01T01:00:00Z").unwrap();
+        settle(&spool, first, Settled::new(State::Later).not_before(later));
+        settle(&spool, first, Settled::new(State::Held));
+        drop(batch);
+        assert!(spool.requeue(first.position).unwrap());
+        assert!(take(&spool).is_empty(), "{layout:?}");
+    }
+}
+
+#[test]
 fn a_record_that_is_offered_again_belongs_to_its_newer_batch() {
     for layout in LAYOUTS {
         let spool = open(&SimDisk::new(), options(layout)).unwrap();

@@ -518,7 +518,9 @@ impl<'a> Run<'a> {
         for chain in ends.keys() {
             ensure!(chain.writer == 0, "there is a second writer: {chain}");
         }
-        Ok(ends.into_iter().map(|(chain, end)| (chain.lane, end.0)).collect())
+        // A lane whose first segment was made in vain is as good as one never used.
+        let used = ends.into_iter().filter(|(_, end)| end.0 > 1);
+        Ok(used.map(|(chain, end)| (chain.lane, end.0)).collect())
     }
 
     // --- Delivering --------------------------------------------------------------

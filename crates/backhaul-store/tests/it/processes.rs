@@ -101,10 +101,12 @@ fn share_a_folder(layout: Layout, rounds: u64) {
     let books = courier.spool.status().unwrap().books;
     assert!(books.balance() && books.pending == 0 && books.damaged == 0, "{books:?}");
     assert_eq!(books.delivered, courier.offered.len() as u64);
-    assert_eq!(
-        courier.writers,
-        BTreeSet::from([0, 1]),
-        "the other process used no chain of its own"
+    // Which number it has is by chance: the courier may just be asking whether the
+    // writer before it still lives.
+    assert!(
+        courier.writers.contains(&0) && courier.writers.len() > 1,
+        "the other process used no chain of its own: {:?}",
+        courier.writers
     );
     // Whoever opens the folder next finds the same.
     drop(courier);
