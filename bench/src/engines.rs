@@ -319,28 +319,42 @@ pub fn open_with_backlog() {
     }
 }
 
-/// Opens the spool in `dir` warm and cold, and takes the first batch.
+/// Opens the spool in `dir` warm and cold, takes the first batch, and drains it.
 pub fn time_opening(dir: &Path) {
+    each_opening(dir, &options(), |name, opening| {
+        println!(
+            "- open {name}: {:.1} ms, first batch of {} after {:.1} ms",
+            opening.opened_ms, opening.records, opening.taken_ms
+        );
+    });
+    if std::env::var_os("BACKHAUL_BENCH_KEEP").is_none() {
+        drain(dir);
+    }
+}
+
+/// How long it took to open a spool, and to take the first batch after that.
+struct Opening {
+    opened_ms: f64,
+    taken_ms: f64,
+    records: usize,
+}
+
+/// Opens a spool warm and cold by turns, and shows each opening while it is still open.
+fn each_opening(dir: &Path, options: &Options, show: impl Fn(&str, Opening)) {
     for (name, cold) in [("warm", false), ("cold", true), ("warm", false), ("cold", true)] {
         if cold {
             drop_caches();
         }
         let began = Instant::now();
-        let spool = Spool::open(dir, options()).expect("a spool");
+        let spool = Spool::open(dir, options.clone()).expect("a spool");
         let opened = began.elapsed();
-        let first = spool
+        let records = spool
             .take(&Limits::default())
             .expect("readable")
             .map_or(0, |batch| batch.records.len());
-        println!(
-            "- open {name}: {:.1} ms, first batch of {} after {:.1} ms",
-            opened.as_secs_f64() * 1e3,
-            first,
-            began.elapsed().as_secs_f64() * 1e3
-        );
-    }
-    if std::env::var_os("BACKHAUL_BENCH_KEEP").is_none() {
-        drain(dir);
+        let taken = began.elapsed();
+        let (opened_ms, taken_ms) = (opened.as_secs_f64() * 1e3, taken.as_secs_f64() * 1e3);
+        show(name, Opening { opened_ms, taken_ms, records });
     }
 }
 
@@ -391,24 +405,15 @@ pub fn open_folder_with_backlog() {
         }
     }
     println!("\n## {count} record files in the folder layout\n");
-    for (name, cold) in [("warm", false), ("cold", true), ("warm", false), ("cold", true)] {
-        if cold {
-            drop_caches();
-        }
-        let began = Instant::now();
-        let spool = Spool::open(folder.path(), options.clone()).expect("a spool");
-        let opened = began.elapsed();
-        let first = spool
-            .take(&Limits::default())
-            .expect("readable")
-            .map_or(0, |batch| batch.records.len());
+    each_opening(folder.path(), &options, |name, opening| {
         println!(
-            "- open {name}: {:.0} ms, first batch of {first} after {:.0} ms; peak memory {:.1} MB",
-            opened.as_secs_f64() * 1e3,
-            began.elapsed().as_secs_f64() * 1e3,
+            "- open {name}: {:.0} ms, first batch of {} after {:.0} ms; peak memory {:.1} MB",
+            opening.opened_ms,
+            opening.records,
+            opening.taken_ms,
             device::peak_memory() as f64 / 1e6
         );
-    }
+    });
 }
 
 fn drop_caches() {

@@ -7,7 +7,7 @@ mod retry_after;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{Batch, Clock, SystemClock};
@@ -15,14 +15,11 @@ use backhaul_sync::{Deliver, Destination, LinkError, LinkErrorKind, Verdict};
 
 use self::client::Endpoint;
 use self::request::Part;
-use crate::llm_call::LlmCall;
-use crate::patch::ContextPatch;
-use crate::provenance::ProvenanceLink;
+use crate::lock::lock;
 use crate::run_builder::{RunBuilder, RunEvent};
 use crate::run_logger::{DeliverError, RunLogger, RunLoggerError};
 use crate::run_record::RunRecord;
 use crate::run_span::{RunEnd, RunStart};
-use crate::tool_call::ToolCall;
 
 /// Sends finished run records to a hub: `POST {api_url}/v1/runs`, a JSON array of the
 /// records exactly as they are stored, in gzip where that pays.
@@ -150,17 +147,6 @@ impl CloudRunLogger {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<RunBuilder>> {
-        // No call leaves the run half changed, so that a panic elsewhere does it no harm.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record(&self, event: RunEvent) {
-        if let Some(run) = &mut *self.lock() {
-            run.record(event);
-        }
-    }
-
     /// Posts one request, and once more without gzip where the hub does not know it.
     async fn post(&self, client: &reqwest::Client, part: Part) -> Result<Vec<Verdict>, LinkError> {
         let gzip = self.gzip.load(Ordering::Relaxed);
@@ -214,33 +200,23 @@ impl Destination for CloudRunLogger {
 impl RunLogger for CloudRunLogger {
     /// Begins a run. There is nowhere to keep a run that is still open: it is forgotten.
     fn start_run(&self, start: RunStart) {
-        *self.lock() = Some(RunBuilder::start(start, self.clock.now().wall));
+        *lock(&self.current) = Some(RunBuilder::start(start, self.clock.now().wall));
     }
 
-    fn record_tool_call(&self, call: ToolCall) {
-        self.record(RunEvent::ToolCall(call));
-    }
-
-    fn record_llm_call(&self, call: LlmCall) {
-        self.record(RunEvent::LlmCall(call));
-    }
-
-    fn record_patch(&self, patch: ContextPatch) {
-        self.record(RunEvent::Patch(patch));
-    }
-
-    fn record_provenance_link(&self, link: ProvenanceLink) {
-        self.record(RunEvent::ProvenanceLink(link));
+    fn record(&self, event: RunEvent) {
+        if let Some(run) = &mut *lock(&self.current) {
+            run.record(event);
+        }
     }
 
     /// Ends the current run and gives its record, which is sent to nobody.
     fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
-        let open = self.lock().take().ok_or(RunLoggerError::NoRunInProgress)?;
+        let open = lock(&self.current).take().ok_or(RunLoggerError::NoRunInProgress)?;
         Ok(open.finish(end, self.clock.now().wall))
     }
 
     fn get_current_record(&self) -> Option<RunRecord> {
-        self.lock().as_ref().map(|run| run.current().clone())
+        lock(&self.current).as_ref().map(|run| run.current().clone())
     }
 
     /// Posts the record and waits for the answer, on a thread of its own, so that it may

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::fields::{FieldError, Fields, Spelling};
+use crate::fields::{FieldError, Fields};
 use crate::json::Writer;
 use crate::patch::{ContextPatch, PatchOperation};
-use crate::shape::{Node, Shape};
+use crate::shape::Node;
 use crate::{path, time};
 
 /// An immutable object of keys and values, and the patches that were applied to it.
@@ -181,11 +181,9 @@ impl Context {
 
     /// `{"data": …, "patch_history": […]}`: as in a checkpoint.
     pub fn to_checkpoint_value(&self) -> Value {
-        let spelling = Spelling::default();
-        let mut shape = Shape::new(&spelling);
-        let history = self.patch_history.iter().map(|patch| patch.shape()).collect();
-        shape.node("data", Node::Map(&self.data)).node("patch_history", Node::List(history));
-        shape.finish(&Map::new()).into_value()
+        let history = Node::list(&self.patch_history, |patch| patch.shape());
+        let entries = vec![("data", Node::Map(&self.data)), ("patch_history", history)];
+        Node::Object(entries).into_value()
     }
 
     /// Reads what [`Context::to_checkpoint_value`] gives, `{"data": …}`, or bare data.

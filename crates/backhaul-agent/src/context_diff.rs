@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::json::same_in_python;
 use crate::patch::{ContextPatch, PatchSource};
+use crate::path;
 
 type Data = Map<String, Value>;
 
@@ -23,10 +24,10 @@ struct Found {
 impl Found {
     fn compare(&mut self, prefix: &str, old: &Data, new: &Data) {
         for key in old.keys().filter(|key| !new.contains_key(*key)) {
-            self.removed.push(ContextPatch::delete(path_of(prefix, key)));
+            self.removed.push(ContextPatch::delete(path::join(prefix, key)));
         }
         for (key, value) in new {
-            let path = path_of(prefix, key);
+            let path = path::join(prefix, key);
             match (old.get(key), value) {
                 (Some(Value::Object(old)), Value::Object(new)) if is_addressable(old, new) => {
                     self.compare(&path, old, new);
@@ -47,10 +48,6 @@ fn is_addressable(old: &Data, new: &Data) -> bool {
     };
     let mut dotted = old.keys().chain(new.keys()).filter(|key| key.contains('.'));
     !dotted.any(|key| differs(key))
-}
-
-fn path_of(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
 #[cfg(test)]

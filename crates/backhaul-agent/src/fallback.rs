@@ -6,8 +6,9 @@
 //! may close a run that is open there.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use crate::run_builder::RunEvent;
 use crate::run_logger::RunLogger;
 use crate::run_record::RunRecord;
@@ -23,7 +24,7 @@ pub(crate) struct Fallback {
 
 #[derive(Default)]
 struct State {
-    live: Option<u64>,
+    live: Option<Number>,
     last: u64,
     waiting: VecDeque<RunRecord>,
 }
@@ -37,46 +38,30 @@ impl Fallback {
         Self { logger, state: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn start(&self, start: RunStart) -> Number {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.last += 1;
-        let number = state.last;
+        let number = Number(state.last);
         if state.live.is_none() {
             state.live = Some(number);
             // Under the lock: the calls of one run come one after the other.
             self.logger.start_run(start);
         }
-        Number(number)
+        number
     }
 
     pub(crate) fn event(&self, number: Number, event: &RunEvent) {
-        let state = self.lock();
-        if state.live != Some(number.0) {
-            return;
-        }
-        match event.clone() {
-            RunEvent::ToolCall(call) => self.logger.record_tool_call(call),
-            RunEvent::LlmCall(call) => self.logger.record_llm_call(call),
-            RunEvent::Patch(patch) => self.logger.record_patch(patch),
-            RunEvent::ProvenanceLink(link) => self.logger.record_provenance_link(link),
+        let state = lock(&self.state);
+        if state.live == Some(number) {
+            self.logger.record(event.clone());
         }
     }
 
     pub(crate) fn ended(&self, number: Number, record: &RunRecord) {
-        let mut state = self.lock();
-        if state.live == Some(number.0) {
+        let mut state = lock(&self.state);
+        if state.live == Some(number) {
             state.live = None;
-            let end = RunEnd {
-                final_context: record.final_context.clone(),
-                success: record.success,
-                error: record.error.clone(),
-                metadata: record.metadata.clone(),
-            };
-            if let Err(error) = self.logger.end_run(end) {
+            if let Err(error) = self.logger.end_run(RunEnd::of(record)) {
                 tracing::warn!(%error, run_id = record.run_id, "the fallback logger lost a run");
             }
         } else {

@@ -10,7 +10,8 @@ use std::fmt;
 use backhaul_store::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::{json, time};
+use crate::shorten::shortened;
+use crate::{json, path, time};
 
 /// A field of a record that holds something unexpected.
 ///
@@ -61,14 +62,13 @@ impl std::error::Error for FieldError {}
 fn describe(value: &Value) -> String {
     /// Enough to recognise the value in a log line.
     const SHOWN: usize = 40;
-    let shown = match value {
-        Value::Array(_) => return "a list".to_owned(),
-        Value::Object(_) => return "an object".to_owned(),
-        scalar => String::from_utf8_lossy(&json::to_vec(scalar, json::Style::Compact)).into_owned(),
-    };
-    match shown.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
-        None => shown,
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        scalar => {
+            let written = json::to_vec(scalar, json::Style::Compact);
+            shortened(&String::from_utf8_lossy(&written), SHOWN)
+        }
     }
 }
 
@@ -103,10 +103,6 @@ impl Spelling {
     pub(crate) fn original(&self, key: &str, ours: &Value) -> Option<&Value> {
         let found = self.0.iter().find(|respelled| respelled.key == key)?;
         (found.ours == *ours).then_some(&found.original)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -290,11 +286,17 @@ impl Fields {
         key: &'static str,
         read: impl FnOnce(&mut Self, &'static str) -> Read<T>,
     ) -> Read<T> {
-        let Some(original) = self.map.get(key).cloned() else {
-            return Ok(T::default());
+        let original = match self.map.get(key) {
+            None => return Ok(T::default()),
+            // Never read as a default, and may be large.
+            Some(Value::Object(_)) => None,
+            Some(Value::Array(items)) if !items.is_empty() => None,
+            Some(small) => Some(small.clone()),
         };
         let value = read(self, key)?;
-        if value == T::default() {
+        if let Some(original) = original
+            && value == T::default()
+        {
             self.spelling.0.retain(|respelled| respelled.key != key);
             self.spelling.0.push(Respelled { key, original, ours: Value::Null });
         }
@@ -331,10 +333,7 @@ impl Fields {
     }
 
     fn path_of(&self, key: &str) -> String {
-        match self.path.as_str() {
-            "" => key.to_owned(),
-            path => format!("{path}.{key}"),
-        }
+        path::join(&self.path, key)
     }
 }
 

@@ -2,19 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use backhaul_store::{Clock, SystemClock, Timestamp};
 
-use crate::llm_call::LlmCall;
-use crate::patch::ContextPatch;
-use crate::provenance::ProvenanceLink;
+use crate::lock::lock;
 use crate::run_builder::{RunBuilder, RunEvent};
 use crate::run_handle::{RunHandle, RunSink};
 use crate::run_logger::{DeliverError, RunLogger, RunLoggerError};
 use crate::run_record::RunRecord;
 use crate::run_span::{RunEnd, RunStart};
-use crate::tool_call::ToolCall;
 
 /// Keeps the records of ended runs in memory: at most 1,000, unless set otherwise.
 ///
@@ -77,37 +74,26 @@ impl InMemoryRunLogger {
 
     /// The records of ended runs, in the order in which they ended.
     pub fn get_history(&self) -> Vec<Arc<RunRecord>> {
-        self.lock().history.iter().cloned().collect()
+        lock(&self.state).history.iter().cloned().collect()
     }
 
     /// The oldest kept record with this run id.
     pub fn get_record(&self, run_id: &str) -> Option<Arc<RunRecord>> {
-        self.lock().history.iter().find(|record| record.run_id == run_id).cloned()
+        lock(&self.state).history.iter().find(|record| record.run_id == run_id).cloned()
     }
 
     /// Forgets the records of ended runs; they do not count as dropped.
     pub fn clear_history(&self) {
-        self.lock().history.clear();
+        lock(&self.state).history.clear();
     }
 
     /// How many records have made room for newer ones.
     pub fn dropped(&self) -> u64 {
-        self.lock().dropped
-    }
-
-    fn record(&self, event: RunEvent) {
-        if let Some(run) = &mut self.lock().current {
-            run.record(event);
-        }
+        lock(&self.state).dropped
     }
 
     fn now(&self) -> Timestamp {
         self.clock.now().wall
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No call leaves the state half changed, so that a panic elsewhere does it no harm.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,7 +115,7 @@ impl Default for InMemoryRunLogger {
 
 impl fmt::Debug for InMemoryRunLogger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
+        let state = lock(&self.state);
         f.debug_struct("InMemoryRunLogger")
             .field("history", &state.history.len())
             .field("capacity", &state.capacity)
@@ -141,31 +127,21 @@ impl fmt::Debug for InMemoryRunLogger {
 impl RunLogger for InMemoryRunLogger {
     fn start_run(&self, start: RunStart) {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if let Some(open) = state.current.replace(RunBuilder::start(start, now)) {
             state.keep(open.interrupt("another run was started before its end", now));
         }
     }
 
-    fn record_tool_call(&self, call: ToolCall) {
-        self.record(RunEvent::ToolCall(call));
-    }
-
-    fn record_llm_call(&self, call: LlmCall) {
-        self.record(RunEvent::LlmCall(call));
-    }
-
-    fn record_patch(&self, patch: ContextPatch) {
-        self.record(RunEvent::Patch(patch));
-    }
-
-    fn record_provenance_link(&self, link: ProvenanceLink) {
-        self.record(RunEvent::ProvenanceLink(link));
+    fn record(&self, event: RunEvent) {
+        if let Some(run) = &mut lock(&self.state).current {
+            run.record(event);
+        }
     }
 
     fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let open = state.current.take().ok_or(RunLoggerError::NoRunInProgress)?;
         let record = open.finish(end, now);
         state.keep(record.clone());
@@ -173,12 +149,12 @@ impl RunLogger for InMemoryRunLogger {
     }
 
     fn get_current_record(&self) -> Option<RunRecord> {
-        self.lock().current.as_ref().map(|run| run.current().clone())
+        lock(&self.state).current.as_ref().map(|run| run.current().clone())
     }
 
     /// Keeps the record as it is; a run that is open here goes on.
     fn deliver(&self, record: &RunRecord) -> Result<(), DeliverError> {
-        self.lock().keep(record.clone());
+        lock(&self.state).keep(record.clone());
         Ok(())
     }
 }
@@ -193,6 +169,6 @@ impl RunSink for MemorySink {
     }
 
     fn ended(&mut self, record: &RunRecord) {
-        self.logger.lock().keep(record.clone());
+        lock(&self.logger.state).keep(record.clone());
     }
 }

@@ -25,6 +25,7 @@ use crate::json::{self, Style};
 use crate::run_builder::{RunBuilder, RunEvent};
 use crate::run_record::RunRecord;
 use crate::run_span::RunEnd;
+use crate::shape::{Entry, Node};
 use crate::time;
 
 /// The folder of the journals, below the queue's path.
@@ -80,23 +81,16 @@ impl Journal {
             flush_events,
             state: State::Fine,
         };
-        let mut line = format!("{{\"backhaul_journal\":{FORMAT},\"at\":");
-        line.push_str(&quoted_time(now));
-        line.push_str(",\"start\":");
-        let mut line = line.into_bytes();
-        line.extend(run.to_json());
-        line.extend(b"}\n");
-        journal.write(line, now);
+        let format = ("backhaul_journal", Node::Owned(FORMAT.into()));
+        let entries = vec![format, at(now), ("start", run.shape())];
+        journal.write(line_of(entries), now);
         journal
     }
 
     /// Adds an event.
     pub(crate) fn event(&mut self, event: &RunEvent, now: Timestamp) {
-        let mut line = format!("{{\"at\":{},", quoted_time(now)).into_bytes();
-        let event = json::to_vec(&event.to_value(), Style::Compact);
-        line.extend(event.get(1..).unwrap_or_default());
-        line.push(b'\n');
-        self.write(line, now);
+        let [kind, event] = event.entries();
+        self.write(line_of(vec![at(now), kind, event]), now);
     }
 
     /// Adds the end: a crash after this loses nothing of the run.
@@ -107,10 +101,7 @@ impl Journal {
         end.success = record.success;
         end.error = record.error.clone();
         end.metadata = record.metadata.clone();
-        let mut line = format!("{{\"at\":{},\"end\":", quoted_time(now)).into_bytes();
-        line.extend(end.to_json());
-        line.extend(b"}\n");
-        self.write(line, now);
+        self.write(line_of(vec![at(now), ("end", end.shape())]), now);
     }
 
     /// The run's record is on stable storage: the journal has served.
@@ -240,8 +231,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Told, Unreadable> {
     let record = match end {
         Some(end) => {
             let completed_at = end.completed_at.unwrap_or(last);
-            let RunRecord { final_context, success, error, metadata, .. } = end;
-            run.finish(RunEnd { final_context, success, error, metadata }, completed_at)
+            run.finish(RunEnd::of(&end), completed_at)
         }
         None => {
             let mut record = run.interrupt("the process ended before the run did", last);
@@ -289,8 +279,14 @@ fn time_of(value: &Value) -> Option<Timestamp> {
     time::parse(value.get("at")?.as_str()?)
 }
 
-fn quoted_time(time: Timestamp) -> String {
-    format!("\"{}\"", time::isoformat(time))
+fn at(time: Timestamp) -> Entry<'static> {
+    ("at", Node::Owned(time::isoformat(time).into()))
+}
+
+fn line_of(entries: Vec<Entry<'_>>) -> Vec<u8> {
+    let mut line = Node::Object(entries).to_vec(Style::Compact);
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]
@@ -322,6 +318,36 @@ mod tests {
         }
         let path = journal.path.clone().unwrap();
         (journal, run, path)
+    }
+
+    #[test]
+    fn lines_are_those_of_the_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, run, path) = journal(dir.path());
+        let record = |end: &str| {
+            String::from(
+                r#"{"run_id":"a/b\n","dag_name":"","initial_context":null,"final_context":null,"#,
+            ) + r#""patches":[],"tool_calls":[],"llm_calls":[],"#
+                + r#""started_at":"1970-01-01T00:00:01+00:00","#
+                + end
+                + r#","metadata":{"k":NaN},"total_cost_usd":0.0}"#
+        };
+        let start = record(r#""completed_at":null,"success":true,"error":null"#);
+        let end =
+            record(r#""completed_at":"1970-01-01T00:00:09+00:00","success":false,"error":"no""#);
+        let event = |at, call: &ToolCall| {
+            let call = String::from_utf8(json::to_vec(&call.to_value(), Style::Compact)).unwrap();
+            format!(r#"{{"at":"1970-01-01T00:00:0{at}+00:00","kind":"tool_call","event":{call}}}"#)
+        };
+        let calls = &run.current().tool_calls;
+        let lines = [
+            format!(r#"{{"backhaul_journal":1,"at":"1970-01-01T00:00:01+00:00","start":{start}}}"#),
+            event(2, &calls[0]),
+            event(3, &calls[1]),
+            format!(r#"{{"at":"1970-01-01T00:00:09+00:00","end":{end}}}"#),
+        ];
+        journal.end(&run.finish(RunEnd::failed("no"), second(9)), second(9));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), lines.join("\n") + "\n");
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod id;
 mod in_memory_run_logger;
 mod journal;
 mod llm_call;
+mod lock;
 mod no_op_run_logger;
 mod offline_run_logger;
 mod patch;
@@ -53,6 +54,7 @@ mod run_logger_destination;
 mod run_record;
 mod run_span;
 mod shape;
+mod shorten;
 mod tool_call;
 
 pub use cloud_run_logger::{CloudConfigError, CloudRunLogger, CloudRunLoggerBuilder};

@@ -1,18 +1,15 @@
 //! A logger that keeps nothing.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use backhaul_store::{Clock, SystemClock};
 
-use crate::llm_call::LlmCall;
-use crate::patch::ContextPatch;
-use crate::provenance::ProvenanceLink;
-use crate::run_builder::RunBuilder;
+use crate::lock::lock;
+use crate::run_builder::{RunBuilder, RunEvent};
 use crate::run_logger::{DeliverError, RunLogger, RunLoggerError};
 use crate::run_record::RunRecord;
 use crate::run_span::{RunEnd, RunStart};
-use crate::tool_call::ToolCall;
 
 /// Ignores what happens in a run; the record at its end has its id, contexts and times.
 ///
@@ -44,10 +41,6 @@ impl NoOpRunLogger {
         self.clock = clock;
         self
     }
-
-    fn lock(&self) -> MutexGuard<'_, Option<RunBuilder>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Default for NoOpRunLogger {
@@ -65,24 +58,18 @@ impl fmt::Debug for NoOpRunLogger {
 impl RunLogger for NoOpRunLogger {
     /// Begins a run. There is nowhere to keep a run that is still open: it is forgotten.
     fn start_run(&self, start: RunStart) {
-        *self.lock() = Some(RunBuilder::start(start, self.clock.now().wall));
+        *lock(&self.current) = Some(RunBuilder::start(start, self.clock.now().wall));
     }
 
-    fn record_tool_call(&self, _: ToolCall) {}
-
-    fn record_llm_call(&self, _: LlmCall) {}
-
-    fn record_patch(&self, _: ContextPatch) {}
-
-    fn record_provenance_link(&self, _: ProvenanceLink) {}
+    fn record(&self, _: RunEvent) {}
 
     fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
-        let open = self.lock().take().ok_or(RunLoggerError::NoRunInProgress)?;
+        let open = lock(&self.current).take().ok_or(RunLoggerError::NoRunInProgress)?;
         Ok(open.finish(end, self.clock.now().wall))
     }
 
     fn get_current_record(&self) -> Option<RunRecord> {
-        self.lock().as_ref().map(|run| run.current().clone())
+        lock(&self.current).as_ref().map(|run| run.current().clone())
     }
 
     /// Takes the record and forgets it.

@@ -1,7 +1,7 @@
 //! A logger that works without a network.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use backhaul_store::Timestamp;
 use backhaul_sync::Destination;
@@ -10,9 +10,7 @@ use serde_json::Value;
 use crate::cloud_run_logger::CloudRunLogger;
 use crate::fallback::{Fallback, Number};
 use crate::journal::{INTERRUPTED, Journal};
-use crate::llm_call::LlmCall;
-use crate::patch::ContextPatch;
-use crate::provenance::ProvenanceLink;
+use crate::lock::lock;
 use crate::queue::{Enqueued, OfflineQueue};
 use crate::queue_error::{QueueError, QueueErrorKind};
 use crate::run_builder::{RunBuilder, RunEvent};
@@ -21,7 +19,6 @@ use crate::run_logger::{DeliverError, RunLogger, RunLoggerError};
 use crate::run_logger_destination::RunLoggerDestination;
 use crate::run_record::RunRecord;
 use crate::run_span::{RunEnd, RunStart};
-use crate::tool_call::ToolCall;
 
 /// Stores every run on disk before anything else, and leaves delivery to a courier.
 ///
@@ -152,11 +149,6 @@ impl fmt::Debug for OfflineRunLoggerBuilder {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half changed under these locks, so that a panic does no harm.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl OfflineRunLogger {
     /// A logger to be put together: it needs a queue.
     pub fn builder() -> OfflineRunLoggerBuilder {
@@ -186,12 +178,6 @@ impl OfflineRunLogger {
     pub fn last_enqueued(&self) -> Option<Enqueued> {
         *lock(&self.inner.last_enqueued)
     }
-
-    fn record(&self, event: RunEvent) {
-        if let Some(run) = &*lock(&self.inner.current) {
-            run.record(event);
-        }
-    }
 }
 
 impl Inner {
@@ -213,26 +199,15 @@ impl RunLogger for OfflineRunLogger {
     fn start_run(&self, start: RunStart) {
         let mut current = lock(&self.inner.current);
         if let Some(open) = current.take() {
-            let why = "interrupted: another run was started before its end";
-            open.end(RunEnd::failed(why));
+            open.interrupt("another run was started before its end");
         }
         *current = Some(self.begin(start));
     }
 
-    fn record_tool_call(&self, call: ToolCall) {
-        self.record(RunEvent::ToolCall(call));
-    }
-
-    fn record_llm_call(&self, call: LlmCall) {
-        self.record(RunEvent::LlmCall(call));
-    }
-
-    fn record_patch(&self, patch: ContextPatch) {
-        self.record(RunEvent::Patch(patch));
-    }
-
-    fn record_provenance_link(&self, link: ProvenanceLink) {
-        self.record(RunEvent::ProvenanceLink(link));
+    fn record(&self, event: RunEvent) {
+        if let Some(run) = &*lock(&self.inner.current) {
+            run.record(event);
+        }
     }
 
     /// Ends the current run, stores its record and gives it. Storage trouble is no error
@@ -281,19 +256,21 @@ impl RunSink for Sink {
     }
 
     fn ended(&mut self, record: &RunRecord) {
-        let mut record = record.clone();
-        if record.error.as_deref().is_some_and(|error| error.starts_with("interrupted: ")) {
-            record.metadata.insert(INTERRUPTED.to_owned(), Value::Bool(true));
-        }
         let now = self.now();
         let mut journal = self.journal.take();
         if let Some(journal) = &mut journal {
-            journal.end(&record, now);
+            journal.end(record, now);
         }
-        let enqueued = self.logger.queue.keep(&record, journal);
+        let enqueued = self.logger.queue.keep(record, journal);
         *lock(&self.logger.last_enqueued) = Some(enqueued);
         if let (Some(fallback), Some(number)) = (&self.logger.fallback, self.number) {
-            fallback.ended(number, &record);
+            fallback.ended(number, record);
         }
+    }
+
+    fn interrupted(&mut self, record: &RunRecord) {
+        let mut record = record.clone();
+        record.metadata.insert(INTERRUPTED.to_owned(), Value::Bool(true));
+        self.ended(&record);
     }
 }

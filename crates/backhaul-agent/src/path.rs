@@ -10,6 +10,11 @@ use serde_json::{Map, Value};
 /// Bounds the recursion of a path that came in a record from elsewhere.
 const MAX_PARTS: usize = 256;
 
+/// The path of a key of the object at `parent`, which is empty for the outermost one.
+pub(crate) fn join(parent: &str, key: &str) -> String {
+    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
+}
+
 pub(crate) fn get<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let mut parts = path.splitn(MAX_PARTS, '.');
     let first = map.get(parts.next()?)?;

@@ -184,7 +184,7 @@ impl ProvenanceLink {
         Ok(link)
     }
 
-    fn shape(&self) -> Node<'_> {
+    pub(crate) fn shape(&self) -> Node<'_> {
         let mut shape = Shape::new(&self.spelling);
         shape
             .text("id", &self.id)
@@ -249,7 +249,7 @@ impl ProvenanceChain {
         let mut shape = Shape::new(&self.spelling);
         shape
             .text("run_id", &self.run_id)
-            .node("links", Node::List(self.links.iter().map(ProvenanceLink::shape).collect()));
+            .node("links", Node::list(&self.links, ProvenanceLink::shape));
         shape.finish(&self.extra)
     }
 }

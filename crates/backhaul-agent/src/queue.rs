@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{
@@ -14,10 +14,12 @@ use backhaul_sync::{Destination, SyncManager, SyncOptions};
 use serde_json::{Map, Value, json};
 
 use crate::held::{HeldRecord, HeldRecords};
-use crate::journal::Journal;
+use crate::journal::{INTERRUPTED, Journal};
+use crate::lock::lock;
 use crate::queue_error::{QueueError, QueueErrorKind};
-use crate::recovery::{self, Recovered};
+use crate::recovery;
 use crate::run_record::RunRecord;
+use crate::shorten::shortened;
 
 /// The label under which the store knows the run.
 pub(crate) const RUN_ID: &str = "run_id";
@@ -47,24 +49,19 @@ const MEGABYTE: u64 = 1_000_000;
 /// ```
 #[derive(Clone)]
 pub struct OfflineQueue {
-    pub(crate) inner: Arc<QueueInner>,
+    inner: Arc<QueueInner>,
 }
 
 type Listener = Box<dyn Fn() + Send + Sync>;
 
-pub(crate) struct QueueInner {
-    pub(crate) spool: Spool,
+struct QueueInner {
+    spool: Spool,
     sync_batch_size: usize,
     held: Mutex<HeldRecords>,
     abridged: Mutex<u64>,
-    recovered: Mutex<Recovered>,
+    interrupted: Mutex<u64>,
     destination: Mutex<Option<Arc<dyn Destination>>>,
     listeners: Mutex<Vec<Listener>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half changed under these locks, so that a panic does no harm.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of a record that had to be kept somehow.
@@ -234,7 +231,7 @@ impl OfflineQueueBuilder {
                 sync_batch_size: self.sync_batch_size,
                 held: Mutex::new(HeldRecords::new(self.hold_in_memory_bytes)),
                 abridged: Mutex::default(),
-                recovered: Mutex::default(),
+                interrupted: Mutex::default(),
                 destination: Mutex::default(),
                 listeners: Mutex::default(),
             }),
@@ -445,7 +442,7 @@ impl OfflineQueue {
             held_bytes: held.bytes(),
             dropped_from_memory: held.dropped(),
             abridged: *lock(&self.inner.abridged),
-            interrupted: lock(&self.inner.recovered).interrupted,
+            interrupted: *lock(&self.inner.interrupted),
             trouble: held.trouble().or(status.trouble),
         })
     }
@@ -518,8 +515,8 @@ impl OfflineQueue {
     /// Takes over the runs whose processes ended before they did, as interrupted
     /// records. Opening the queue does this; a courier that outlives agents may again.
     pub fn recover_interrupted(&self) {
-        let found = recovery::recover(self);
-        lock(&self.inner.recovered).add(&found);
+        let interrupted = recovery::recover(self);
+        *lock(&self.inner.interrupted) += interrupted;
     }
 
     // --- Delivering ----------------------------------------------------------
@@ -596,14 +593,16 @@ fn stored_form(record: &RunRecord) -> Record {
 
 /// What is kept of a record that is too large: what a person needs to find it again.
 fn abridged(record: &RunRecord, error: &QueueError) -> RunRecord {
-    let mut summary = RunRecord::new(shortened(&record.run_id), record.started_at);
-    summary.dag_name = shortened(&record.dag_name);
+    /// Far more than any id or message that a person reads.
+    const LONGEST: usize = 2000;
+    let mut summary = RunRecord::new(shortened(&record.run_id, LONGEST), record.started_at);
+    summary.dag_name = shortened(&record.dag_name, LONGEST);
     summary.completed_at = record.completed_at;
     summary.success = record.success;
-    summary.error = record.error.as_deref().map(shortened);
+    summary.error = record.error.as_deref().map(|error| shortened(error, LONGEST));
     summary.total_cost_usd = record.total_cost_usd;
     let mut metadata = Map::new();
-    for key in ["critical", "stream", "interrupted", "idempotency_key"] {
+    for key in ["critical", "stream", INTERRUPTED, "idempotency_key"] {
         if let Some(value) = record.metadata.get(key) {
             metadata.insert(key.to_owned(), value.clone());
         }
@@ -617,13 +616,4 @@ fn abridged(record: &RunRecord, error: &QueueError) -> RunRecord {
     metadata.insert(ABRIDGED.to_owned(), left_out);
     summary.metadata = metadata;
     summary
-}
-
-fn shortened(text: &str) -> String {
-    /// Far more than any id or message that a person reads.
-    const LONGEST: usize = 2000;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }

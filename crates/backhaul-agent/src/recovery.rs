@@ -14,28 +14,6 @@ use crate::run_record::RunRecord;
 
 const QUARANTINE: &str = "quarantine";
 
-/// What was found in `running/`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Recovered {
-    /// Runs that went into the queue as interrupted.
-    pub(crate) interrupted: u64,
-    /// Runs that had ended, and whose records were lost on the way to the queue.
-    pub(crate) ended: u64,
-    /// Journals whose records were in the queue already.
-    pub(crate) stored_before: u64,
-    /// Journals that cannot be read, now in `quarantine/`.
-    pub(crate) quarantined: u64,
-}
-
-impl Recovered {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.interrupted += other.interrupted;
-        self.ended += other.ended;
-        self.stored_before += other.stored_before;
-        self.quarantined += other.quarantined;
-    }
-}
-
 /// A journal whose owner is gone, locked by us.
 struct Orphan {
     path: PathBuf,
@@ -55,9 +33,8 @@ pub(crate) fn make_folder(queue: &OfflineQueue) {
 }
 
 /// Takes over every journal whose owner is gone. What the disk does not allow now is
-/// left for the next time.
-pub(crate) fn recover(queue: &OfflineQueue) -> Recovered {
-    let mut recovered = Recovered::default();
+/// left for the next time. How many runs went into the queue as interrupted.
+pub(crate) fn recover(queue: &OfflineQueue) -> u64 {
     let mut told = Vec::new();
     for orphan in orphans(queue) {
         match journal::read(&orphan.bytes) {
@@ -65,67 +42,56 @@ pub(crate) fn recover(queue: &OfflineQueue) -> Recovered {
             Err(Unreadable::Newer) => {
                 tracing::warn!(path = %orphan.path.display(), "a newer version wrote this journal");
             }
-            Err(Unreadable::Damaged(reason)) => match set_aside(queue, &orphan, &reason) {
-                Ok(()) => recovered.quarantined += 1,
-                Err(error) => put_off(&orphan.path, &error),
-            },
+            Err(Unreadable::Damaged(reason)) => set_aside(queue, &orphan, &reason),
         }
     }
     if told.is_empty() {
-        return recovered;
+        return 0;
     }
     let stored = match stored_runs(queue, &told) {
         Ok(stored) => stored,
         Err(error) => {
             tracing::error!(%error, "interrupted runs are left for the next time");
-            return recovered;
+            return 0;
         }
     };
+    let mut interrupted = 0;
     for (orphan, run) in told {
-        if let Err(error) = take_over(queue, &orphan, &run, &stored, &mut recovered) {
-            put_off(&orphan.path, &error);
+        match take_over(queue, &orphan, &run, &stored) {
+            Ok(is_queued) => interrupted += u64::from(is_queued && !run.has_ended),
+            Err(error) => put_off(&orphan.path, &error),
         }
     }
-    recovered
+    interrupted
 }
 
 fn put_off(path: &Path, error: &dyn std::fmt::Display) {
     tracing::error!(path = %path.display(), %error, "an interrupted run is left for the next time");
 }
 
+/// Whether the run went into the queue: it was not there yet.
 fn take_over(
     queue: &OfflineQueue,
     orphan: &Orphan,
     run: &Told,
     stored: &BTreeMap<String, Vec<Fingerprint>>,
-    recovered: &mut Recovered,
-) -> Result<(), QueueError> {
+) -> Result<bool, QueueError> {
     let of_journal = Fingerprint::of(&run.record);
     let candidates = stored.get(&run.record.run_id);
     let is_stored = candidates
         .is_some_and(|candidates| candidates.iter().any(|stored| stored.covers(&of_journal)));
-    if is_stored {
-        recovered.stored_before += 1;
-    } else {
+    if !is_stored {
         queue.store(&run.record)?;
-        if run.has_ended {
-            recovered.ended += 1;
-        } else {
-            recovered.interrupted += 1;
-        }
         let run_id = &run.record.run_id;
         tracing::warn!(run_id, has_ended = run.has_ended, "a run that a crash cut short is queued");
     }
     if run.damaged_lines > 0 {
-        let reason = format!("{} lines cannot be read", run.damaged_lines);
-        if let Err(error) = set_aside(queue, orphan, &reason) {
-            put_off(&orphan.path, &error);
-        }
+        set_aside(queue, orphan, &format!("{} lines cannot be read", run.damaged_lines));
     } else if let Err(error) = queue.spool().disk().remove(&orphan.path) {
         // It is known as stored the next time.
         put_off(&orphan.path, &error);
     }
-    Ok(())
+    Ok(!is_stored)
 }
 
 /// The journals of the queue that nobody holds, and nothing else of theirs.
@@ -192,7 +158,16 @@ fn open_orphan(disk: &dyn Disk, path: PathBuf) -> io::Result<Option<Orphan>> {
 }
 
 /// Puts a journal into `quarantine/`, with the reason beside it.
-fn set_aside(queue: &OfflineQueue, orphan: &Orphan, reason: &str) -> io::Result<()> {
+fn set_aside(queue: &OfflineQueue, orphan: &Orphan, reason: &str) {
+    match quarantine(queue, orphan, reason) {
+        Ok(()) => {
+            tracing::error!(path = %orphan.path.display(), reason, "a journal is in quarantine");
+        }
+        Err(error) => put_off(&orphan.path, &error),
+    }
+}
+
+fn quarantine(queue: &OfflineQueue, orphan: &Orphan, reason: &str) -> io::Result<()> {
     let disk = queue.spool().disk();
     let dir = queue.spool().dir().join(QUARANTINE);
     let Some(name) = orphan.path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
@@ -207,9 +182,7 @@ fn set_aside(queue: &OfflineQueue, orphan: &Orphan, reason: &str) -> io::Result<
     }
     disk.sync_dir(&dir)?;
     disk.sync_dir(queue.spool().dir())?;
-    disk.remove(&orphan.path)?;
-    tracing::error!(path = %orphan.path.display(), reason, "a journal is in quarantine");
-    Ok(())
+    disk.remove(&orphan.path)
 }
 
 /// What tells whether a record holds what a journal holds.

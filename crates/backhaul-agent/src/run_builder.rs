@@ -1,7 +1,7 @@
 //! An open run: the building block of every logger.
 
 use backhaul_store::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::fields::{FieldError, Fields};
 use crate::llm_call::LlmCall;
@@ -9,6 +9,7 @@ use crate::patch::ContextPatch;
 use crate::provenance::{ProvenanceChain, ProvenanceLink};
 use crate::run_record::RunRecord;
 use crate::run_span::{RunEnd, RunStart};
+use crate::shape::{Entry, Node};
 use crate::time;
 use crate::tool_call::ToolCall;
 
@@ -28,13 +29,17 @@ pub enum RunEvent {
 impl RunEvent {
     /// `{"kind": …, "event": …}`, for a journal.
     pub fn to_value(&self) -> Value {
+        Node::Object(self.entries().into()).into_value()
+    }
+
+    pub(crate) fn entries(&self) -> [Entry<'_>; 2] {
         let (kind, event) = match self {
-            Self::ToolCall(call) => ("tool_call", call.to_value()),
-            Self::LlmCall(call) => ("llm_call", call.to_value()),
-            Self::Patch(patch) => ("patch", patch.to_value()),
-            Self::ProvenanceLink(link) => ("provenance_link", link.to_value()),
+            Self::ToolCall(call) => ("tool_call", call.shape()),
+            Self::LlmCall(call) => ("llm_call", call.shape()),
+            Self::Patch(patch) => ("patch", patch.shape()),
+            Self::ProvenanceLink(link) => ("provenance_link", link.shape()),
         };
-        json!({"kind": kind, "event": event})
+        [("kind", Node::Text(kind)), ("event", event)]
     }
 
     /// Reads what [`RunEvent::to_value`] gives.
@@ -113,7 +118,7 @@ impl RunBuilder {
         self.record.final_context = end.final_context;
         self.record.success = end.success;
         self.record.error = end.error;
-        merge_metadata(&mut self.record.metadata, end.metadata);
+        self.record.metadata.extend(end.metadata);
         self.record.completed_at = Some(now);
         self.record
     }
@@ -132,14 +137,10 @@ impl RunBuilder {
     }
 }
 
-fn merge_metadata(metadata: &mut Map<String, Value>, more: Map<String, Value>) {
-    for (key, value) in more {
-        metadata.insert(key, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn second(second: i64) -> Timestamp {

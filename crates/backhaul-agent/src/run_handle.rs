@@ -1,11 +1,12 @@
 //! A run of its own, for runs in parallel on one logger.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use backhaul_store::Timestamp;
 
 use crate::llm_call::LlmCall;
+use crate::lock::lock;
 use crate::patch::ContextPatch;
 use crate::provenance::ProvenanceLink;
 use crate::run_builder::{RunBuilder, RunEvent};
@@ -15,8 +16,9 @@ use crate::tool_call::ToolCall;
 
 /// Where one run of a logger goes. A logger makes one for each handle that it gives out.
 ///
-/// The calls come one at a time: [`RunSink::event`] for each event, then
-/// [`RunSink::ended`] once, also when the handle is dropped without an end.
+/// The calls come one at a time: [`RunSink::event`] for each event, then once either
+/// [`RunSink::ended`] or, when the handle is dropped without an end,
+/// [`RunSink::interrupted`].
 pub trait RunSink: Send {
     /// What time it is.
     fn now(&self) -> Timestamp;
@@ -26,8 +28,14 @@ pub trait RunSink: Send {
         let _ = event;
     }
 
-    /// The run has ended, or was interrupted.
+    /// The run has ended.
     fn ended(&mut self, record: &RunRecord);
+
+    /// The run was closed before its end. By default that is an end like any other, which
+    /// only the error in the record tells of.
+    fn interrupted(&mut self, record: &RunRecord) {
+        self.ended(record);
+    }
 }
 
 /// One open run, apart from every other run of its logger.
@@ -97,25 +105,28 @@ impl RunHandle {
 
     /// Adds what happened.
     pub fn record(&self, event: RunEvent) {
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         open.sink.event(&event);
         open.run.record(event);
     }
 
     /// The record so far.
     pub fn current_record(&self) -> RunRecord {
-        self.lock().run.current().clone()
+        lock(&self.open).run.current().clone()
     }
 
     /// Ends the run and gives its record.
     pub fn end(self, end: RunEnd) -> RunRecord {
-        let mut open = self.open.into_inner().unwrap_or_else(PoisonError::into_inner);
-        open.close(|run, now| run.finish(end, now))
+        self.into_open().end(end)
     }
 
-    fn lock(&self) -> MutexGuard<'_, OpenRun> {
-        // No call leaves the run half changed, so that a panic elsewhere does it no harm.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes the run before its end.
+    pub(crate) fn interrupt(self, reason: &str) {
+        self.into_open().interrupt(reason);
+    }
+
+    fn into_open(self) -> OpenRun {
+        self.open.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,20 +143,31 @@ struct OpenRun {
 }
 
 impl OpenRun {
-    fn close(&mut self, finish: impl FnOnce(RunBuilder, Timestamp) -> RunRecord) -> RunRecord {
+    fn end(&mut self, end: RunEnd) -> RunRecord {
+        let (run, now) = self.close();
+        let record = run.finish(end, now);
+        self.sink.ended(&record);
+        record
+    }
+
+    fn interrupt(&mut self, reason: &str) {
+        let (run, now) = self.close();
+        self.sink.interrupted(&run.interrupt(reason, now));
+    }
+
+    /// The run, and when it was closed.
+    fn close(&mut self) -> (RunBuilder, Timestamp) {
         self.is_open = false;
         let now = self.sink.now();
         let nothing = RunBuilder::start(RunStart::new(""), now);
-        let record = finish(std::mem::replace(&mut self.run, nothing), now);
-        self.sink.ended(&record);
-        record
+        (std::mem::replace(&mut self.run, nothing), now)
     }
 }
 
 impl Drop for OpenRun {
     fn drop(&mut self) {
         if self.is_open {
-            self.close(|run, now| run.interrupt("the run was dropped before its end", now));
+            self.interrupt("the run was dropped before its end");
         }
     }
 }

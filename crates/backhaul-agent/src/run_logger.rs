@@ -4,9 +4,12 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Map;
+
 use crate::llm_call::LlmCall;
 use crate::patch::ContextPatch;
 use crate::provenance::ProvenanceLink;
+use crate::run_builder::RunEvent;
 use crate::run_record::RunRecord;
 use crate::run_span::{RunEnd, RunStart};
 use crate::tool_call::ToolCall;
@@ -16,21 +19,52 @@ use crate::tool_call::ToolCall;
 /// Everything is synchronous and takes `&self`. A logger has one current run; for runs in
 /// parallel, the loggers of this crate give out a [`RunHandle`](crate::RunHandle) per run.
 /// Events that come while no run is open are ignored, as upstream does.
+///
+/// A logger of one's own needs four methods. This one keeps no prompts:
+///
+/// ```
+/// use backhaul_agent::{
+///     InMemoryRunLogger, LlmCall, RunEnd, RunEvent, RunLogger, RunLoggerError, RunRecord,
+///     RunStart,
+/// };
+///
+/// struct WithoutPrompts(InMemoryRunLogger);
+///
+/// impl RunLogger for WithoutPrompts {
+///     fn start_run(&self, start: RunStart) {
+///         self.0.start_run(start);
+///     }
+///
+///     fn record(&self, mut event: RunEvent) {
+///         if let RunEvent::LlmCall(call) = &mut event {
+///             call.input_messages.clear();
+///         }
+///         self.0.record(event);
+///     }
+///
+///     fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
+///         self.0.end_run(end)
+///     }
+///
+///     fn get_current_record(&self) -> Option<RunRecord> {
+///         self.0.get_current_record()
+///     }
+/// }
+///
+/// let logger = WithoutPrompts(InMemoryRunLogger::new());
+/// logger.start_run("run_001".into());
+/// logger.record_llm_call(LlmCall::new("m", vec!["a secret".into()], "I see."));
+/// let record = logger.end_run(RunEnd::new())?;
+/// assert!(record.llm_calls[0].input_messages.is_empty());
+/// # Ok::<(), RunLoggerError>(())
+/// ```
 pub trait RunLogger: Send + Sync {
     /// Begins a run. A run that is still open is closed first, as interrupted, and kept.
     fn start_run(&self, start: RunStart);
 
-    /// Adds a tool call to the current run.
-    fn record_tool_call(&self, call: ToolCall);
-
-    /// Adds a model call to the current run.
-    fn record_llm_call(&self, call: LlmCall);
-
-    /// Adds a change of the context to the current run.
-    fn record_patch(&self, patch: ContextPatch);
-
-    /// Adds the provenance of a model call to the current run, and its cost.
-    fn record_provenance_link(&self, link: ProvenanceLink);
+    /// Adds what happened to the current run. Every event comes this way: the methods for
+    /// one kind of event only wrap it.
+    fn record(&self, event: RunEvent);
 
     /// Ends the current run and gives its record.
     ///
@@ -41,46 +75,54 @@ pub trait RunLogger: Send + Sync {
     /// The record of the current run so far.
     fn get_current_record(&self) -> Option<RunRecord>;
 
+    /// Adds a tool call to the current run.
+    fn record_tool_call(&self, call: ToolCall) {
+        self.record(RunEvent::ToolCall(call));
+    }
+
+    /// Adds a model call to the current run.
+    fn record_llm_call(&self, call: LlmCall) {
+        self.record(RunEvent::LlmCall(call));
+    }
+
+    /// Adds a change of the context to the current run.
+    fn record_patch(&self, patch: ContextPatch) {
+        self.record(RunEvent::Patch(patch));
+    }
+
+    /// Adds the provenance of a model call to the current run, and its cost.
+    fn record_provenance_link(&self, link: ProvenanceLink) {
+        self.record(RunEvent::ProvenanceLink(link));
+    }
+
     /// Takes over a record that was finished elsewhere.
     ///
-    /// Unless a logger does better, the record is replayed through `start_run`, the
-    /// `record_…` methods and `end_run`. That closes a run that is open here, puts the
-    /// time of delivery into `started_at` and `completed_at`, computes the cost from the
-    /// provenance links alone, and leaves out `selection_summaries` and unknown keys of the
-    /// record itself.
+    /// Unless a logger does better, the record is replayed through `start_run`, `record`
+    /// and `end_run`. That closes a run that is open here, puts the time of delivery into
+    /// `started_at` and `completed_at`, computes the cost from the provenance links alone,
+    /// and leaves out `selection_summaries` and unknown keys of the record itself.
     ///
     /// # Errors
     /// When the record was not taken; the kind says whether to try again.
     fn deliver(&self, record: &RunRecord) -> Result<(), DeliverError> {
-        self.start_run(start_of(record));
-        record.tool_calls.iter().cloned().for_each(|call| self.record_tool_call(call));
-        record.llm_calls.iter().cloned().for_each(|call| self.record_llm_call(call));
-        record.patches.iter().cloned().for_each(|patch| self.record_patch(patch));
-        let links = record.provenance_chain.iter().flat_map(|chain| chain.links.iter());
-        links.cloned().for_each(|link| self.record_provenance_link(link));
-        match self.end_run(end_of(record)) {
+        self.start_run(RunStart::of(record));
+        events_of(record).for_each(|event| self.record(event));
+        // The metadata was given at the start.
+        let end = RunEnd { metadata: Map::new(), ..RunEnd::of(record) };
+        match self.end_run(end) {
             Ok(_) => Ok(()),
             Err(error) => Err(DeliverError::later("the logger lost the run").with_source(error)),
         }
     }
 }
 
-fn start_of(record: &RunRecord) -> RunStart {
-    RunStart {
-        run_id: record.run_id.clone(),
-        dag_name: record.dag_name.clone(),
-        initial_context: record.initial_context.clone(),
-        metadata: record.metadata.clone(),
-    }
-}
-
-fn end_of(record: &RunRecord) -> RunEnd {
-    RunEnd {
-        final_context: record.final_context.clone(),
-        success: record.success,
-        error: record.error.clone(),
-        ..RunEnd::new()
-    }
+fn events_of(record: &RunRecord) -> impl Iterator<Item = RunEvent> {
+    let tool_calls = record.tool_calls.iter().cloned().map(RunEvent::ToolCall);
+    let llm_calls = record.llm_calls.iter().cloned().map(RunEvent::LlmCall);
+    let patches = record.patches.iter().cloned().map(RunEvent::Patch);
+    let links = record.provenance_chain.iter().flat_map(|chain| &chain.links);
+    let links = links.cloned().map(RunEvent::ProvenanceLink);
+    tool_calls.chain(llm_calls).chain(patches).chain(links)
 }
 
 /// Why a logger could not do what it was asked for.

@@ -227,7 +227,7 @@ impl RunRecord {
         Ok(record)
     }
 
-    fn shape(&self) -> Node<'_> {
+    pub(crate) fn shape(&self) -> Node<'_> {
         let summaries = &self.selection_summaries;
         let mut shape = Shape::new(&self.spelling);
         shape
@@ -235,9 +235,9 @@ impl RunRecord {
             .text("dag_name", &self.dag_name)
             .node("initial_context", context_node(self.initial_context.as_ref()))
             .node("final_context", context_node(self.final_context.as_ref()))
-            .node("patches", list_node(&self.patches, ContextPatch::shape))
-            .node("tool_calls", list_node(&self.tool_calls, ToolCall::shape))
-            .node("llm_calls", list_node(&self.llm_calls, LlmCall::shape))
+            .node("patches", Node::list(&self.patches, ContextPatch::shape))
+            .node("tool_calls", Node::list(&self.tool_calls, ToolCall::shape))
+            .node("llm_calls", Node::list(&self.llm_calls, LlmCall::shape))
             .time("started_at", self.started_at)
             .optional_time("completed_at", self.completed_at)
             .flag("success", self.success)
@@ -263,10 +263,6 @@ fn read_context(fields: &mut Fields, key: &'static str) -> Result<Option<Context
 
 fn context_node(context: Option<&Context>) -> Node<'_> {
     context.map_or(Node::Owned(Value::Null), |context| Node::Map(context.data()))
-}
-
-fn list_node<'a, T>(items: &'a [T], shape: impl Fn(&'a T) -> Node<'a>) -> Node<'a> {
-    Node::List(items.iter().map(shape).collect())
 }
 
 /// Why bytes are not a run record.

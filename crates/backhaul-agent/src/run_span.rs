@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::context::Context;
+use crate::run_record::RunRecord;
 
 /// How a run begins.
 ///
@@ -37,6 +38,16 @@ impl RunStart {
             dag_name: String::new(),
             initial_context: None,
             metadata: Map::new(),
+        }
+    }
+
+    /// How the run of a record began.
+    pub(crate) fn of(record: &RunRecord) -> Self {
+        Self {
+            run_id: record.run_id.clone(),
+            dag_name: record.dag_name.clone(),
+            initial_context: record.initial_context.clone(),
+            metadata: record.metadata.clone(),
         }
     }
 
@@ -110,6 +121,16 @@ impl RunEnd {
     /// An end without success.
     pub fn failed(error: impl Into<String>) -> Self {
         Self { success: false, error: Some(error.into()), ..Self::new() }
+    }
+
+    /// How the run of a record ended.
+    pub(crate) fn of(record: &RunRecord) -> Self {
+        Self {
+            final_context: record.final_context.clone(),
+            success: record.success,
+            error: record.error.clone(),
+            metadata: record.metadata.clone(),
+        }
     }
 
     /// Says with what context the run ends.

@@ -7,13 +7,16 @@ use crate::fields::Spelling;
 use crate::json::{self, Style, Writer};
 use crate::time;
 
+/// A key of an object, and its value.
+pub(crate) type Entry<'a> = (&'a str, Node<'a>);
+
 pub(crate) enum Node<'a> {
     Text(&'a str),
     Value(&'a Value),
     Map(&'a Map<String, Value>),
     Owned(Value),
     List(Vec<Node<'a>>),
-    Object(Vec<(&'a str, Node<'a>)>),
+    Object(Vec<Entry<'a>>),
 }
 
 impl<'a> Node<'a> {
@@ -21,12 +24,16 @@ impl<'a> Node<'a> {
         text.map_or(Node::Owned(Value::Null), Node::Text)
     }
 
+    pub(crate) fn list<T>(items: &'a [T], shape: impl Fn(&'a T) -> Self) -> Self {
+        Node::List(items.iter().map(shape).collect())
+    }
+
     pub(crate) fn texts(texts: &'a [String]) -> Self {
-        Node::List(texts.iter().map(|text| Node::Text(text)).collect())
+        Node::list(texts, |text| Node::Text(text))
     }
 
     pub(crate) fn values(values: &'a [Value]) -> Self {
-        Node::List(values.iter().map(Node::Value).collect())
+        Node::list(values, Node::Value)
     }
 
     pub(crate) fn to_vec(&self, style: Style) -> Vec<u8> {
@@ -79,7 +86,7 @@ impl<'a> Node<'a> {
 
 /// Builds an object in the order in which it is written.
 pub(crate) struct Shape<'a> {
-    entries: Vec<(&'a str, Node<'a>)>,
+    entries: Vec<Entry<'a>>,
     spelling: &'a Spelling,
 }
 
@@ -158,8 +165,9 @@ impl<'a> Shape<'a> {
 
     /// Adds the keys that this version does not know, and ends the object.
     pub(crate) fn finish(mut self, extra: &'a Map<String, Value>) -> Node<'a> {
+        let known = self.entries.len();
         for (key, value) in extra {
-            if !self.entries.iter().any(|(known, _)| known == key) {
+            if !self.entries.iter().take(known).any(|(known, _)| known == key) {
                 self.entries.push((key, Node::Value(value)));
             }
         }
@@ -168,7 +176,20 @@ impl<'a> Shape<'a> {
 
     fn scalar(&mut self, key: &'a str, ours: Value) -> &mut Self {
         let spelling = self.spelling;
-        let original = if spelling.is_empty() { None } else { spelling.original(key, &ours) };
+        let original = spelling.original(key, &ours);
         self.node(key, original.map_or(Node::Owned(ours), Node::Value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RunRecord;
+
+    #[test]
+    fn a_hundred_thousand_unknown_keys_do_no_harm() {
+        let keys: Vec<String> = (0..100_000).map(|n| format!("\"k{n}\":0")).collect();
+        let document = format!("{{\"run_id\":\"r\",{}}}", keys.join(","));
+        let record = RunRecord::from_json(document.as_bytes()).unwrap();
+        assert_eq!(RunRecord::from_json(&record.to_json()).unwrap().extra.len(), 100_000);
     }
 }

@@ -40,6 +40,24 @@ pub enum Call {
 }
 
 impl Call {
+    /// Every kind there is.
+    pub const ALL: [Self; 14] = [
+        Self::CreateDir,
+        Self::Open,
+        Self::Create,
+        Self::List,
+        Self::Rename,
+        Self::Remove,
+        Self::SyncDir,
+        Self::Space,
+        Self::Read,
+        Self::Write,
+        Self::Len,
+        Self::SetLen,
+        Self::Flush,
+        Self::Lock,
+    ];
+
     /// Every kind that changes the disk: what a read-only or full disk refuses.
     pub const CHANGES: [Self; 8] = [
         Self::CreateDir,

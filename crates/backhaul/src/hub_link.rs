@@ -6,8 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use backhaul_agent::CloudRunLogger;
 
-/// The environment variable with the key for the other hub.
-pub(crate) const API_KEY_VARIABLE: &str = "BACKHAUL_API_KEY";
+use crate::secret::Secret;
+
+/// The key for the other hub.
+const KEY: Secret =
+    Secret { name: "key", variable: "BACKHAUL_API_KEY", hint: "expected the key for the hub" };
 
 /// What the address of an intake ends with. The address of the hub alone does as well.
 const INTAKE: &str = "/v1/runs";
@@ -34,27 +37,8 @@ pub(crate) fn open(url: &str, key_file: Option<&Path>) -> anyhow::Result<Arc<Clo
     }
     let hub = url.trim_end_matches('/');
     let mut builder = CloudRunLogger::builder(hub.strip_suffix(INTAKE).unwrap_or(hub));
-    if let Some(key) = key(key_file)? {
+    if let Some(key) = KEY.find(key_file)? {
         builder = builder.api_key(key);
     }
     Ok(Arc::new(builder.build().context("--runs-url")?))
-}
-
-fn key(file: Option<&Path>) -> anyhow::Result<Option<String>> {
-    let (key, origin) = match file {
-        Some(path) => {
-            let key = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the key file {}", path.display()))?;
-            (key, path.display().to_string())
-        }
-        None => match std::env::var(API_KEY_VARIABLE) {
-            Ok(key) => (key, API_KEY_VARIABLE.to_owned()),
-            Err(std::env::VarError::NotPresent) => return Ok(None),
-            Err(error) => return Err(error).context(API_KEY_VARIABLE),
-        },
-    };
-    match key.trim() {
-        "" => bail!("{origin} is empty: expected the key for the hub"),
-        key => Ok(Some(key.to_owned())),
-    }
 }

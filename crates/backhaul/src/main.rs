@@ -10,6 +10,8 @@ mod hub;
 mod hub_link;
 mod presence;
 mod printer;
+mod runtime;
+mod secret;
 
 use std::process::ExitCode;
 

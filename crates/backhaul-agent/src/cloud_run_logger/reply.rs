@@ -5,6 +5,8 @@ use std::time::Duration;
 use backhaul_sync::{LinkError, LinkErrorKind, Verdict};
 use serde_json::{Map, Value};
 
+use crate::shorten;
+
 /// Enough of an answer to recognise it.
 const SHOWN: usize = 300;
 
@@ -138,10 +140,7 @@ fn shown(body: &[u8]) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => text.get(..end).unwrap_or_default(),
-        None => text,
-    }
+    shorten::cut(text, SHOWN)
 }
 
 #[cfg(test)]

@@ -100,8 +100,8 @@ impl Reader<'_> {
         self.at += 1;
         self.skip_space();
         if self.eat(if is_list { b']' } else { b'}' }) {
-            let empty = if is_list { Open::List(Vec::new()) } else { empty_object() };
-            return Ok(Some(empty.close()));
+            let empty = if is_list { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+            return Ok(Some(empty));
         }
         open.push(match is_list {
             true => Open::List(Vec::new()),
@@ -279,10 +279,6 @@ impl Reader<'_> {
     fn error(&self, expected: &'static str) -> JsonError {
         JsonError::at(self.text, self.at, expected)
     }
-}
-
-fn empty_object() -> Open {
-    Open::Object(Map::new(), String::new())
 }
 
 /// The first byte of the mark in UTF-8, which some other characters share.

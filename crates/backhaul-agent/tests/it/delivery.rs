@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_agent::{
-    ContextPatch, DeliverError, InMemoryRunLogger, LlmCall, OfflineQueue, OfflineRunLogger,
-    ProvenanceLink, QueueErrorKind, RunEnd, RunLogger, RunLoggerDestination, RunLoggerError,
-    RunRecord, RunStart, ToolCall,
+    DeliverError, InMemoryRunLogger, OfflineQueue, OfflineRunLogger, QueueErrorKind, RunEnd,
+    RunEvent, RunLogger, RunLoggerDestination, RunLoggerError, RunRecord, RunStart,
 };
 use backhaul_store::Standing;
 use backhaul_sync::{BlockedKind, SyncOptions};
@@ -21,10 +20,7 @@ struct Told(Answer);
 
 impl RunLogger for Told {
     fn start_run(&self, _: RunStart) {}
-    fn record_tool_call(&self, _: ToolCall) {}
-    fn record_llm_call(&self, _: LlmCall) {}
-    fn record_patch(&self, _: ContextPatch) {}
-    fn record_provenance_link(&self, _: ProvenanceLink) {}
+    fn record(&self, _: RunEvent) {}
     fn end_run(&self, _: RunEnd) -> Result<RunRecord, RunLoggerError> {
         Err(RunLoggerError::NoRunInProgress)
     }

@@ -11,7 +11,7 @@ use backhaul_agent::{
 use backhaul_store::Clock;
 use serde_json::json;
 
-use crate::support::TestClock;
+use crate::support::{Foreign, TestClock};
 
 fn logger() -> (InMemoryRunLogger, Arc<TestClock>) {
     let clock = Arc::new(TestClock::new());
@@ -208,33 +208,6 @@ fn delivery_into_memory_changes_nothing_and_leaves_the_open_run() {
     logger.deliver(&record).unwrap();
     assert_eq!(*logger.get_record("r").unwrap(), record);
     assert_eq!(logger.end_run(RunEnd::new()).unwrap().run_id, "open");
-}
-
-/// A logger of somebody else's, which knows nothing of delivery.
-struct Foreign(InMemoryRunLogger);
-
-impl RunLogger for Foreign {
-    fn start_run(&self, start: RunStart) {
-        self.0.start_run(start);
-    }
-    fn record_tool_call(&self, call: ToolCall) {
-        self.0.record_tool_call(call);
-    }
-    fn record_llm_call(&self, call: LlmCall) {
-        self.0.record_llm_call(call);
-    }
-    fn record_patch(&self, patch: ContextPatch) {
-        self.0.record_patch(patch);
-    }
-    fn record_provenance_link(&self, link: ProvenanceLink) {
-        self.0.record_provenance_link(link);
-    }
-    fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
-        self.0.end_run(end)
-    }
-    fn get_current_record(&self) -> Option<RunRecord> {
-        self.0.get_current_record()
-    }
 }
 
 #[test]

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use backhaul_agent::{
     Context, ContextPatch, DeliverError, Enqueued, InMemoryRunLogger, LlmCall, OfflineRunLogger,
-    ProvenanceLink, QueueErrorKind, RunEnd, RunLogger, RunLoggerError, RunRecord, RunStart,
-    ToolCall,
+    ProvenanceLink, QueueErrorKind, RunEnd, RunEvent, RunLogger, RunLoggerError, RunRecord,
+    RunStart, ToolCall,
 };
 use backhaul_store::{Lane, Standing};
 use backhaul_sync::SyncOptions;
 use serde_json::json;
 
 use crate::device::{Device, all_records, record, run_ids};
+use crate::support::Foreign;
 
 fn call(tool: &str) -> ToolCall {
     ToolCall::new(tool, json!({}), json!({}))
@@ -126,35 +127,9 @@ fn runs_in_parallel_are_kept_apart() {
 
 #[test]
 fn a_run_that_begins_beside_a_live_one_reaches_a_plain_fallback_after_it() {
-    /// A logger that only does what every logger has to.
-    #[derive(Clone)]
-    struct Plain(InMemoryRunLogger);
-    impl RunLogger for Plain {
-        fn start_run(&self, start: RunStart) {
-            self.0.start_run(start);
-        }
-        fn record_tool_call(&self, call: ToolCall) {
-            self.0.record_tool_call(call);
-        }
-        fn record_llm_call(&self, call: LlmCall) {
-            self.0.record_llm_call(call);
-        }
-        fn record_patch(&self, patch: ContextPatch) {
-            self.0.record_patch(patch);
-        }
-        fn record_provenance_link(&self, link: ProvenanceLink) {
-            self.0.record_provenance_link(link);
-        }
-        fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
-            self.0.end_run(end)
-        }
-        fn get_current_record(&self) -> Option<RunRecord> {
-            self.0.get_current_record()
-        }
-    }
     let memory = InMemoryRunLogger::new();
     let queue = Device::new().queue();
-    let logger = OfflineRunLogger::builder().fallback(Plain(memory.clone())).queue(queue);
+    let logger = OfflineRunLogger::builder().fallback(Foreign(memory.clone())).queue(queue);
     let logger = logger.build().unwrap();
     logger.start_run("live".into());
     let beside = logger.begin("beside");
@@ -185,6 +160,21 @@ fn a_handle_that_is_dropped_leaves_an_interrupted_run() {
 }
 
 #[test]
+fn a_run_that_an_agent_ends_is_not_interrupted_whatever_its_error_says() {
+    let device = Device::new();
+    let (logger, fallback) = device.logger();
+    let end = || RunEnd::failed("interrupted: the user pressed stop");
+    logger.start_run("current".into());
+    let beside = logger.begin("beside");
+    let ended = [logger.end_run(end()).unwrap(), beside.end(end())];
+    assert_eq!(all_records(logger.offline_queue()), ended);
+    for record in ended {
+        assert!(record.metadata.is_empty(), "{record:?}");
+        assert_eq!(*fallback.get_record(&record.run_id).unwrap(), record);
+    }
+}
+
+#[test]
 fn a_finished_record_can_be_handed_over() {
     let (logger, _) = Device::new().logger();
     let finished = record("from elsewhere");
@@ -211,16 +201,7 @@ impl RunLogger for Witness {
     fn start_run(&self, _: RunStart) {
         self.note();
     }
-    fn record_tool_call(&self, _: ToolCall) {
-        self.note();
-    }
-    fn record_llm_call(&self, _: LlmCall) {
-        self.note();
-    }
-    fn record_patch(&self, _: ContextPatch) {
-        self.note();
-    }
-    fn record_provenance_link(&self, _: ProvenanceLink) {
+    fn record(&self, _: RunEvent) {
         self.note();
     }
     fn end_run(&self, _: RunEnd) -> Result<RunRecord, RunLoggerError> {

@@ -1,4 +1,5 @@
-//! A clock that stands still until it is moved, and the way to Python.
+//! A clock that stands still until it is moved, a logger of somebody else's, and the way
+//! to Python.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use backhaul_agent::{
+    InMemoryRunLogger, RunEnd, RunEvent, RunLogger, RunLoggerError, RunRecord, RunStart,
+};
 use backhaul_store::{Clock, Moment, Timestamp};
 
 #[derive(Debug)]
@@ -33,6 +37,25 @@ impl Clock for TestClock {
 
     fn boot_id(&self) -> &str {
         "test"
+    }
+}
+
+/// A logger of somebody else's: it only does what every logger has to, and knows nothing
+/// of delivery.
+pub(crate) struct Foreign(pub(crate) InMemoryRunLogger);
+
+impl RunLogger for Foreign {
+    fn start_run(&self, start: RunStart) {
+        self.0.start_run(start);
+    }
+    fn record(&self, event: RunEvent) {
+        self.0.record(event);
+    }
+    fn end_run(&self, end: RunEnd) -> Result<RunRecord, RunLoggerError> {
+        self.0.end_run(end)
+    }
+    fn get_current_record(&self) -> Option<RunRecord> {
+        self.0.get_current_record()
     }
 }
 

@@ -75,17 +75,32 @@ pub struct Books {
 }
 
 impl Books {
+    /// What became of the accepted records: each state by its name, and how many are in
+    /// it; those that wait come last. The sum is `accepted` when the books balance.
+    ///
+    /// ```
+    /// use backhaul_store::Books;
+    ///
+    /// let books = Books { accepted: 3, delivered: 2, pending: 1, ..Books::default() };
+    /// let counts: Vec<_> = books.parts().into_iter().filter(|(_, count)| *count > 0).collect();
+    /// assert_eq!(counts, [("delivered", 2), ("pending", 1)]);
+    /// ```
+    pub fn parts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("delivered", self.delivered),
+            ("rejected", self.rejected),
+            ("expired", self.expired),
+            ("evicted", self.evicted),
+            ("superseded", self.superseded),
+            ("dropped", self.dropped),
+            ("damaged", self.damaged),
+            ("pending", self.pending),
+        ]
+    }
+
     /// Whether accepted is the sum of the others.
     pub fn balance(&self) -> bool {
-        self.accepted
-            == self.delivered
-                + self.expired
-                + self.evicted
-                + self.rejected
-                + self.superseded
-                + self.dropped
-                + self.damaged
-                + self.pending
+        self.accepted == self.parts().iter().map(|(_, count)| count).sum::<u64>()
     }
 
     pub(crate) fn add(&mut self, other: &Books) {

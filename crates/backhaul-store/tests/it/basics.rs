@@ -1,23 +1,7 @@
-use backhaul_store::{ErrorKind, Flush, Lane, Limits, Options, Record, Settled, Spool, State};
+use backhaul_store::{ErrorKind, Flush, Lane, Limits, Options, Record, Settled, State};
 use backhaul_testkit::SimDisk;
 
-use crate::support::{LAYOUTS, numbered, numbers, open, options};
-
-fn take_all(spool: &Spool) -> Vec<u64> {
-    let mut taken = Vec::new();
-    while let Some(batch) = spool.take(&Limits::default()).unwrap() {
-        let settled: Vec<_> = batch
-            .records
-            .iter()
-            .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)))
-            .collect();
-        taken.extend(
-            batch.records.iter().map(|offer| crate::support::number_of(&offer.record.body)),
-        );
-        spool.settle(&settled).unwrap();
-    }
-    taken
-}
+use crate::support::{LAYOUTS, deliver_all, numbered, numbers, open, options};
 
 #[test]
 fn records_come_back_in_order_after_reopening() {
@@ -32,7 +16,7 @@ fn records_come_back_in_order_after_reopening() {
         let spool = open(&disk, options(layout)).unwrap();
         assert_eq!(numbers(&spool), (1..=200).collect::<Vec<_>>());
         assert_eq!(spool.status().unwrap().books.pending, 200);
-        assert_eq!(take_all(&spool), (1..=200).collect::<Vec<_>>());
+        assert_eq!(deliver_all(&spool), (1..=200).collect::<Vec<_>>());
         let books = spool.status().unwrap().books;
         assert_eq!((books.delivered, books.pending), (200, 0));
         assert!(books.balance());
@@ -53,7 +37,7 @@ fn sealing_changes_the_files_and_not_the_records() {
     assert_eq!(numbers(&spool), (1..=300).collect::<Vec<_>>());
     drop(spool);
     let spool = open(&disk, options(LAYOUTS[1])).unwrap();
-    assert_eq!(take_all(&spool), (1..=300).collect::<Vec<_>>());
+    assert_eq!(deliver_all(&spool), (1..=300).collect::<Vec<_>>());
 }
 
 #[test]
@@ -65,7 +49,7 @@ fn urgent_lanes_go_first_and_keep_their_own_order() {
                 [Lane::Bulk, Lane::Normal, Lane::Critical][usize::try_from(number % 3).unwrap()];
             spool.append(numbered(number, 10).lane(lane)).unwrap();
         }
-        assert_eq!(take_all(&spool), [2, 5, 8, 1, 4, 7, 3, 6, 9]);
+        assert_eq!(deliver_all(&spool), [2, 5, 8, 1, 4, 7, 3, 6, 9]);
     }
 }
 
@@ -87,7 +71,7 @@ fn a_stream_has_one_record_on_offer_and_waits_alone() {
             .settle(&[(on_offer[0], later), (on_offer[1], Settled::new(State::Delivered))])
             .unwrap();
         drop(batch);
-        assert_eq!(take_all(&spool), [4, 6]);
+        assert_eq!(deliver_all(&spool), [4, 6]);
     }
 }
 
@@ -99,7 +83,7 @@ fn a_batch_that_is_dropped_waits_again_in_order() {
             spool.append(numbered(number, 10)).unwrap();
         }
         drop(spool.take(&Limits { records: 2, bytes: 1000 }).unwrap());
-        assert_eq!(take_all(&spool), [1, 2, 3, 4, 5]);
+        assert_eq!(deliver_all(&spool), [1, 2, 3, 4, 5]);
     }
 }
 
@@ -115,14 +99,14 @@ fn a_rejected_record_is_kept_and_comes_back_when_requeued() {
             .unwrap();
         drop(spool);
         let spool = open(&disk, options(layout)).unwrap();
-        assert_eq!(take_all(&spool), [2]);
+        assert_eq!(deliver_all(&spool), [2]);
         let (entry, _) = spool.get(id.position).unwrap();
         assert_eq!(
             (entry.standing.name(), entry.last_error.as_deref()),
             ("failed", Some("422: bad"))
         );
         assert!(spool.requeue(id.position).unwrap());
-        assert_eq!(take_all(&spool), [1]);
+        assert_eq!(deliver_all(&spool), [1]);
         let books = spool.status().unwrap().books;
         assert_eq!((books.delivered, books.rejected), (2, 0));
     }

@@ -16,23 +16,6 @@ use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock,
 
 use crate::support::{LAYOUTS, number_of, numbered, open, open_at, options};
 
-const CALLS: [Call; 14] = [
-    Call::CreateDir,
-    Call::Open,
-    Call::Create,
-    Call::List,
-    Call::Rename,
-    Call::Remove,
-    Call::SyncDir,
-    Call::Space,
-    Call::Read,
-    Call::Write,
-    Call::Len,
-    Call::SetLen,
-    Call::Flush,
-    Call::Lock,
-];
-
 fn settings(layout: Layout) -> Options {
     Options { segment_bytes: 16 << 10, max_bytes: Some(4 << 20), ..options(layout) }
 }
@@ -297,7 +280,7 @@ fn calls_of(layout: Layout) -> BTreeMap<Call, u64> {
     let mut workload = Workload::new(layout, None);
     workload.run();
     assert!(workload.refused.is_empty(), "a sound disk refused records");
-    let counts = CALLS.map(|call| (call, workload.faults.calls(call))).into_iter().collect();
+    let counts = Call::ALL.map(|call| (call, workload.faults.calls(call))).into_iter().collect();
     workload.check_live(false).unwrap();
     if layout == Layout::Segments {
         let is_segment = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".gz");

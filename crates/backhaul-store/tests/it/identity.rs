@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use backhaul_store::{ErrorKind, Layout, Limits, Options, Settled, Spool, State};
+use backhaul_store::{ErrorKind, Layout, Limits, Options, Spool};
 use backhaul_testkit::{ManualClock, SimDisk};
 
-use crate::support::{DIR, LAYOUTS, number_of, numbered, numbers, open, options};
+use crate::support::{DIR, LAYOUTS, deliver_all, number_of, numbered, numbers, open, options};
 
 fn on_machine(name: &str, layout: Layout) -> Options {
     Options { machine: Some(name.to_owned()), ..options(layout) }
@@ -76,15 +76,7 @@ fn two_openers_append_to_chains_of_their_own_and_one_of_them_delivers() {
             spool.append(numbered(number, 10)).unwrap();
         }
         assert_eq!(second.take(&Limits::default()).unwrap_err().kind(), ErrorKind::Busy);
-        let mut taken = Vec::new();
-        while let Some(batch) = first.take(&Limits::default()).unwrap() {
-            let delivered = batch.records.iter().map(|offer| {
-                taken.push(number_of(&offer.record.body));
-                (offer.record.id.position, Settled::new(State::Delivered))
-            });
-            first.settle(&delivered.collect::<Vec<_>>()).unwrap();
-        }
-        assert_eq!(taken, [1, 3, 5, 2, 4, 6], "{layout:?}");
+        assert_eq!(deliver_all(&first), [1, 3, 5, 2, 4, 6], "{layout:?}");
         // The one that is left takes over.
         second.append(numbered(7, 10)).unwrap();
         drop(first);

@@ -1,22 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{
-    ErrorKind, Lane, Layout, Limits, Options, Settled, Spool, State, Timestamp, WhenFull,
-};
+use backhaul_store::{ErrorKind, Lane, Layout, Limits, Options, Timestamp, WhenFull};
 use backhaul_testkit::{ManualClock, SimDisk};
-use std::sync::Arc;
 
-use crate::support::{LAYOUTS, number_of, numbered, numbers, open, open_at, options};
-
-fn deliver_all(spool: &Spool) {
-    while let Some(batch) = spool.take(&Limits::default()).unwrap() {
-        let delivered = batch
-            .records
-            .iter()
-            .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)));
-        spool.settle(&delivered.collect::<Vec<_>>()).unwrap();
-    }
-}
+use crate::support::{LAYOUTS, deliver_all, number_of, numbered, numbers, open, open_at, options};
 
 fn day() -> Duration {
     Duration::from_secs(24 * 3600)

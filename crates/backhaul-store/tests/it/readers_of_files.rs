@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use backhaul_store::{Lane, Layout, Limits, Options, Settled, Spool, State};
+use backhaul_store::{Lane, Layout, Options, Spool};
 
 use crate::members::{Kind, PAGE, members, segment_files};
-use crate::support::{number_of, numbered, options};
+use crate::support::{deliver_all, number_of, numbered, options};
 
 /// `n<TAB>id` of a record.
 type Line = String;
@@ -176,14 +176,7 @@ fn readers_agree_on_a_sealed_folder() {
     assert_eq!(waiting.len(), 600);
     assert_all_agree(folder.path(), &waiting, "sealed");
     // Delivered segments say so in their names, and are read all the same.
-    while let Some(batch) = spool.take(&Limits { records: 100, bytes: 1 << 20 }).unwrap() {
-        let settled: Vec<_> = batch
-            .records
-            .iter()
-            .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)))
-            .collect();
-        spool.settle(&settled).unwrap();
-    }
+    deliver_all(&spool);
     // A spool that was just opened looks for delivered data at once.
     drop(spool);
     let spool = open(folder.path());
@@ -216,12 +209,7 @@ fn readers_agree_on_a_folder_whose_first_file_holds_no_record() {
     for number in 0..40 {
         spool.append(numbered(number, 3_000).lane(Lane::Critical)).unwrap();
     }
-    while let Some(batch) = spool.take(&Limits::default()).unwrap() {
-        let delivered = |offer: &backhaul_store::Offer| {
-            (offer.record.id.position, Settled::new(State::Delivered))
-        };
-        spool.settle(&batch.records.iter().map(delivered).collect::<Vec<_>>()).unwrap();
-    }
+    deliver_all(&spool);
     // What an emptied chain leaves, planted where it comes first.
     let all_delivered = segment_files(folder.path());
     drop(spool);

@@ -3,12 +3,14 @@
 //!
 //! These tests mount file systems, so they need root, as in CI.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use backhaul_store::{Error, ErrorKind, Layout, Limits, Options, Settled, Spool, State, WhenFull};
+use backhaul_store::{Error, ErrorKind, Layout, Limits, Options, Spool, WhenFull};
 
-use crate::support::{LAYOUTS, number_of, numbered, numbers, options};
+use crate::support::{LAYOUTS, deliver, number_of, numbered, numbers, options};
 
 // --- File systems --------------------------------------------------------------
 
@@ -82,12 +84,20 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The two kinds of small file systems.
-fn small_file_systems(folder: &Path) -> Vec<(&'static str, Mounted)> {
-    vec![
+/// Runs a test in both layouts on both kinds of small file systems. It is told where it
+/// is, for its messages.
+fn on_small_file_systems(test: impl Fn(&Mounted, Layout, &str)) {
+    let folder = tempfile::tempdir().unwrap();
+    let file_systems = [
         ("tmpfs", Mounted::tmpfs("2m")),
-        ("ext4", Mounted::ext4(&folder.join("ext4.img"), 8 << 20)),
-    ]
+        ("ext4", Mounted::ext4(&folder.path().join("ext4.img"), 8 << 20)),
+    ];
+    for (kind, mounted) in &file_systems {
+        for layout in LAYOUTS {
+            test(mounted, layout, &format!("{kind}, {layout:?}"));
+            std::fs::remove_dir_all(mounted.spool()).unwrap();
+        }
+    }
 }
 
 // --- Spools ----------------------------------------------------------------------
@@ -107,126 +117,115 @@ fn length(number: u64) -> usize {
     [50, 900, 3_000, 9_000][usize::try_from(number % 4).unwrap()]
 }
 
-/// Appends until the first error, and returns it.
-fn append_until_refused(spool: &Spool, next: &mut u64, acknowledged: &mut Vec<u64>) -> Error {
-    for _ in 0..20_000 {
-        *next += 1;
-        match spool.append(numbered(*next, length(*next))) {
-            Ok(_) => acknowledged.push(*next),
-            Err(error) => return error,
+/// What was appended, and what of it was acknowledged.
+#[derive(Default)]
+struct Workload {
+    next: u64,
+    acknowledged: Vec<u64>,
+}
+
+impl Workload {
+    fn try_append(&mut self, spool: &Spool) -> Result<(), Error> {
+        self.next += 1;
+        spool.append(numbered(self.next, length(self.next)))?;
+        self.acknowledged.push(self.next);
+        Ok(())
+    }
+
+    fn append(&mut self, spool: &Spool, count: u64) {
+        for _ in 0..count {
+            self.try_append(spool).unwrap();
         }
     }
-    panic!("the file system never refused anything");
-}
 
-fn append(spool: &Spool, count: u64, next: &mut u64, acknowledged: &mut Vec<u64>) {
-    for _ in 0..count {
-        *next += 1;
-        spool.append(numbered(*next, length(*next))).unwrap();
-        acknowledged.push(*next);
+    /// Appends until the first error, and returns it.
+    fn append_until_refused(&mut self, spool: &Spool) -> Error {
+        (0..20_000)
+            .find_map(|_| self.try_append(spool).err())
+            .expect("the file system never refused anything")
     }
-}
 
-/// Everything that was acknowledged is there, once, in order, intact.
-fn assert_all_there(spool: &Spool, acknowledged: &[u64], when: &str) {
-    let (mut there, mut bent) = (Vec::new(), Vec::new());
-    spool
-        .each_from(&std::collections::BTreeMap::new(), &mut |record| {
-            let number = number_of(&record.body);
-            there.push(number);
-            if record.body != numbered(number, length(number)).body() {
-                bent.push(number);
-            }
-            std::ops::ControlFlow::Continue(())
-        })
-        .unwrap();
-    assert_eq!(there, acknowledged, "{when}");
-    assert!(bent.is_empty(), "{when}: {bent:?} are damaged");
-    let books = spool.status().unwrap().books;
-    assert!(books.balance() && books.damaged == 0, "{when}: {books:?}");
-    assert_eq!(books.accepted, acknowledged.len() as u64, "{when}: {books:?}");
+    fn assert_is_a_test(&self) {
+        assert!(self.acknowledged.len() > 50, "{} records are no test", self.acknowledged.len());
+    }
+
+    /// Everything that was acknowledged is there, once, in order, intact.
+    fn assert_all_there(&self, spool: &Spool, when: &str) {
+        let (mut there, mut bent) = (Vec::new(), Vec::new());
+        spool
+            .each_from(&BTreeMap::new(), &mut |record| {
+                let number = number_of(&record.body);
+                there.push(number);
+                if record.body != numbered(number, length(number)).body() {
+                    bent.push(number);
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(there, self.acknowledged, "{when}");
+        assert!(bent.is_empty(), "{when}: {bent:?} are damaged");
+        let books = spool.status().unwrap().books;
+        assert!(books.balance() && books.damaged == 0, "{when}: {books:?}");
+        assert_eq!(books.accepted, self.acknowledged.len() as u64, "{when}: {books:?}");
+    }
+
+    /// Delivers while nothing can be written, and goes on once `repair` was called.
+    fn deliver_and_go_on(&mut self, spool: Spool, repair: impl FnOnce(), place: &str) {
+        self.assert_all_there(&spool, &format!("{place}, in trouble"));
+        let delivered = deliver_some(&spool);
+        let _ = spool.maintain();
+        self.assert_all_there(&spool, &format!("{place}, delivering while in trouble"));
+        repair();
+        self.append(&spool, 20);
+        assert_eq!(spool.status().unwrap().trouble, None, "{place}, the alarm stays");
+        spool.maintain().unwrap();
+        self.assert_all_there(&spool, &format!("{place}, repaired"));
+        let (dir, layout) = (spool.dir().to_owned(), spool.layout());
+        drop(spool);
+        let spool = open(&dir, layout);
+        self.assert_all_there(&spool, &format!("{place}, reopened"));
+        assert_eq!(spool.status().unwrap().books.delivered, delivered);
+    }
 }
 
 /// Settles the oldest few as delivered.
-fn deliver_some(spool: &Spool) -> usize {
-    let batch = spool.take(&Limits { records: 10, bytes: 1 << 20 }).unwrap().unwrap();
-    let settled: Vec<_> = batch
-        .records
-        .iter()
-        .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)))
-        .collect();
-    spool.settle(&settled).unwrap();
-    settled.len()
+fn deliver_some(spool: &Spool) -> u64 {
+    deliver(spool, &Limits { records: 10, bytes: 1 << 20 }).unwrap().len() as u64
 }
 
 #[test]
 fn a_full_file_system_refuses_and_goes_on_when_there_is_room_again() {
-    let folder = tempfile::tempdir().unwrap();
-    for (kind, mounted) in small_file_systems(folder.path()) {
-        for layout in LAYOUTS {
-            let when = |what: &str| format!("{kind}, {layout:?}, {what}");
-            let ballast = mounted.at.join("ballast");
-            std::fs::write(&ballast, vec![1; 700 << 10]).unwrap();
-            let spool = open(&mounted.spool(), layout);
-            let (mut next, mut acknowledged) = (0, Vec::new());
-            for _ in 0..5 {
-                let error = append_until_refused(&spool, &mut next, &mut acknowledged);
-                assert_eq!(error.kind(), ErrorKind::Full, "{}: {error}", when("full"));
-            }
-            assert!(acknowledged.len() > 50, "{} records are no test", acknowledged.len());
-            assert_all_there(&spool, &acknowledged, &when("full"));
-            assert!(spool.status().unwrap().trouble.is_some(), "{}", when("no alarm"));
-            // Delivering goes on while nothing can be written.
-            let delivered = deliver_some(&spool);
-            let _ = spool.maintain();
-            assert_all_there(&spool, &acknowledged, &when("delivering while full"));
-            std::fs::remove_file(&ballast).unwrap();
-            append(&spool, 20, &mut next, &mut acknowledged);
-            assert_eq!(spool.status().unwrap().trouble, None, "{}", when("the alarm stays"));
-            spool.maintain().unwrap();
-            assert_all_there(&spool, &acknowledged, &when("room again"));
-            drop(spool);
-            let spool = open(&mounted.spool(), layout);
-            assert_all_there(&spool, &acknowledged, &when("reopened"));
-            assert_eq!(spool.status().unwrap().books.delivered, delivered as u64);
-            drop(spool);
-            std::fs::remove_dir_all(mounted.spool()).unwrap();
+    on_small_file_systems(|mounted, layout, place| {
+        let ballast = mounted.at.join("ballast");
+        std::fs::write(&ballast, vec![1; 700 << 10]).unwrap();
+        let spool = open(&mounted.spool(), layout);
+        let mut workload = Workload::default();
+        for _ in 0..5 {
+            let error = workload.append_until_refused(&spool);
+            assert_eq!(error.kind(), ErrorKind::Full, "{place}: {error}");
         }
-    }
+        workload.assert_is_a_test();
+        assert!(spool.status().unwrap().trouble.is_some(), "{place}, no alarm");
+        let make_room = || std::fs::remove_file(&ballast).unwrap();
+        workload.deliver_and_go_on(spool, make_room, place);
+    });
 }
 
 #[test]
 fn a_folder_that_turns_read_only_refuses_and_goes_on_when_it_is_writable_again() {
-    let folder = tempfile::tempdir().unwrap();
-    for (kind, mounted) in small_file_systems(folder.path()) {
-        for layout in LAYOUTS {
-            let when = |what: &str| format!("{kind}, {layout:?}, {what}");
-            let spool = open(&mounted.spool(), layout);
-            let (mut next, mut acknowledged) = (0, Vec::new());
-            append(&spool, 30, &mut next, &mut acknowledged);
-            let read_only = Mounted::read_only_over(&mounted.spool());
-            // Files that are open already still take what fits into them.
-            for _ in 0..3 {
-                let error = append_until_refused(&spool, &mut next, &mut acknowledged);
-                assert_eq!(error.kind(), ErrorKind::Io, "{}: {error}", when("read-only"));
-                assert!(error.to_string().contains("Read-only"), "{error}");
-            }
-            assert_all_there(&spool, &acknowledged, &when("read-only"));
-            let delivered = deliver_some(&spool);
-            let _ = spool.maintain();
-            assert_all_there(&spool, &acknowledged, &when("delivering while read-only"));
-            drop(read_only);
-            append(&spool, 20, &mut next, &mut acknowledged);
-            spool.maintain().unwrap();
-            assert_all_there(&spool, &acknowledged, &when("writable again"));
-            drop(spool);
-            let spool = open(&mounted.spool(), layout);
-            assert_all_there(&spool, &acknowledged, &when("reopened"));
-            assert_eq!(spool.status().unwrap().books.delivered, delivered as u64);
-            drop(spool);
-            std::fs::remove_dir_all(mounted.spool()).unwrap();
+    on_small_file_systems(|mounted, layout, place| {
+        let spool = open(&mounted.spool(), layout);
+        let mut workload = Workload::default();
+        workload.append(&spool, 30);
+        let read_only = Mounted::read_only_over(&mounted.spool());
+        // Files that are open already still take what fits into them.
+        for _ in 0..3 {
+            let error = workload.append_until_refused(&spool);
+            assert_eq!(error.kind(), ErrorKind::Io, "{place}: {error}");
+            assert!(error.to_string().contains("Read-only"), "{error}");
         }
-    }
+        workload.deliver_and_go_on(spool, || drop(read_only), place);
+    });
 }
 
 /// What Linux does to an ext4 file system with an error, open files or not. There is
@@ -248,23 +247,23 @@ fn a_file_system_that_stops_for_an_error_keeps_all_that_was_acknowledged() {
         let image = folder.path().join(format!("{layout:?}.img"));
         let mounted = Mounted::ext4(&image, 8 << 20);
         let spool = open(&mounted.spool(), layout);
-        let (mut next, mut acknowledged) = (0, Vec::new());
-        append(&spool, 60, &mut next, &mut acknowledged);
+        let mut workload = Workload::default();
+        workload.append(&spool, 60);
         turn_read_only_for_good(&mounted);
         for _ in 0..3 {
-            next += 1;
-            let error = spool.append(numbered(next, 100)).unwrap_err();
+            workload.next += 1;
+            let error = spool.append(numbered(workload.next, 100)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io, "{layout:?}: {error}");
         }
-        assert_all_there(&spool, &acknowledged, "after the error");
+        workload.assert_all_there(&spool, "after the error");
         deliver_some(&spool);
         drop(spool);
         drop(mounted);
         let mounted = Mounted::ext4(&image, 0);
         let spool = open(&mounted.spool(), layout);
-        assert_all_there(&spool, &acknowledged, "mounted again");
-        append(&spool, 20, &mut next, &mut acknowledged);
-        assert_all_there(&spool, &acknowledged, "going on");
+        workload.assert_all_there(&spool, "mounted again");
+        workload.append(&spool, 20);
+        workload.assert_all_there(&spool, "going on");
     }
 }
 
@@ -277,16 +276,13 @@ fn a_disk_that_fails_to_write_loses_nothing_that_was_acknowledged() {
         let image = below.at.join("ext4.img");
         let mounted = Mounted::ext4(&image, 32 << 20);
         let spool = open(&mounted.spool(), layout);
-        let (mut next, mut acknowledged) = (0, Vec::new());
-        let error = append_until_refused(&spool, &mut next, &mut acknowledged);
+        let mut workload = Workload::default();
+        let error = workload.append_until_refused(&spool);
         // EIO or ENOSPC, as the kernel sees it.
         assert!(matches!(error.kind(), ErrorKind::Io | ErrorKind::Full), "{layout:?}: {error}");
-        assert!(acknowledged.len() > 50, "{} records are no test", acknowledged.len());
+        workload.assert_is_a_test();
         for _ in 0..20 {
-            next += 1;
-            if spool.append(numbered(next, length(next))).is_ok() {
-                acknowledged.push(next);
-            }
+            let _ = workload.try_append(&spool);
         }
         drop(spool);
         drop(mounted);
@@ -296,7 +292,8 @@ fn a_disk_that_fails_to_write_loses_nothing_that_was_acknowledged() {
         let mounted = Mounted::ext4(&image, 0);
         let spool = open(&mounted.spool(), layout);
         let there = numbers(&spool);
-        let lost: Vec<_> = acknowledged.iter().filter(|number| !there.contains(number)).collect();
+        let lost: Vec<_> =
+            workload.acknowledged.iter().filter(|number| !there.contains(number)).collect();
         assert!(lost.is_empty(), "{layout:?}: {lost:?} were acknowledged and are lost");
         let books = spool.status().unwrap().books;
         assert!(books.balance() && books.damaged == 0, "{layout:?}: {books:?}");

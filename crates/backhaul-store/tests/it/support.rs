@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use backhaul_store::{Clock, Disk, Layout, Options, Record, Result, Spool};
+use backhaul_store::{Clock, Disk, Layout, Limits, Options, Record, Result, Settled, Spool, State};
 use backhaul_testkit::{ManualClock, SimDisk};
 
 pub(crate) const DIR: &str = "/spool";
@@ -70,4 +70,22 @@ pub(crate) fn numbers(spool: &Spool) -> Vec<u64> {
         numbers.push(number_of(&spool.get(position).unwrap().1.body));
     }
     numbers
+}
+
+/// Takes one batch and settles it as delivered. The numbers of its records, where
+/// anything waits.
+pub(crate) fn deliver(spool: &Spool, limits: &Limits) -> Option<Vec<u64>> {
+    let batch = spool.take(limits).unwrap()?;
+    let settled: Vec<_> = batch
+        .records
+        .iter()
+        .map(|offer| (offer.record.id.position, Settled::new(State::Delivered)))
+        .collect();
+    spool.settle(&settled).unwrap();
+    Some(batch.records.iter().map(|offer| number_of(&offer.record.body)).collect())
+}
+
+/// Delivers everything that can be taken now. The numbers of the records, in order.
+pub(crate) fn deliver_all(spool: &Spool) -> Vec<u64> {
+    std::iter::from_fn(|| deliver(spool, &Limits::default())).flatten().collect()
 }

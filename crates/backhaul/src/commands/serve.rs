@@ -20,6 +20,7 @@ use crate::hub::{self, Hub, limits, server};
 use crate::hub_link;
 use crate::presence::Presence;
 use crate::printer::Printer;
+use crate::runtime;
 
 /// How often what was received is made durable while little happens: what a crash
 /// makes the next start read again.
@@ -34,11 +35,7 @@ const WORKER_THREADS: usize = 2;
 pub(crate) fn run(args: cli::Serve) -> anyhow::Result<Outcome> {
     let settings = Settings::check(args).or_usage()?;
     allow_files(settings.limits.connections);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build()
-        .context("the runtime cannot be started")?;
+    let runtime = runtime::start(WORKER_THREADS)?;
     let outcome = runtime.block_on(serve(settings));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome

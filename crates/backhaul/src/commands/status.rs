@@ -115,17 +115,8 @@ fn page(found: &[(String, backhaul_store::Status)]) -> String {
 
 /// The books in words: what was accepted, and what became of it.
 fn sentence(books: &Books) -> String {
-    let parts = [
-        ("delivered", books.delivered),
-        ("rejected", books.rejected),
-        ("expired", books.expired),
-        ("evicted", books.evicted),
-        ("superseded", books.superseded),
-        ("dropped", books.dropped),
-        ("damaged", books.damaged),
-        ("pending", books.pending),
-    ];
-    let sum: Vec<String> = parts
+    let sum: Vec<String> = books
+        .parts()
         .into_iter()
         .filter(|(name, count)| *count > 0 || *name == "pending")
         .map(|(name, count)| format!("{count} {name}"))

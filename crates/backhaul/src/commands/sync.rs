@@ -16,6 +16,7 @@ use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
 use crate::hub_link;
 use crate::printer::Printer;
+use crate::runtime;
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,11 +29,7 @@ pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
         .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
         .or_usage()?;
     let hub = hub_link::open(&url, args.token_file.as_deref()).or_usage()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("the runtime cannot be started")?;
+    let runtime = runtime::start(1)?;
     let synced = runtime.block_on(sync_all(printer, spools, &hub));
     runtime.shutdown_timeout(Duration::from_secs(1));
     report(printer, &synced?)

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use backhaul_agent::{
     CloudRunLogger, Context, ContextPatch, Enqueued, OfflineQueue, OfflineRunLogger, RunEnd,
     RunLogger as _, RunStart, ToolCall,
@@ -19,6 +18,7 @@ use crate::cli;
 use crate::data_dir::OFFLINE;
 use crate::exit::Outcome;
 use crate::printer::Printer;
+use crate::runtime;
 
 /// A sensor takes its time: what the demo needs to hit a run in its middle.
 const SENSOR_TAKES: Duration = Duration::from_millis(20);
@@ -36,11 +36,7 @@ pub(crate) const STORED: &str = "stored ";
 pub(crate) const STOP: &str = "stop";
 
 pub(crate) fn run(args: cli::DemoAgent) -> anyhow::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("the runtime cannot be started")?;
+    let runtime = runtime::start(1)?;
     let queue = OfflineQueue::new(args.data_dir.join(OFFLINE))?;
     let logger = OfflineRunLogger::builder()
         .primary(CloudRunLogger::new(args.runs_url)?)

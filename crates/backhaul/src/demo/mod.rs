@@ -20,6 +20,7 @@ use self::process::{AgentProcess, HubProcess};
 use crate::cli;
 use crate::exit::Outcome;
 use crate::printer::Printer;
+use crate::runtime;
 
 /// How long the agent works with the hub there.
 const ONLINE: Duration = Duration::from_secs(3);
@@ -36,11 +37,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(args: &cli::Demo) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("the runtime cannot be started")?;
+    let runtime = runtime::start(1)?;
     let folder = tempfile::Builder::new()
         .prefix("backhaul-demo-")
         .tempdir()

@@ -27,16 +27,8 @@ pub(crate) fn text(status: &Status, records: Receipt, requests: &Requests) -> St
     let mut page = Page::default();
     page.metric("backhaul_spool_records", "gauge", "Records of the spool by what became of them.");
     let books = &status.books;
-    for (state, count) in [
-        ("pending", books.pending),
-        ("delivered", books.delivered),
-        ("rejected", books.rejected),
-        ("expired", books.expired),
-        ("evicted", books.evicted),
-        ("superseded", books.superseded),
-        ("dropped", books.dropped),
-        ("damaged", books.damaged),
-    ] {
+    let [settled @ .., pending] = books.parts();
+    for (state, count) in std::iter::once(pending).chain(settled) {
         page.value(&format!("{{spool=\"runs\",state=\"{state}\"}}"), count);
     }
     page.metric("backhaul_spool_accepted_total", "counter", "Records that the spool acknowledged.");

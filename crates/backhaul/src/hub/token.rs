@@ -3,15 +3,22 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
 use axum::http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::refusal::Refusal;
+use crate::secret::Secret;
 
 /// The environment variable that holds the token.
 pub(crate) const TOKEN_VARIABLE: &str = "BACKHAUL_TOKEN";
+
+/// Where the token is found.
+const TOKEN: Secret = Secret {
+    name: "token",
+    variable: TOKEN_VARIABLE,
+    hint: "put a token there, such as `openssl rand -hex 32` gives",
+};
 
 /// A bearer token. Only its digest is kept, and nothing shows it.
 #[derive(Clone)]
@@ -24,24 +31,7 @@ impl Token {
 
     /// Reads the token from the file, or else from `BACKHAUL_TOKEN`.
     pub(crate) fn find(file: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        let (token, origin) = match file {
-            Some(path) => {
-                let token = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the token file {}", path.display()))?;
-                (token, path.display().to_string())
-            }
-            None => match std::env::var(TOKEN_VARIABLE) {
-                Ok(token) => (token, TOKEN_VARIABLE.to_owned()),
-                Err(std::env::VarError::NotPresent) => return Ok(None),
-                Err(error) => return Err(error).context(TOKEN_VARIABLE),
-            },
-        };
-        match token.trim() {
-            "" => {
-                bail!("{origin} is empty: put a token there, such as `openssl rand -hex 32` gives")
-            }
-            token => Ok(Some(Self::new(token))),
-        }
+        Ok(TOKEN.find(file)?.map(|token| Self::new(&token)))
     }
 
     /// Whether a request shows the token. How long the comparison takes says nothing
