@@ -184,7 +184,7 @@ impl Store {
         }
     }
 
-    /// When the oldest waiting file of a chain was made, by the wall clock.
+    /// All segments, or all records' files.
     pub(crate) fn units(&self) -> Vec<Unit> {
         match self {
             Store::Segments(store) => store

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::courier::Chains;
 use crate::error::Result;
 use crate::record::Flush;
 use crate::spool::Inner;
@@ -114,9 +115,17 @@ impl Inner {
                 }
             }
         }
-        let purged = self.courier().maintain(self);
+        let flushed = self.flushed_chains();
+        let purged = self.courier().maintain(self, flushed.as_ref());
         result.and(self.measure_again())?;
         if purged? { crate::attachments::sweep(self) } else { Ok(()) }
+    }
+
+    /// The chains at this moment, if all that was appended is flushed.
+    fn flushed_chains(&self) -> Option<Chains> {
+        let _paused = self.committer.pause();
+        let unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        unflushed.is_empty().then(|| self.store.chains())
     }
 
     /// Measures the folder from time to time: the ledger grows, people put files

@@ -43,6 +43,11 @@ impl Quota {
         self.max
     }
 
+    /// Whether `bytes` more stay within the cap.
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
+        self.max.is_none_or(|max| self.used().saturating_add(bytes) <= max)
+    }
+
     /// Takes over what was found by measuring the folder.
     pub(crate) fn set_used(&self, bytes: u64) {
         self.used.store(bytes, Ordering::Relaxed);

@@ -109,15 +109,17 @@ impl CourierState {
         if !self.claim(inner)? {
             return Ok(false);
         }
+        let quota = &inner.context.quota;
         let mut freed = 0;
         for unit in self.delivered_units(inner) {
-            if freed >= bytes {
+            if freed >= bytes && quota.fits(bytes) {
                 break;
             }
             freed += on_disk(unit.bytes);
             self.remove_units(inner, &[unit])?;
         }
-        while freed < bytes {
+        // Writing down what was evicted takes room too.
+        while freed < bytes || !quota.fits(bytes) {
             let Some(unit) = self.victim(inner, lane) else { break };
             freed += on_disk(unit.bytes);
             self.evict(inner, &unit)?;

@@ -333,6 +333,7 @@ impl Inner {
             self.redraw_epoch("the folder is a copy, or on another machine than before")?;
         }
         self.courier().claim_or_look(self)?;
+        self.take_over_from_the_dead()?;
         self.skip_given_sequences()
     }
 
@@ -437,10 +438,10 @@ impl Inner {
         }
         self.committer.commit_all(self);
         if let Some(mut open) = self.hold_open() {
-            if let Err(error) = self.flush_store() {
+            let flushed = self.flush_store().inspect_err(|error| {
                 tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
-            }
-            self.courier().close(&*self.context.disk);
+            });
+            self.courier().close(self, flushed.is_ok());
             *open = None;
         }
     }

@@ -26,6 +26,9 @@ pub struct Status {
     pub bytes: u64,
     /// The cap, where there is one.
     pub max_bytes: Option<u64>,
+    /// Waiting records that the medium does not give at the moment, as far as this
+    /// process has tried; they count as damaged after a day.
+    pub unreadable: usize,
     /// Files in `quarantine/`.
     pub quarantined: usize,
     /// Lines of the ledger that could not be read when it was opened.
@@ -84,13 +87,18 @@ impl Spool {
         let mut lanes: BTreeMap<Lane, Books> = BTreeMap::new();
         let mut books = Books::default();
         let mut oldest_age = None;
-        for (chain, (first, next)) in inner.store.chains() {
+        let chains = inner.courier().chains(inner);
+        for (chain, (first, next)) in chains {
             let account = inner.account(chain, first);
             let of_chain = account.books(next);
             lanes.entry(chain.lane).or_default().add(&of_chain);
             books.add(&of_chain);
             oldest_age = oldest_age.max(inner.oldest_age(chain, &account, next)?);
         }
+        let (unreadable, damaged_ledger_lines) = {
+            let courier = inner.courier();
+            (courier.unreadable(), courier.ledger.damaged_lines)
+        };
         let context = &inner.context;
         let quarantine = context.disk.list(&context.path(QUARANTINE)).unwrap_or_default();
         let bytes = if context.read_only {
@@ -105,7 +113,8 @@ impl Spool {
             bytes,
             max_bytes: context.quota.max(),
             quarantined: quarantine.iter().filter(|entry| !entry.name.ends_with(".reason")).count(),
-            damaged_ledger_lines: inner.courier().ledger.damaged_lines,
+            unreadable,
+            damaged_ledger_lines,
             trouble: inner.trouble.lock().map_or(None, |trouble| trouble.clone()),
         })
     }
@@ -122,7 +131,7 @@ impl Spool {
             return Ok(self.status()?.books);
         }
         let mut books = Books::default();
-        for (chain, (first, next)) in inner.store.chains() {
+        for (chain, (first, next)) in courier.chains(inner) {
             let of_chain = courier
                 .account(chain)
                 .map_or_else(|| Account::new(first.max(1)).books(next), |known| known.books(next));
@@ -166,18 +175,23 @@ impl Spool {
     }
 }
 
+fn standing_of(account: &Account, sequence: u64) -> Standing {
+    if account.failed.contains_key(&sequence) {
+        Standing::Failed
+    } else if account.is_settled(sequence) {
+        Standing::Settled
+    } else {
+        Standing::Pending
+    }
+}
+
 fn entry(account: &Account, record: &StoredRecord) -> QueueEntry {
     let sequence = record.id.position.sequence.0;
     let failure = account.failed.get(&sequence);
     let attempts = account.open.get(&sequence);
-    let standing = match (failure, account.is_settled(sequence)) {
-        (Some(_), _) => Standing::Failed,
-        (None, true) => Standing::Settled,
-        (None, false) => Standing::Pending,
-    };
     QueueEntry {
         id: record.id,
-        standing,
+        standing: standing_of(account, sequence),
         size_bytes: record.body.len(),
         enqueued_at: record.stamp.wall,
         attempts: failure
@@ -214,10 +228,12 @@ impl Inner {
             return Ok(None);
         }
         let clock = &self.context.clock;
-        Ok(match self.store.read(chain, oldest, &mut None)? {
-            Read::Record(record) => Some(record.stamp.age(&clock.now(), clock.boot_id())),
-            Read::LostUpTo(_) | Read::End => None,
-        })
+        match self.store.read(chain, oldest, &mut None) {
+            Ok(Read::Record(record)) => Ok(Some(record.stamp.age(&clock.now(), clock.boot_id()))),
+            Ok(Read::LostUpTo(_) | Read::End) => Ok(None),
+            Err(error) if error.is_of_the_medium() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads all records with a standing, chain by chain.
@@ -228,27 +244,17 @@ impl Inner {
     ) -> Result<()> {
         for (chain, (first, next)) in self.store.chains() {
             let account = self.account(chain, first);
-            let mut reader = None;
-            let mut sequence = first.max(1);
-            while sequence < next {
-                if let Some(at) = skip_to(&account, standing, sequence, next) {
-                    sequence = at;
+            let skip = |from| skip_to(&account, standing, from, next);
+            let mut visit = |record: StoredRecord| {
+                let stands = standing_of(&account, record.id.position.sequence.0);
+                if standing.is_none_or(|wanted| wanted == stands) {
+                    visit(&account, &record)
+                } else {
+                    ControlFlow::Continue(())
                 }
-                if sequence >= next {
-                    break;
-                }
-                match self.store.read(chain, sequence, &mut reader)? {
-                    Read::End => break,
-                    Read::LostUpTo(end) => sequence = end.max(sequence + 1),
-                    Read::Record(record) => {
-                        sequence += 1;
-                        let stands = entry(&account, &record).standing;
-                        let wanted = standing.is_none_or(|wanted| wanted == stands);
-                        if wanted && visit(&account, &record).is_break() {
-                            return Ok(());
-                        }
-                    }
-                }
+            };
+            if self.read_chain(chain, first..next, &skip, &mut visit)?.is_break() {
+                break;
             }
         }
         Ok(())
@@ -257,19 +263,18 @@ impl Inner {
 
 /// Where to go on when records of one standing are wanted: settled stretches need
 /// no reading.
-fn skip_to(account: &Account, standing: Option<Standing>, from: u64, end: u64) -> Option<u64> {
-    let next = match standing? {
-        Standing::Pending => {
+fn skip_to(account: &Account, standing: Option<Standing>, from: u64, end: u64) -> u64 {
+    match standing {
+        Some(Standing::Pending) => {
             let requeued = account.requeued.range(from..).next().copied();
             let in_order = account.next_unsettled(from);
             requeued.map_or(in_order, |requeued| requeued.min(in_order))
         }
-        Standing::Failed => {
+        Some(Standing::Failed) => {
             account.failed.range(from..).next().map_or(end, |(sequence, _)| *sequence)
         }
-        Standing::Settled => return None,
-    };
-    Some(next)
+        Some(Standing::Settled) | None => from,
+    }
 }
 
 /// The place of a record by its short id.

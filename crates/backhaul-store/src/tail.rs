@@ -2,13 +2,13 @@
 //! and has to catch up with them after a crash.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::error::Result;
 use crate::id::{Chain, Sequence};
 use crate::record::StoredRecord;
 use crate::segment::Read;
-use crate::spool::Spool;
+use crate::spool::{Inner, Spool};
 
 impl Spool {
     /// For each chain, the sequence that its next record will get. What was
@@ -31,21 +31,40 @@ impl Spool {
         self.inner.check_process()?;
         self.inner.catch_up()?;
         for (chain, (first, next)) in self.inner.store.chains() {
-            let mut reader = None;
-            let mut sequence = places.get(&chain).map_or(first, |place| place.0.max(first)).max(1);
-            while sequence < next {
-                match self.inner.store.read(chain, sequence, &mut reader)? {
-                    Read::End => break,
-                    Read::LostUpTo(end) => sequence = end.max(sequence + 1),
-                    Read::Record(record) => {
-                        sequence += 1;
-                        if visit(*record).is_break() {
-                            return Ok(());
-                        }
+            let from = places.get(&chain).map_or(first, |place| place.0.max(first));
+            if self.inner.read_chain(chain, from..next, &|at| at, visit)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Calls `visit` for each record of a chain within `places` until it breaks.
+    /// `skip` says from which place on a look is worth it; what is damaged is
+    /// stepped over.
+    pub(crate) fn read_chain(
+        &self,
+        chain: Chain,
+        places: Range<u64>,
+        skip: &dyn Fn(u64) -> u64,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let mut reader = None;
+        let mut sequence = skip(places.start.max(1));
+        while sequence < places.end {
+            match self.store.read(chain, sequence, &mut reader)? {
+                Read::End => break,
+                Read::LostUpTo(end) => sequence = skip(end.max(sequence + 1)),
+                Read::Record(record) => {
+                    sequence = skip(sequence + 1);
+                    if visit(*record).is_break() {
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -133,9 +133,21 @@ impl FolderStore {
             .collect()
     }
 
-    /// The first sequence from `from` on that has a file.
-    pub(crate) fn next_file(&self, chain: Chain, from: u64) -> Option<u64> {
-        self.lock().get(&chain)?.files.range(from..).next().map(|(sequence, _)| *sequence)
+    /// The stretches between `first` and `end`, the latter left out, without files.
+    pub(crate) fn missing_between(&self, chain: Chain, first: u64, end: u64) -> Vec<(u64, u64)> {
+        let catalog = self.lock();
+        let files = catalog.get(&chain).map(|files| &files.files);
+        let present =
+            files.into_iter().flat_map(|files| files.range(first..end).map(|(at, _)| *at));
+        let mut missing = Vec::new();
+        let mut from = first;
+        for at in present.chain([end]) {
+            if from < at {
+                missing.push((from, at));
+            }
+            from = at + 1;
+        }
+        missing
     }
 
     pub(crate) fn file(&self, position: Position) -> Option<FileEntry> {

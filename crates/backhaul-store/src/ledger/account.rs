@@ -67,8 +67,7 @@ pub struct Books {
     pub damaged: u64,
     /// Waiting.
     pub pending: u64,
-    /// Not accepted: places that hold no record, because a commit never ended or
-    /// because a file was removed by hand while nobody ran.
+    /// Not accepted: places that hold no record, because a commit never ended.
     pub void: u64,
     /// Of the delivered: how many the destination had already.
     pub duplicates: u64,
@@ -139,6 +138,9 @@ pub(crate) struct Account {
     base: u64,
     /// Everything before is settled, but for `requeued`.
     pub(crate) floor: u64,
+    /// Everything before was acknowledged, as far as that was noted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) accepted: u64,
     /// Settled ranges from the floor on: first to last.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     settled: BTreeMap<u64, u64>,
@@ -159,6 +161,11 @@ pub(crate) struct Account {
     marks: Vec<(i64, u64)>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// No spool counts further: what does was not written by one.
 pub(crate) const MAX_NUMBER: u64 = 1 << 60;
 
@@ -175,6 +182,7 @@ impl Account {
         Self {
             base,
             floor: base,
+            accepted: 0,
             settled: BTreeMap::new(),
             failed: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -191,7 +199,7 @@ impl Account {
             accepted, delivered, expired, evicted, rejected, superseded, dropped, damaged, pending,
             void, duplicates,
         ];
-        let mut numbers = counts.into_iter().chain([self.base, self.floor]);
+        let mut numbers = counts.into_iter().chain([self.base, self.floor, self.accepted]);
         let mut places = self.failed.keys().chain(self.open.keys()).chain(&self.requeued);
         let mut ranges = self.settled.iter();
         let mut attempts = self.open.values();
@@ -249,11 +257,24 @@ impl Account {
         sequence
     }
 
+    /// The stretches from `from` to `end`, the latter left out, that are not settled.
+    pub(crate) fn unsettled_between(&self, from: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut stretches = Vec::new();
+        let mut first = self.next_unsettled(from);
+        while first < end {
+            let next_settled = self.settled.range(first..).next().map_or(end, |(at, _)| *at);
+            let stretch_end = next_settled.min(end);
+            stretches.push((first, stretch_end));
+            first = self.next_unsettled(stretch_end);
+        }
+        stretches
+    }
+
     /// The highest sequence that the account mentions, and one more.
     pub(crate) fn beyond(&self) -> u64 {
         let settled = self.settled.values().next_back().map_or(0, |last| last + 1);
         let open = self.open.keys().next_back().map_or(0, |last| last + 1);
-        self.floor.max(settled).max(open)
+        self.floor.max(self.accepted).max(settled).max(open)
     }
 
     /// The books, given the next sequence of the chain.
@@ -284,6 +305,7 @@ impl Account {
         match settled.state {
             State::Requeued => self.requeue(sequence),
             state if state.is_final() => self.close(sequence, settled, at),
+            State::Accepted => self.accepted = self.accepted.max(sequence + 1),
             _ if self.is_settled(sequence) => {}
             State::Started => self.open.entry(sequence).or_default().count += 1,
             state @ (State::Held | State::Unknown) => {
@@ -397,6 +419,10 @@ impl Accounts {
     pub(crate) fn apply(&mut self, entry: &Entry) {
         let account = self.open(&entry.destination, &entry.chain, 1);
         let state = entry.settled.state;
+        if state == State::Accepted {
+            account.settle(entry.last, &entry.settled, &entry.at);
+            return;
+        }
         if state.is_final() && account.close_range(entry.first, entry.last, state) {
             return;
         }
@@ -453,6 +479,17 @@ mod tests {
         }
         assert_eq!(at_once, singly);
         assert!(at_once.open("d", "normal", 1).books(20).balance());
+    }
+
+    #[test]
+    fn unsettled_stretches_stand_between_the_settled_ones() {
+        let mut account = Account::new(1);
+        for sequence in [1, 4, 5, 8] {
+            settle(&mut account, sequence, State::Delivered);
+        }
+        assert_eq!(account.unsettled_between(1, 10), [(2, 4), (6, 8), (9, 10)]);
+        assert_eq!(account.unsettled_between(5, 7), [(6, 7)]);
+        assert_eq!(account.unsettled_between(4, 6), []);
     }
 
     #[test]

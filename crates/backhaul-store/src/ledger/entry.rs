@@ -8,6 +8,9 @@ use super::account::{Accounts, MAX_NUMBER, is_plausible_time};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// It was acknowledged. Noted from time to time, up to which sequence, so that
+    /// what vanishes from the files is noticed. Nothing is settled.
+    Accepted,
     /// An attempt began. Nothing is settled.
     Started,
     /// The destination has it.
@@ -32,8 +35,7 @@ pub enum State {
     Dropped,
     /// Damaged on disk.
     Damaged,
-    /// There is no such record: its commit never ended, so it was not acknowledged,
-    /// or a person removed its file while nobody ran.
+    /// There is no such record: its commit never ended, so it was not acknowledged.
     Void,
     /// Waiting again, after it was rejected, dropped or held.
     Requeued,
@@ -44,13 +46,19 @@ impl State {
     pub fn is_final(self) -> bool {
         !matches!(
             self,
-            State::Started | State::Later | State::Unknown | State::Held | State::Requeued
+            State::Accepted
+                | State::Started
+                | State::Later
+                | State::Unknown
+                | State::Held
+                | State::Requeued
         )
     }
 
     /// The state's name, lower case.
     pub fn name(self) -> &'static str {
         match self {
+            State::Accepted => "accepted",
             State::Started => "started",
             State::Delivered => "delivered",
             State::Duplicate => "duplicate",

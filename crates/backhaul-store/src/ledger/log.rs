@@ -7,9 +7,16 @@ use super::entry::{Entry, Line, Parsed};
 use crate::context::{read_whole, write_whole};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::quota::{Quota, on_disk};
 
-/// A new file is begun with a snapshot when this much was written since the last.
-const SNAPSHOT_AFTER: u64 = 1 << 20;
+/// A new file is begun with a snapshot when this much was written since the last: a
+/// mebibyte, or less where the spool has a small cap.
+fn snapshot_after(cap: Option<u64>) -> u64 {
+    const MOST: u64 = 1 << 20;
+    /// Two files are kept, so that the ledger takes at most a sixteenth of the cap.
+    const SHARE: u64 = 32;
+    cap.map_or(MOST, |cap| (cap / SHARE).clamp(4 * PAGE, MOST))
+}
 
 /// What was flushed ends on a page, so that no later write touches a page that
 /// holds it: a power cut may destroy the page that is being written.
@@ -33,7 +40,11 @@ pub(crate) struct Ledger {
     pub(crate) accounts: Accounts,
     file: Option<Box<dyn DiskFile>>,
     len: u64,
+    snapshot_after: u64,
     snapshot_len: u64,
+    /// Bytes that its files have grown and shrunk by and that were not told yet.
+    grown: u64,
+    shrunk: u64,
     /// Lines that the disk did not take yet.
     unsaved: Vec<u8>,
     dirty: bool,
@@ -53,7 +64,8 @@ fn number_of(name: &str) -> Option<u64> {
 
 impl Ledger {
     /// Reads the newest ledger in `dir` that has a sound snapshot. Nothing is written.
-    pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Self> {
+    /// `cap`: of the spool.
+    pub(crate) fn load(disk: &dyn Disk, dir: &Path, cap: Option<u64>) -> Result<Self> {
         let entries = disk.list(dir).doing("list the state folder", dir)?;
         let mut numbers: Vec<u64> =
             entries.iter().filter_map(|entry| number_of(&entry.name)).collect();
@@ -70,7 +82,7 @@ impl Ledger {
             })?;
             if let Some((accounts, damaged)) = parsed {
                 let newest = numbers.last().copied().unwrap_or(number);
-                let mut ledger = Self::at(dir, number);
+                let mut ledger = Self::at(dir, number, cap);
                 ledger.accounts = accounts;
                 ledger.len = bytes.len() as u64;
                 ledger.damaged_lines = damaged_lines + damaged;
@@ -81,14 +93,14 @@ impl Ledger {
                 let is_whole = bytes.ends_with(b"\n") && ledger.len.is_multiple_of(PAGE);
                 if newest != number || !is_whole {
                     ledger.snapshot_len = 0;
-                    ledger.len = SNAPSHOT_AFTER;
+                    ledger.len = ledger.snapshot_after;
                 }
                 return Ok(ledger);
             }
             damaged_lines += 1;
         }
-        let mut ledger = Self::at(dir, numbers.last().copied().unwrap_or(0));
-        ledger.len = SNAPSHOT_AFTER;
+        let mut ledger = Self::at(dir, numbers.last().copied().unwrap_or(0), cap);
+        ledger.len = ledger.snapshot_after;
         ledger.damaged_lines = damaged_lines;
         ledger.was_lost = true;
         Ok(ledger)
@@ -96,17 +108,20 @@ impl Ledger {
 
     /// A ledger that knows nothing yet.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self::at(dir, 0)
+        Self::at(dir, 0, None)
     }
 
-    fn at(dir: &Path, number: u64) -> Self {
+    fn at(dir: &Path, number: u64, cap: Option<u64>) -> Self {
         Self {
             dir: dir.to_owned(),
             number,
             accounts: Accounts::default(),
             file: None,
             len: 0,
+            snapshot_after: snapshot_after(cap),
             snapshot_len: 0,
+            grown: 0,
+            shrunk: 0,
             unsaved: Vec::new(),
             dirty: false,
             damaged_lines: 0,
@@ -115,7 +130,7 @@ impl Ledger {
     }
 
     /// Writes entries down. The accounts hold them whatever the disk says; what it
-    /// refuses is tried again with the next call. Returns bytes added on disk.
+    /// refuses is tried again with the next call.
     pub(crate) fn record(&mut self, disk: &dyn Disk, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
             self.accounts.apply(&entry);
@@ -138,17 +153,25 @@ impl Ledger {
         if let Err(error) = file.write_all_at(&self.unsaved, self.len) {
             // The handle is not used again; the next try begins a new file.
             self.file = None;
-            self.len = SNAPSHOT_AFTER.max(self.snapshot_len * 4);
+            self.len = self.snapshot_after.max(self.snapshot_len * 4);
             return Err(error).doing("write to the ledger", &path);
         }
-        self.len += self.unsaved.len() as u64;
+        let len = self.len + self.unsaved.len() as u64;
+        self.grown += on_disk(len) - on_disk(self.len);
+        self.len = len;
         self.unsaved.clear();
         self.dirty = true;
         Ok(())
     }
 
+    /// Tells the quota what the ledger's files have come to take since the last time.
+    pub(crate) fn tell(&mut self, quota: &Quota) {
+        quota.add(std::mem::take(&mut self.grown));
+        quota.release(std::mem::take(&mut self.shrunk));
+    }
+
     fn is_due_for_snapshot(&self) -> bool {
-        self.len >= SNAPSHOT_AFTER.max(self.snapshot_len * 4)
+        self.len >= self.snapshot_after.max(self.snapshot_len * 4)
     }
 
     fn open(&mut self, disk: &dyn Disk) -> Result<()> {
@@ -176,7 +199,7 @@ impl Ledger {
             && let Err(error) = finish_page(&**file, &mut self.len)
         {
             self.file = None;
-            self.len = SNAPSHOT_AFTER.max(self.snapshot_len * 4);
+            self.len = self.snapshot_after.max(self.snapshot_len * 4);
             // What the failed flush may have dropped comes again with a snapshot.
             self.snapshot(disk)?;
             tracing::warn!(path = %path.display(), %error, "the ledger moved to a new file");
@@ -199,6 +222,7 @@ impl Ledger {
         self.number = number;
         self.len = line.len() as u64;
         self.snapshot_len = self.len;
+        self.grown += on_disk(self.len);
         self.unsaved.clear();
         self.dirty = false;
         self.was_lost = false;
@@ -206,6 +230,7 @@ impl Ledger {
             if number_of(&entry.name).is_some_and(|old| old + 1 < number) {
                 let old = self.dir.join(&entry.name);
                 disk.remove(&old).doing("remove an old ledger", &old)?;
+                self.shrunk += on_disk(entry.len);
             }
         }
         Ok(())

@@ -16,6 +16,9 @@ impl SegmentStore {
         for (chain, segments) in catalog.iter_mut().filter(|(chain, _)| chain.writer == writer) {
             let last = segments.len().saturating_sub(1);
             for (index, segment) in segments.iter_mut().enumerate() {
+                if segment.state == State::Sealed && segment.lost_head {
+                    segment.state = State::Closed;
+                }
                 if segment.state == State::Foreign {
                     let active = self.take_over(segment, index == last)?;
                     if let Some(active) = active.filter(|_| writer == self.writer) {
@@ -43,6 +46,8 @@ impl SegmentStore {
         segment.end = found.frontier(PAGE as u64);
         segment.next = found.members.last().map_or(segment.first(), scan::Member::next_sequence);
         let active = Active::adopt(&self.context, &segment.name, segment.head.clone(), &found)?;
+        // Sealing gives it a head again.
+        let active = active.filter(|_| !segment.lost_head);
         if let Some(active) = &active {
             segment.len = active.prepared;
         }

@@ -154,16 +154,17 @@ impl SegmentStore {
         self.begin(&mut actives, &mut catalog, chain, next, extent, 0)
     }
 
-    /// Goes on after the open file of a chain was removed by somebody else.
+    /// Goes on at `next` after the last file of a chain was removed by somebody else.
     pub(super) fn replace_removed(
         &self,
         actives: &mut Actives,
         catalog: &mut Catalog,
         chain: Chain,
+        next: u64,
     ) -> Result<()> {
-        let Some(removed) = actives.remove(&chain) else { return Ok(()) };
-        tracing::error!(%chain, name = removed.name, "a segment that is being written was removed: its records are lost");
-        self.begin(actives, catalog, chain, removed.next, self.first_extent(), 0)
+        actives.remove(&chain);
+        tracing::error!(%chain, "the newest segment of a chain was removed: its records are lost");
+        self.begin(actives, catalog, chain, next, self.first_extent(), 0)
     }
 
     /// Begins a new segment of the chain, with room for `bytes`.
@@ -192,6 +193,7 @@ impl SegmentStore {
             end: active.frontier,
             next: active.next,
             len: active.prepared,
+            lost_head: false,
         });
         actives.insert(chain, active);
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::head::{Head, Note};
 use super::member::{self, Fault, Header, Kind, PAGE};
-use super::{SegmentStore, lock, name, scan};
+use super::{SegmentStore, index, lock, name, scan};
 use crate::clock::Timestamp;
 use crate::disk::{DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -22,6 +22,9 @@ pub(crate) struct Segment {
     pub(crate) next: u64,
     /// The file's length.
     pub(crate) len: u64,
+    /// The head was made up from the members: its page is damaged. The segment is
+    /// written anew as soon as nobody appends to it.
+    pub(super) lost_head: bool,
 }
 
 impl Segment {
@@ -85,10 +88,13 @@ impl SegmentStore {
             .collect();
         present.sort();
         let is_present = |name: &str| present.iter().any(|(present, _)| present == name);
-        let removed: Vec<Chain> = actives
+        // The newest segment of a chain of this process says where the chain goes on.
+        let removed: Vec<(Chain, u64)> = catalog
             .iter()
-            .filter(|(_, active)| !is_present(&active.name))
-            .map(|(chain, _)| *chain)
+            .filter(|(chain, _)| chain.writer == self.writer)
+            .filter_map(|(chain, segments)| Some((*chain, segments.last()?)))
+            .filter(|(_, newest)| !is_present(&newest.name))
+            .map(|(chain, newest)| (chain, newest.next))
             .collect();
         for segments in catalog.values_mut() {
             segments.retain(|segment| is_present(&segment.name));
@@ -99,8 +105,8 @@ impl SegmentStore {
                 self.load(&mut catalog, &name, len)?;
             }
         }
-        for chain in removed {
-            self.replace_removed(&mut actives, &mut catalog, chain)?;
+        for (chain, next) in removed {
+            self.replace_removed(&mut actives, &mut catalog, chain, next)?;
         }
         catalog.retain(|_, segments| !segments.is_empty());
         for (chain, segments) in catalog.iter_mut() {
@@ -150,7 +156,7 @@ impl SegmentStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             opened => opened.doing("open a segment", &path)?,
         };
-        let Some(head) = self.head_of(&*file, name)? else {
+        let Some((head, lost_head)) = self.head_of(&*file, name)? else {
             return if self.context.read_only { Ok(()) } else { self.set_aside(name) };
         };
         let known = catalog
@@ -164,6 +170,7 @@ impl SegmentStore {
             next: known.map_or(head.first_sequence, |segment| segment.next),
             len,
             head,
+            lost_head,
         };
         if let Some(sealed) = &segment.head.note.sealed {
             segment.state = State::Sealed;
@@ -177,15 +184,15 @@ impl SegmentStore {
         Ok(())
     }
 
-    /// The head of a segment; where its page is damaged, what the members tell.
-    /// `Ok(None)`: nothing in the file says that it is a segment.
-    fn head_of(&self, file: &dyn DiskFile, segment_name: &str) -> Result<Option<Head>> {
+    /// The head of a segment; where its page is damaged, what the members tell, and
+    /// `true`. `Ok(None)`: nothing in the file says that it is a segment.
+    fn head_of(&self, file: &dyn DiskFile, segment_name: &str) -> Result<Option<(Head, bool)>> {
         let path = self.context.path(segment_name);
         let mut page = vec![0; PAGE];
         let read = file.read_at(&mut page, 0).doing("read a segment", &path)?;
         page.truncate(read);
         match Head::parse(&page) {
-            Ok(Some(head)) => return Ok(Some(head)),
+            Ok(Some(head)) => return Ok(Some((head, false))),
             Ok(None) => {}
             Err(Fault::Unsupported(version, features)) => {
                 return Err(Error::at(
@@ -205,7 +212,8 @@ impl SegmentStore {
             return Ok(None);
         };
         tracing::error!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
-        Ok(Some(Head {
+        let sealed = index::sealed(file, first.nonce).doing("read a segment", &path)?;
+        let head = Head {
             nonce: first.nonce,
             chain: first.chain,
             first_sequence: first.first_sequence,
@@ -214,9 +222,10 @@ impl SegmentStore {
                 epoch: self.context.identity.epoch().to_string(),
                 created: String::new(),
                 ordinal: 0,
-                sealed: None,
+                sealed,
             },
-        }))
+        };
+        Ok(Some((head, true)))
     }
 
     /// Moves a file that is no segment out of the way, whole.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::head::Sealed;
 use super::member::{self, HEADER_LEN, Header, Kind};
 use super::scan::Member;
 use crate::disk::DiskFile;
@@ -63,6 +64,31 @@ pub(crate) fn read(file: &dyn DiskFile, nonce: u64) -> io::Result<Option<Vec<(u6
             .map(|entry| (number(entry, 0), number(entry, 8)))
             .collect()
     }))
+}
+
+/// What the head of a sealed segment says, told by its members. `Ok(None)`: it has
+/// no index, and was not sealed.
+pub(crate) fn sealed(file: &dyn DiskFile, nonce: u64) -> io::Result<Option<Sealed>> {
+    let Some(entries) = read(file, nonce)? else { return Ok(None) };
+    let len = file.len()?;
+    let mut sealed = Sealed { records: 0, next_sequence: 0 };
+    let mut at = member::PAGE as u64;
+    while at < len {
+        let mut bytes = vec![0; HEADER_LEN];
+        let read = file.read_at(&mut bytes, at)?;
+        bytes.truncate(read);
+        at = match member::known_header(&bytes)?.filter(|header| header.nonce == nonce) {
+            Some(header) => {
+                if header.kind == Kind::Data {
+                    sealed.records += u64::from(header.count);
+                    sealed.next_sequence = header.first_sequence + u64::from(header.count);
+                }
+                at + u64::from(header.total_len).max(1)
+            }
+            None => entries.iter().map(|(_, offset)| *offset).find(|to| *to > at).unwrap_or(len),
+        };
+    }
+    Ok(Some(sealed))
 }
 
 fn number(entry: &[u8], at: usize) -> u64 {

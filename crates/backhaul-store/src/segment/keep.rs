@@ -62,6 +62,7 @@ impl SegmentStore {
             entry.len = sealed.len;
             entry.end = sealed.len;
             entry.head = sealed.head;
+            entry.lost_head = false;
         }
         Ok(true)
     }

@@ -61,8 +61,8 @@ impl Scan {
 /// it is what a free page of this segment is; members of other segments (another
 /// nonce) count as foreign.
 pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Scan> {
-    let mut window = Window { file, start: 0, bytes: Vec::new() };
     let len = file.len()?;
+    let mut window = Window { file, len, start: 0, bytes: Vec::new() };
     let mut found = Scan::default();
     let mut offset = start;
     let mut filler = None;
@@ -106,6 +106,8 @@ fn is_plausible(header: &Header, nonce: u64, offset: u64, len: u64) -> bool {
 
 struct Window<'a> {
     file: &'a dyn DiskFile,
+    /// The file's length.
+    len: u64,
     start: u64,
     bytes: Vec<u8>,
 }
@@ -124,7 +126,8 @@ impl Window<'_> {
     fn bytes(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
         if self.slice(offset, len).is_none() {
             self.start = offset;
-            self.bytes.resize(WINDOW, 0);
+            let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+            self.bytes.resize(WINDOW.min(left), 0);
             let read = self.file.read_at(&mut self.bytes, offset)?;
             self.bytes.truncate(read);
         }

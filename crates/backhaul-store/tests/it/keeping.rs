@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{ErrorKind, Lane, Layout, Limits, Options, Timestamp, WhenFull};
+use backhaul_store::{
+    ErrorKind, Lane, Layout, Limits, Options, Settled, State, Timestamp, WhenFull,
+};
 use backhaul_testkit::{ManualClock, SimDisk};
 
 use crate::support::{LAYOUTS, deliver_all, number_of, numbered, numbers, open, open_at, options};
@@ -299,4 +301,35 @@ fn a_small_cap_is_used_up_to_the_last_records() {
     }
     // Each takes three pages.
     assert!(stored * 3 * 4096 > 950_000, "only {stored} records of 10 KB fit into 1 MB");
+}
+
+#[test]
+fn the_ledger_counts_towards_the_cap_as_it_grows() {
+    for layout in LAYOUTS {
+        let disk = SimDisk::new();
+        let spool = open(&disk, options(layout)).unwrap();
+        for number in 1..=60 {
+            spool.append(numbered(number, 300)).unwrap();
+        }
+        // Long reasons, over and over: the ledger goes through several files.
+        for round in 0..60 {
+            let batch = spool.take(&Limits { records: 60, bytes: 1 << 20 }).unwrap().unwrap();
+            let later = Settled::new(State::Later).reason(format!("{round} {}", "x".repeat(2_000)));
+            let settled: Vec<_> = batch
+                .records
+                .iter()
+                .map(|offer| (offer.record.id.position, later.clone()))
+                .enumerate()
+                .map(|(index, (position, settled))| {
+                    (position, settled.status(u16::try_from(index).unwrap()))
+                })
+                .collect();
+            spool.settle(&settled).unwrap();
+        }
+        let counted = spool.status().unwrap().bytes;
+        drop(spool);
+        let measured = open(&disk, options(layout)).unwrap().status().unwrap().bytes;
+        assert!(measured > 1_000_000, "{layout:?}: the ledger is small: {measured}");
+        assert!(counted.abs_diff(measured) < 100_000, "{layout:?}: {counted}, {measured}");
+    }
 }

@@ -23,3 +23,4 @@ mod readers;
 mod readers_of_files;
 mod small_disks;
 mod support;
+mod vanished;

@@ -1,0 +1,89 @@
+//! What is on offer to a destination at one time.
+
+use crate::error::Result;
+use crate::id::{Chain, Position, Sequence};
+use crate::layout::Store;
+use crate::record::{Flush, StoredRecord};
+use crate::spool::Spool;
+
+/// How much to take at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most records; at least 1. Default: 50, as the CEMAF document has it.
+    pub records: usize,
+    /// Most bytes of bodies; the first record is taken whatever its size. Default: 1 MB.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { records: 50, bytes: 1_000_000 }
+    }
+}
+
+/// Records on offer to a destination, all of one chain, in order.
+///
+/// Records that are not settled when the batch is dropped wait again.
+#[derive(Debug)]
+pub struct Batch {
+    /// The records and how often each was tried before.
+    pub records: Vec<Offer>,
+    /// The chain.
+    pub chain: Chain,
+    /// Everything of the chain before this is settled for good.
+    pub floor: Sequence,
+    /// Which take it comes from: a record may be on offer again by now.
+    pub(super) turn: u64,
+    pub(super) spool: Spool,
+}
+
+/// A record on offer.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The record.
+    pub record: StoredRecord,
+    /// Attempts before this one.
+    pub attempts: u32,
+    /// Those of them that count against its retries.
+    pub spent_retries: u32,
+}
+
+impl Batch {
+    /// Splits off the records from `at` on as a batch of their own, so that a part
+    /// can be offered alone; none where there are not as many.
+    pub fn split_off(&mut self, at: usize) -> Batch {
+        let records = self.records.split_off(at.min(self.records.len()));
+        let Batch { chain, floor, turn, .. } = *self;
+        Batch { records, chain, floor, turn, spool: self.spool.clone() }
+    }
+
+    /// Flushes files that another process, or one that was killed, appended without
+    /// a flush. Segments are flushed when they are adopted or followed.
+    pub(super) fn make_durable(&self) -> Result<()> {
+        let Store::Folder(store) = &self.spool.inner.store else { return Ok(()) };
+        let relaxed: Vec<Position> = self
+            .records
+            .iter()
+            .filter(|offer| offer.record.stamp.flush != Flush::Always.name())
+            .map(|offer| offer.record.id.position)
+            .collect();
+        if relaxed.is_empty() { Ok(()) } else { store.flush(&relaxed) }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let mut courier = self.spool.inner.courier();
+        for offer in &self.records {
+            let position = offer.record.id.position;
+            if courier.in_flight.get(&position).is_none_or(|offered| offered.turn != self.turn) {
+                continue;
+            }
+            if let Some(offered) = courier.in_flight.remove(&position)
+                && !courier.is_settled(position)
+            {
+                courier.cursor(self.chain).waiting.insert(position.sequence.0, offered.stream);
+            }
+        }
+    }
+}

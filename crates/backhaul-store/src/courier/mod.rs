@@ -1,0 +1,320 @@
+//! The delivering side of a spool: takes waiting records in order, and writes
+//! down what became of them. One process at a time holds it.
+
+mod batch;
+mod check;
+mod queue;
+mod reconcile;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use self::batch::{Batch, Limits, Offer};
+use self::check::Check;
+use self::queue::{Cursor, Offered, ReadFailures};
+use crate::context::STATE;
+use crate::disk::{DiskFile, Open};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::id::{Chain, Position, Sequence};
+use crate::layout::Store;
+use crate::ledger::{Account, Ledger, Settled, State};
+use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, writer_lock_path};
+
+/// No record is offered whose sequence is this far from the first unsettled one of
+/// its chain, so that a receiver needs no more memory than that to know repeats.
+pub const WINDOW: u64 = 4096;
+/// How often delivered data is looked at, to name it so, or to remove it.
+const PURGE: Duration = Duration::from_secs(10);
+/// How often the folder is looked at for what other processes did.
+const REFRESH: Duration = Duration::from_millis(200);
+
+impl Spool {
+    /// The most urgent waiting records. `Ok(None)`: nothing can be sent now.
+    ///
+    /// Within a stream one record is on offer at a time, in order of appending; one
+    /// that has to wait holds back its stream and no other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while another process delivers from this spool.
+    pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
+        self.inner.check_process()?;
+        self.inner.check_writable()?;
+        self.inner.look_around()?;
+        let mut courier = self.inner.courier();
+        courier.require(&self.inner)?;
+        courier.open_accounts(&self.inner)?;
+        let mut chains: Vec<Chain> = self.inner.store.chains().into_keys().collect();
+        chains.sort();
+        for chain in chains {
+            let records = courier.take_from(&self.inner, chain, limits)?;
+            if !records.is_empty() {
+                let floor = Sequence(courier.floor(chain));
+                let (turn, spool) = (courier.turn, self.clone());
+                drop(courier);
+                let batch = Batch { records, chain, floor, turn, spool };
+                batch.make_durable()?;
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes down what became of records.
+    ///
+    /// The accounts hold it at once, whatever the disk says; on disk, losing the
+    /// newest of it in a power cut means only that records are sent again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while another process delivers from this spool.
+    pub fn settle(&self, settlements: &[(Position, Settled)]) -> Result<()> {
+        self.inner.check_process()?;
+        self.inner.check_writable()?;
+        let mut courier = self.inner.courier();
+        courier.require(&self.inner)?;
+        courier.settle(&self.inner, settlements);
+        Ok(())
+    }
+
+    /// Puts a rejected or held record back among the waiting. `Ok(false)`: it was neither.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while another process delivers from this spool.
+    pub fn requeue(&self, position: Position) -> Result<bool> {
+        self.inner.check_process()?;
+        self.inner.check_writable()?;
+        let mut courier = self.inner.courier();
+        courier.require(&self.inner)?;
+        let account = courier.account(position.chain);
+        let failed =
+            account.is_some_and(|account| account.failed.contains_key(&position.sequence.0));
+        let held = account
+            .and_then(|account| account.open.get(&position.sequence.0))
+            .is_some_and(|attempts| attempts.held.is_some());
+        if failed || held {
+            courier.settle(&self.inner, &[(position, Settled::new(State::Requeued))]);
+        }
+        if failed {
+            // One that was held is among those to look at, with its stream.
+            courier.cursor(position.chain).waiting.insert(position.sequence.0, None);
+        }
+        Ok(failed || held)
+    }
+}
+
+/// First and next sequence of each chain.
+pub(crate) type Chains = BTreeMap<Chain, (u64, u64)>;
+
+/// What the one delivering process knows.
+#[derive(Debug)]
+pub(crate) struct CourierState {
+    pub(crate) ledger: Ledger,
+    /// Held by the process that delivers.
+    lock: Option<Box<dyn DiskFile>>,
+    cursors: BTreeMap<Chain, Cursor>,
+    /// On offer now.
+    in_flight: BTreeMap<Position, Offered>,
+    /// Counts the batches.
+    turn: u64,
+    looked_around: Option<Duration>,
+    check: Check,
+    last_purge: Option<Duration>,
+    read_failures: BTreeMap<Position, ReadFailures>,
+    /// Settled records whose files wait for the ledger to be durable.
+    to_place: Vec<(Position, Settled)>,
+    /// Until when records wait that were put off in this process, as time since boot.
+    put_off: BTreeMap<Position, Duration>,
+}
+
+impl CourierState {
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            lock: None,
+            cursors: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            turn: 0,
+            looked_around: None,
+            check: Check::default(),
+            last_purge: None,
+            read_failures: BTreeMap::new(),
+            to_place: Vec::new(),
+            put_off: BTreeMap::new(),
+        }
+    }
+
+    /// For each chain, the sequence after the last that the ledger mentions.
+    pub(crate) fn given_sequences(&self) -> BTreeMap<Chain, u64> {
+        let mut given: BTreeMap<Chain, u64> = BTreeMap::new();
+        for (chain, account) in self.ledger.accounts.0.values().flatten() {
+            if let Ok(chain) = chain.parse() {
+                let beyond = given.entry(chain).or_default();
+                *beyond = account.beyond().max(*beyond);
+            }
+        }
+        given
+    }
+
+    /// The chains that the files or the ledger know of.
+    pub(crate) fn chains(&self, inner: &Inner) -> Chains {
+        let mut chains = inner.store.chains();
+        for (chain, beyond) in self.given_sequences() {
+            let (_, next) = chains.entry(chain).or_insert((beyond, beyond));
+            *next = beyond.max(*next);
+        }
+        chains
+    }
+
+    pub(crate) fn account(&self, chain: Chain) -> Option<&Account> {
+        self.ledger.accounts.account(DEFAULT_DESTINATION, chain)
+    }
+
+    pub(crate) fn is_settled(&self, position: Position) -> bool {
+        self.account(position.chain).is_some_and(|account| account.is_settled(position.sequence.0))
+    }
+
+    pub(crate) fn floor(&self, chain: Chain) -> u64 {
+        self.account(chain).map_or(1, |account| account.floor)
+    }
+
+    fn cursor(&mut self, chain: Chain) -> &mut Cursor {
+        self.cursors.entry(chain).or_default()
+    }
+
+    /// Whether this process delivers from the spool.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Becomes the delivering process if nobody else is. `Ok(false)`: somebody is.
+    pub(crate) fn claim(&mut self, inner: &Inner) -> Result<bool> {
+        if self.is_claimed() {
+            return Ok(true);
+        }
+        let context = &inner.context;
+        let path = context.state("courier.lock");
+        let file = context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+        if !file.try_lock().doing("take a lock", &path)? {
+            return Ok(false);
+        }
+        self.lock = Some(file);
+        self.look(inner)?;
+        if self.ledger.was_lost && !inner.is_new {
+            inner.redraw_epoch("the ledger of the spool is lost")?;
+        }
+        self.open_accounts(inner)?;
+        self.recall_requeued();
+        match &inner.store {
+            Store::Folder(_) => {
+                self.reconcile_files(inner);
+                self.book_missing_files(inner);
+            }
+            Store::Segments(_) => self.book_lost_ends(inner, &BTreeSet::from([inner.writer]))?,
+        }
+        Ok(true)
+    }
+
+    /// Becomes the delivering process, or at least sees what that one wrote.
+    pub(crate) fn claim_or_look(&mut self, inner: &Inner) -> Result<()> {
+        if self.claim(inner)? { Ok(()) } else { self.look(inner) }
+    }
+
+    /// Reads the ledger again.
+    pub(crate) fn look(&mut self, inner: &Inner) -> Result<()> {
+        let context = &inner.context;
+        let (state, cap) = (context.dir.join(STATE), context.quota.max());
+        self.ledger = Ledger::load(&*context.disk, &state, cap)?;
+        Ok(())
+    }
+
+    pub(crate) fn require(&mut self, inner: &Inner) -> Result<()> {
+        if self.claim(inner)? {
+            return Ok(());
+        }
+        Err(Error::at(
+            ErrorKind::Busy,
+            &inner.context.dir,
+            "another process delivers from this spool: ask that one, or stop it",
+        ))
+    }
+
+    /// Purges, checks, notes what was acknowledged and flushes, as far as this process
+    /// delivers. `flushed`: the chains at a moment when all of them was flushed.
+    /// `Ok(true)`: something was removed.
+    pub(crate) fn maintain(&mut self, inner: &Inner, flushed: Option<&Chains>) -> Result<bool> {
+        if !self.claim(inner)? {
+            return Ok(false);
+        }
+        let checked = self.check_some(inner);
+        let now = inner.context.clock.now();
+        let due = self.last_purge.is_none_or(|last| now.since_boot.saturating_sub(last) >= PURGE);
+        if !due {
+            return checked.map(|()| false);
+        }
+        self.last_purge = Some(now.since_boot);
+        if let Some(flushed) = flushed {
+            self.note_accepted(inner, flushed);
+        }
+        let removed = self.purge(inner, &now)?;
+        self.ledger.flush(&*inner.context.disk)?;
+        self.ledger.tell(&inner.context.quota);
+        self.place_settled(inner);
+        checked.map(|()| removed)
+    }
+
+    /// The last words of a spool that is closed.
+    pub(crate) fn close(&mut self, inner: &Inner, is_flushed: bool) {
+        if self.is_claimed() {
+            if is_flushed {
+                self.note_accepted(inner, &inner.store.chains());
+            }
+            if let Err(error) = self.ledger.flush(&*inner.context.disk) {
+                tracing::warn!(%error, "the ledger was not flushed: records may be sent again");
+            }
+        }
+        self.lock = None;
+    }
+}
+
+impl Inner {
+    /// Sees what other processes appended, and takes over what dead ones left.
+    fn look_around(&self) -> Result<()> {
+        let now = self.context.clock.now().since_boot;
+        {
+            let mut courier = self.courier();
+            courier.require(self)?;
+            if courier.looked_around.is_some_and(|last| now.saturating_sub(last) < REFRESH) {
+                return Ok(());
+            }
+            courier.looked_around = Some(now);
+        }
+        // Commits wait meanwhile. The courier's lock is always taken after this one.
+        let _paused = self.committer.pause();
+        self.store.refresh()?;
+        self.take_over_from_the_dead()
+    }
+
+    /// Takes over what dead processes left, where this one delivers. Commits wait
+    /// meanwhile.
+    pub(crate) fn take_over_from_the_dead(&self) -> Result<()> {
+        if !self.courier().is_claimed() {
+            return Ok(());
+        }
+        let writers: BTreeSet<u16> =
+            self.courier().chains(self).into_keys().map(|chain| chain.writer).collect();
+        let mut dead = BTreeSet::new();
+        for writer in writers.into_iter().filter(|writer| *writer != self.writer) {
+            let path = writer_lock_path(&self.context.dir, writer);
+            let file =
+                self.context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+            if file.try_lock().doing("take a lock", &path)? {
+                self.store.adopt(writer)?;
+                dead.insert(writer);
+            }
+        }
+        match &self.store {
+            Store::Folder(_) => Ok(()),
+            Store::Segments(_) => self.courier().book_lost_ends(self, &dead),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What somebody cuts, removes or damages is noticed at the latest at the next open,
+//! counted to the record, and its names are not given to other records.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backhaul_store::{Disk, Lane, Layout, Limits, Record, RecordId, Settled, Spool, State};
+use backhaul_testkit::errno::EIO;
+use backhaul_testkit::{Call, Fault, Faults, FaultyDisk, ManualClock, SimDisk};
+
+use crate::members::{Kind, members};
+use crate::support::{LAYOUTS, deliver_all, numbered, numbers, open, open_at, options};
+
+fn append(spool: &Spool, count: u64) -> Vec<RecordId> {
+    (1..=count).map(|number| spool.append(numbered(number, 3_000)).unwrap()).collect()
+}
+
+/// A spool's data files, oldest first.
+fn data_files(disk: &SimDisk) -> Vec<PathBuf> {
+    let is_data = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.ends_with(".jsonl.gz") || name.starts_with("/spool/pending/")
+    };
+    let mut files: Vec<PathBuf> = disk.paths().into_iter().filter(is_data).collect();
+    files.sort();
+    files
+}
+
+/// Checks the books and names after everything from `kept` + 1 to 40 has vanished.
+fn is_missed(disk: &SimDisk, kept: u64, before: &[RecordId], layout: Layout) {
+    let spool = open(disk, options(layout)).unwrap();
+    let books = spool.status().unwrap().books;
+    assert_eq!((books.accepted, books.pending, books.damaged), (40, kept, 40 - kept), "{layout:?}");
+    let next = spool.append(numbered(41, 300)).unwrap();
+    assert!(!before.contains(&next), "{layout:?}: {next} was given away before");
+    let mut expected: Vec<u64> = (1..=kept).collect();
+    expected.push(41);
+    assert_eq!(deliver_all(&spool), expected, "{layout:?}");
+    let books = spool.status().unwrap().books;
+    assert_eq!((books.accepted, books.delivered, books.damaged), (41, kept + 1, 40 - kept));
+}
+
+#[test]
+fn all_data_files_removed_while_nobody_runs_are_missed() {
+    for layout in LAYOUTS {
+        let disk = SimDisk::new();
+        let ids = append(&open(&disk, options(layout)).unwrap(), 40);
+        for path in data_files(&disk) {
+            disk.remove(&path).unwrap();
+        }
+        is_missed(&disk, 0, &ids, layout);
+    }
+}
+
+#[test]
+fn the_newest_data_file_removed_while_nobody_runs_is_missed() {
+    for layout in LAYOUTS {
+        let disk = SimDisk::new();
+        let ids = append(&open(&disk, options(layout)).unwrap(), 40);
+        let files = data_files(&disk);
+        assert!(files.len() > 3);
+        disk.remove(files.last().unwrap()).unwrap();
+        let left = open(&disk, options(layout)).unwrap();
+        let kept = left.status().unwrap().books.pending;
+        assert!((1..40).contains(&kept), "{layout:?}: {kept} are left");
+        drop(left);
+        is_missed(&disk, kept, &ids, layout);
+    }
+}
+
+#[test]
+fn a_segment_cut_short_after_a_crash_is_missed_up_to_the_last_note() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    let spool = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    append(&spool, 40);
+    clock.advance(Duration::from_secs(11));
+    spool.maintain().unwrap();
+    // These are acknowledged after the note.
+    append(&spool, 1);
+    disk.kill_process();
+    std::mem::forget(spool);
+    let newest = data_files(&disk).pop().unwrap();
+    let bytes = disk.read_file(&newest).unwrap();
+    disk.write_file(&newest, &bytes[..4096]).unwrap();
+    let spool = open(&disk, options(Layout::Segments)).unwrap();
+    let books = spool.status().unwrap().books;
+    assert_eq!(books.accepted, 40);
+    assert!(books.damaged > 0 && books.balance(), "{books:?}");
+    let epoch = spool.append(numbered(41, 300)).unwrap().epoch;
+    drop(spool);
+    let identity = disk.read_file("/spool/state/identity.json").unwrap();
+    assert_eq!(String::from_utf8(identity).unwrap().matches("\"epoch\"").count(), 2);
+    assert_eq!(
+        open(&disk, options(Layout::Segments)).unwrap().append(numbered(42, 300)).unwrap().epoch,
+        epoch
+    );
+}
+
+#[test]
+fn what_another_writer_left_and_somebody_removed_is_missed() {
+    let disk = SimDisk::new();
+    let first = open(&disk, options(Layout::Segments)).unwrap();
+    let clock = ManualClock::new();
+    let second = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    append(&second, 40);
+    // The first one delivers, and notes how far the other has got.
+    drop(first);
+    let first = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    clock.advance(Duration::from_secs(11));
+    first.maintain().unwrap();
+    drop((first, second));
+    for path in data_files(&disk) {
+        disk.remove(&path).unwrap();
+    }
+    let spool = open(&disk, options(Layout::Segments)).unwrap();
+    let books = spool.status().unwrap().books;
+    assert_eq!((books.accepted, books.pending, books.damaged), (40, 0, 40));
+}
+
+#[test]
+fn the_newest_segment_removed_while_the_spool_is_open_costs_its_records_and_no_names() {
+    let disk = SimDisk::new();
+    let spool = open(&disk, options(Layout::Segments)).unwrap();
+    let ids = append(&spool, 40);
+    for path in data_files(&disk) {
+        disk.remove(&path).unwrap();
+    }
+    spool.maintain().unwrap();
+    let next = spool.append(numbered(41, 300)).unwrap();
+    assert!(!ids.contains(&next));
+    assert_eq!(deliver_all(&spool), [41]);
+    let books = spool.status().unwrap().books;
+    assert_eq!((books.accepted, books.delivered, books.damaged), (41, 1, 40));
+}
+
+#[test]
+fn a_damaged_last_commit_of_a_spool_that_was_closed_counts_as_damaged() {
+    let disk = SimDisk::new();
+    let ids = append(&open(&disk, options(Layout::Segments)).unwrap(), 40);
+    let newest = data_files(&disk).pop().unwrap();
+    let newest_members = members(&disk.read_file(&newest).unwrap());
+    let last = newest_members.iter().rfind(|member| member.kind == Kind::Data).unwrap();
+    disk.flip_bit(&newest, (last.offset + last.len - 100) as u64, 0x10).unwrap();
+    is_missed(&disk, 39, &ids, Layout::Segments);
+}
+
+#[test]
+fn what_was_appended_without_a_flush_and_lost_in_a_power_cut_is_not_missed() {
+    for layout in LAYOUTS {
+        let (disk, clock) = (SimDisk::new(), ManualClock::new());
+        let relaxed =
+            backhaul_store::Options { flush: backhaul_store::Flush::Never, ..options(layout) };
+        let spool = open_at(Arc::new(disk.clone()), relaxed.clone(), &clock).unwrap();
+        append(&spool, 10);
+        clock.advance(Duration::from_secs(11));
+        spool.maintain().unwrap();
+        let mut prng = backhaul_testkit::Prng::new(7);
+        disk.power_cut(&mut prng, &backhaul_testkit::CrashStyle::DROP_ALL);
+        std::mem::forget(spool);
+        let books = open(&disk, relaxed).unwrap().status().unwrap().books;
+        assert!(books.accepted < 10 && books.balance(), "{layout:?}: {books:?}");
+        assert_eq!(books.damaged, 0, "{layout:?}");
+    }
+}
+
+// --- Damage inside files ---------------------------------------------------------
+
+#[test]
+fn damage_is_found_and_counted_where_nobody_delivers() {
+    for layout in LAYOUTS {
+        let (disk, clock) = (SimDisk::new(), ManualClock::new());
+        let ids = append(&open(&disk, options(layout)).unwrap(), 40);
+        let victim = data_files(&disk).remove(1);
+        let bytes = disk.read_file(&victim).unwrap();
+        match layout {
+            Layout::Folder => disk.write_file(&victim, &bytes[..100]).unwrap(),
+            Layout::Segments => {
+                let second = &members(&bytes)[1];
+                disk.flip_bit(&victim, (second.offset + second.len - 100) as u64, 0x10).unwrap();
+            }
+        }
+        let spool = open_at(Arc::new(disk), options(layout), &clock).unwrap();
+        assert_eq!(spool.status().unwrap().books.pending, ids.len() as u64);
+        for _ in 0..3 {
+            spool.maintain().unwrap();
+        }
+        let books = spool.status().unwrap().books;
+        assert_eq!((books.pending, books.damaged), (39, 1), "{layout:?}");
+    }
+}
+
+#[test]
+fn sound_records_are_read_once_a_day_for_damage() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    append(&open(&disk, options(Layout::Segments)).unwrap(), 40);
+    let spool = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    (0..3).for_each(|_| spool.maintain().unwrap());
+    let victim = data_files(&disk).remove(0);
+    let first = members(&disk.read_file(&victim).unwrap()).remove(1);
+    disk.flip_bit(&victim, (first.offset + first.len - 100) as u64, 0x10).unwrap();
+    clock.advance(Duration::from_secs(3600));
+    (0..3).for_each(|_| spool.maintain().unwrap());
+    assert_eq!(spool.status().unwrap().books.damaged, 0);
+    clock.advance(Duration::from_secs(24 * 3600));
+    (0..3).for_each(|_| spool.maintain().unwrap());
+    assert!(spool.status().unwrap().books.damaged > 0);
+}
+
+#[test]
+fn a_card_that_comes_back_within_a_minute_costs_no_record() {
+    for layout in LAYOUTS {
+        let (disk, clock, faults) = (SimDisk::new(), ManualClock::new(), Faults::new());
+        append(&open(&disk, options(layout)).unwrap(), 3);
+        let faulty = FaultyDisk::new(disk, faults.clone());
+        let spool = open_at(Arc::new(faulty), options(layout), &clock).unwrap();
+        faults.add(Fault::new(Call::Read, EIO));
+        for _ in 0..30 {
+            spool.take(&Limits::default()).unwrap_err();
+            clock.advance(Duration::from_secs(1));
+        }
+        faults.clear();
+        assert_eq!(deliver_all(&spool), [1, 2, 3], "{layout:?}");
+    }
+}
+
+#[test]
+fn a_record_that_its_medium_does_not_give_blocks_others_for_a_minute_and_is_given_up_after_a_day() {
+    for layout in LAYOUTS {
+        let (disk, clock, faults) = (SimDisk::new(), ManualClock::new(), Faults::new());
+        let spool = open(&disk, options(layout)).unwrap();
+        append(&spool, 1);
+        drop(spool);
+        let faulty = FaultyDisk::new(disk, faults.clone());
+        let spool = open_at(Arc::new(faulty), options(layout), &clock).unwrap();
+        faults.add(Fault::new(Call::Read, EIO));
+        let limits = Limits::default();
+        let seconds = (0..).take_while(|_| {
+            clock.advance(Duration::from_secs(1));
+            spool.take(&limits).is_err()
+        });
+        assert!(seconds.count() < 60, "{layout:?}");
+        faults.clear();
+        faults.add(Fault::new(Call::Read, EIO).on_path(file_of_the_first(&spool)));
+        spool.append(other_lane(2)).unwrap();
+        assert_eq!(deliver_all(&spool), [2], "{layout:?}");
+        let status = spool.status().unwrap();
+        assert_eq!((status.books.damaged, status.books.pending, status.unreadable), (0, 1, 1));
+        // It is tried again, and given up after a day.
+        for _ in 0..150 {
+            clock.advance(Duration::from_secs(601));
+            assert!(spool.take(&limits).unwrap().is_none());
+        }
+        let status = spool.status().unwrap();
+        assert_eq!((status.books.damaged, status.books.pending, status.unreadable), (1, 0, 0));
+    }
+}
+
+/// A record in a chain, and so in a file, of its own.
+fn other_lane(number: u64) -> Record {
+    numbered(number, 300).lane(Lane::High)
+}
+
+fn file_of_the_first(spool: &Spool) -> String {
+    let files = spool.disk().list(&spool.dir().join("pending")).unwrap_or_default();
+    files.first().map_or_else(|| "_0000.jsonl.gz".to_owned(), |file| file.name.clone())
+}
+
+#[test]
+fn a_segment_with_a_damaged_head_page_is_written_anew_for_other_readers() {
+    for sealed in [false, true] {
+        let disk = SimDisk::new();
+        let spool = open(&disk, options(Layout::Segments)).unwrap();
+        append(&spool, 40);
+        if sealed {
+            for _ in 0..20 {
+                spool.maintain().unwrap();
+            }
+        }
+        drop(spool);
+        let victim = data_files(&disk).remove(1);
+        disk.flip_bit(&victim, 3, 0xff).unwrap();
+        let spool = open(&disk, options(Layout::Segments)).unwrap();
+        for _ in 0..20 {
+            spool.maintain().unwrap();
+        }
+        let all: Vec<u64> = (1..=40).collect();
+        assert_eq!(numbers(&spool), all, "sealed: {sealed}");
+        let bytes = disk.read_file(&victim).unwrap();
+        assert_eq!(members(&bytes)[0].kind, Kind::Head, "the head is back; sealed: {sealed}");
+        assert_eq!(deliver_all(&spool), all);
+    }
+}
+
+#[test]
+fn an_attempt_that_began_is_on_disk_before_anything_is_done() {
+    for layout in LAYOUTS {
+        let disk = SimDisk::new();
+        let spool = open(&disk, options(layout)).unwrap();
+        let id = spool.append(numbered(1, 300)).unwrap();
+        spool.settle(&[(id.position, Settled::new(State::Started))]).unwrap();
+        disk.power_cut(
+            &mut backhaul_testkit::Prng::new(1),
+            &backhaul_testkit::CrashStyle::DROP_ALL,
+        );
+        std::mem::forget(spool);
+        let spool = open(&disk, options(layout)).unwrap();
+        assert_eq!(spool.get(id.position).unwrap().0.attempts, 1, "{layout:?}");
+    }
+}
