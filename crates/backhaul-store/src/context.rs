@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskFile, Open};
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) quota: Quota,
     /// Nothing on disk is changed, not even mended.
     pub(crate) read_only: bool,
+    /// This process is the one that delivers, so that no other acts on what it reads.
+    pub(crate) delivers: AtomicBool,
 }
 
 impl Context {
@@ -34,6 +37,12 @@ impl Context {
 
     pub(crate) fn state(&self, name: &str) -> PathBuf {
         self.dir.join(STATE).join(name)
+    }
+
+    /// Whether another process may have delivered what stood on disk for a moment: then
+    /// its sequences are not given to other records.
+    pub(crate) fn may_be_seen(&self) -> bool {
+        !self.delivers.load(Ordering::Relaxed)
     }
 
     /// Keeps other processes from choosing file names, until the guard is dropped.

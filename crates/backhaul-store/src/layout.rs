@@ -72,6 +72,14 @@ impl Store {
         }
     }
 
+    /// Looks once more for files of other processes before one counts as missing.
+    pub(crate) fn look_again(&self) -> Result<()> {
+        match self {
+            Store::Folder(store) => store.look_again(),
+            Store::Segments(store) => store.look_again(),
+        }
+    }
+
     pub(crate) fn adopt(&self, writer: u16) -> Result<()> {
         match self {
             Store::Folder(_) => Ok(()),

@@ -167,6 +167,7 @@ impl Spool {
             options,
             quota,
             read_only,
+            delivers: AtomicBool::new(false),
         });
         let store = Store::open(layout, Arc::clone(&context), writer)?;
         let inner = Inner {

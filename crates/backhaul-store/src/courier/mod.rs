@@ -8,6 +8,7 @@ mod reconcile;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use self::batch::{Batch, Limits, Offer};
@@ -198,6 +199,7 @@ impl CourierState {
             return Ok(false);
         }
         self.lock = Some(file);
+        context.delivers.store(true, Ordering::Relaxed);
         self.look(inner)?;
         if self.ledger.was_lost && !inner.is_new {
             inner.redraw_epoch("the ledger of the spool is lost")?;
@@ -207,7 +209,7 @@ impl CourierState {
         match &inner.store {
             Store::Folder(_) => {
                 self.reconcile_files(inner);
-                self.book_missing_files(inner);
+                self.book_missing_files(inner)?;
             }
             Store::Segments(_) => self.book_lost_ends(inner, &BTreeSet::from([inner.writer]))?,
         }
@@ -273,6 +275,7 @@ impl CourierState {
             }
         }
         self.lock = None;
+        inner.context.delivers.store(false, Ordering::Relaxed);
     }
 }
 

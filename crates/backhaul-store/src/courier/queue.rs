@@ -287,7 +287,13 @@ impl CourierState {
         position: Position,
         reader: &mut Option<SegmentReader>,
     ) -> Result<Read> {
-        let read = inner.store.read(position.chain, position.sequence.0, reader);
+        let mut read = inner.store.read(position.chain, position.sequence.0, reader);
+        if matches!(read, Ok(Read::LostUpTo(_))) && position.chain.writer != inner.writer {
+            *reader = None;
+            let look_again = inner.store.look_again();
+            read = look_again
+                .and_then(|()| inner.store.read(position.chain, position.sequence.0, reader));
+        }
         let Err(error) = &read else {
             if self.read_failures.remove(&position).is_some() {
                 self.put_off.remove(&position);

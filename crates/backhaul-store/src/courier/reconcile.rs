@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Chains, CourierState};
 use crate::error::Result;
-use crate::folder::Place;
+use crate::folder::{FolderStore, Place};
 use crate::id::Chain;
 use crate::layout::Store;
 use crate::ledger::{Account, Settled, State};
@@ -75,28 +75,42 @@ impl CourierState {
 
     /// Books places without a file: acknowledged records whose files somebody removed,
     /// and places that never held any.
-    pub(super) fn book_missing_files(&mut self, inner: &Inner) {
-        let Store::Folder(store) = &inner.store else { return };
+    pub(super) fn book_missing_files(&mut self, inner: &Inner) -> Result<()> {
+        let Store::Folder(store) = &inner.store else { return Ok(()) };
+        let mut missing = self.missing_files(inner, store);
+        if missing.iter().any(|(chain, ..)| chain.writer != inner.writer) {
+            store.look_again()?;
+            missing = self.missing_files(inner, store);
+        }
         let mut entries = Vec::new();
-        for (chain, (_, next)) in self.chains(inner) {
-            let Some(account) = self.account(chain) else { continue };
-            for (first, end) in account.unsettled_between(account.floor, next) {
-                for (first, end) in store.missing_between(chain, first, end) {
-                    tracing::warn!(%chain, first, last = end - 1, "there are no records in these places");
-                    let accepted_end = account.accepted.clamp(first, end);
-                    let damaged = Settled::new(State::Damaged).reason("its file is gone");
-                    let void = Settled::new(State::Void).reason("no file at opening");
-                    for (first, end, settled) in
-                        [(first, accepted_end, damaged), (accepted_end, end, void)]
-                    {
-                        if first < end {
-                            entries.push(self.entry(inner, chain, first, end - 1, settled));
-                        }
-                    }
+        for (chain, first, end) in missing {
+            tracing::warn!(%chain, first, last = end - 1, "there are no records in these places");
+            let accepted = self.account(chain).map_or(1, |account| account.accepted);
+            let accepted_end = accepted.clamp(first, end);
+            let damaged = Settled::new(State::Damaged).reason("its file is gone");
+            let void = Settled::new(State::Void).reason("no file at opening");
+            for (first, end, settled) in [(first, accepted_end, damaged), (accepted_end, end, void)]
+            {
+                if first < end {
+                    entries.push(self.entry(inner, chain, first, end - 1, settled));
                 }
             }
         }
         self.record(inner, entries);
+        Ok(())
+    }
+
+    /// Unsettled places without a file: chain, first, and where the stretch ends.
+    fn missing_files(&self, inner: &Inner, store: &FolderStore) -> Vec<(Chain, u64, u64)> {
+        let mut missing = Vec::new();
+        for (chain, (_, next)) in self.chains(inner) {
+            let Some(account) = self.account(chain) else { continue };
+            for (first, end) in account.unsettled_between(account.floor, next) {
+                let stretches = store.missing_between(chain, first, end);
+                missing.extend(stretches.into_iter().map(|(first, end)| (chain, first, end)));
+            }
+        }
+        missing
     }
 
     /// Makes files and ledger agree after a crash between the two.

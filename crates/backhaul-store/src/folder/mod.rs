@@ -221,6 +221,25 @@ impl FolderStore {
         foreign.iter().try_for_each(|name| self.adopt(name))
     }
 
+    /// Adds files of other processes that the last listing lacks: a folder that is
+    /// listed while files are named in it may show a later one and not an earlier one.
+    pub(crate) fn look_again(&self) -> Result<()> {
+        for place in Place::ALL {
+            let dir = self.context.path(place.folder());
+            let entries = self.context.disk.list(&dir).doing("list a folder of the spool", &dir)?;
+            let mut catalog = self.lock();
+            for entry in entries {
+                let Some(parsed) = name::parse(&entry.name) else { continue };
+                let Position { chain, sequence } = parsed.position;
+                if chain.writer != self.writer {
+                    let file = FileEntry { name: entry.name.into(), len: entry.len, place };
+                    catalog.entry(chain).or_default().files.entry(sequence.0).or_insert(file);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Ends moves that a crash cut in half. Only for the process that delivers:
     /// nobody moves files meanwhile.
     pub(crate) fn remove_doubles(&self) -> Result<()> {
@@ -308,12 +327,23 @@ impl FolderStore {
         let mut placed = Vec::new();
         let written = self.write_files(items, flush, &mut placed);
         if let Err(error) = written {
-            self.take_back(&placed, items.len());
-            self.context.quota.release(bytes);
+            if self.context.may_be_seen() {
+                // What got its name may be delivered by now, and stays a record.
+                self.note_files(items, placed);
+                self.remove_temporaries(items.len());
+            } else {
+                self.take_back(&placed, items.len());
+                self.context.quota.release(bytes);
+            }
             return Err(error);
         }
+        self.note_files(items, placed);
+        Ok(())
+    }
+
+    fn note_files(&self, items: &[(Position, &Record, &Stamp)], names: Vec<String>) {
         let mut catalog = self.lock();
-        for ((position, record, _), name) in items.iter().zip(placed) {
+        for ((position, record, _), name) in items.iter().zip(names) {
             let files = catalog.entry(position.chain).or_default();
             files.next = files.next.max(position.sequence.0 + 1);
             let entry = FileEntry {
@@ -323,7 +353,6 @@ impl FolderStore {
             };
             files.files.insert(position.sequence.0, entry);
         }
-        Ok(())
     }
 
     fn write_files(
@@ -394,6 +423,12 @@ impl FolderStore {
         bytes
     }
 
+    fn remove_temporaries(&self, count: usize) {
+        for index in 0..count {
+            let _ = self.context.disk.remove(&self.temporary(index));
+        }
+    }
+
     /// After a commit that failed half way: none of it counts.
     fn take_back(&self, placed: &[String], count: usize) {
         let pending = self.context.path(Place::Pending.folder());
@@ -401,9 +436,7 @@ impl FolderStore {
             let _ = self.context.disk.remove(&pending.join(name));
             let _ = self.context.disk.remove(&self.context.path(META).join(name));
         }
-        for index in 0..count {
-            let _ = self.context.disk.remove(&self.temporary(index));
-        }
+        self.remove_temporaries(count);
         // A file that could not be removed is a record like any other.
         if let Err(error) = self.refresh() {
             tracing::warn!(%error, "cannot look at the spool after a failed write");

@@ -82,7 +82,11 @@ impl SegmentStore {
                 // A refusal for want of room came before anything was written.
                 if error.kind() != ErrorKind::Full || error.path() != Some(&self.context.dir) {
                     for part in parts {
-                        self.close(&mut actives, &mut catalog, part.chain);
+                        if self.context.may_be_seen() {
+                            self.abandon(&mut actives, &mut catalog, part);
+                        } else {
+                            self.close(&mut actives, &mut catalog, part.chain);
+                        }
                     }
                 }
                 Err(error)
@@ -142,6 +146,20 @@ impl SegmentStore {
         };
         segment.state = State::Closed;
         segment.len = active.close(&self.context, segment.end);
+    }
+
+    /// Closes an open segment after a commit to it failed, and leaves standing what
+    /// may have got there: another process may have delivered it, so that its
+    /// sequences are used up.
+    fn abandon(&self, actives: &mut Actives, catalog: &mut Catalog, part: &Part) {
+        let Some(active) = actives.remove(&part.chain) else { return };
+        let segments = catalog.entry(part.chain).or_default();
+        if let Some(segment) = segments.iter_mut().find(|segment| segment.name == active.name) {
+            segment.state = State::Closed;
+            segment.next += part.count;
+            segment.end = active.prepared;
+            segment.len = active.prepared;
+        }
     }
 
     /// Jumps over sequences that were given away before a loss of data, so that

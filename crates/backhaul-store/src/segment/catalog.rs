@@ -120,6 +120,21 @@ impl SegmentStore {
         Ok(())
     }
 
+    /// Adds segments of other processes that the last listing lacks: a folder that is
+    /// listed while files are named in it may show a later one and not an earlier one.
+    pub(crate) fn look_again(&self) -> Result<()> {
+        let mut catalog = lock(&self.catalog);
+        let dir = &self.context.dir;
+        for entry in self.context.disk.list(dir).doing("list the spool folder", dir)? {
+            let is_known = catalog.values().flatten().any(|segment| segment.name == entry.name);
+            if !is_known && !entry.is_dir && name::parse(&entry.name).is_some() {
+                self.load(&mut catalog, &entry.name, entry.len)?;
+            }
+        }
+        catalog.values_mut().for_each(|segments| close_the_gaps(segments));
+        Ok(())
+    }
+
     /// Finds what another process has committed to its open segment meanwhile, and
     /// makes sure that it is durable before anything is done with it.
     fn follow(&self, segment: &mut Segment) -> Result<()> {
@@ -132,6 +147,10 @@ impl SegmentStore {
             scan::scan(&*file, segment.head.nonce, segment.end).doing("scan a segment", &path)?;
         let before = segment.end;
         for member in found.members {
+            // A later page of a commit may be seen before an earlier one.
+            if member.header.first_sequence != segment.next {
+                break;
+            }
             if member.records(&*file).doing("read a segment", &path)?.is_none() {
                 break;
             }

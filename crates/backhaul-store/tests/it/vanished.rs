@@ -1,11 +1,15 @@
 //! What somebody cuts, removes or damages is noticed at the latest at the next open,
 //! counted to the record, and its names are not given to other records.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Disk, Lane, Layout, Limits, Record, RecordId, Settled, Spool, State};
+use backhaul_store::{
+    Disk, DiskFile, Entry, Lane, Layout, Limits, Open, Record, RecordId, Settled, Space, Spool,
+    State,
+};
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{Call, Fault, Faults, FaultyDisk, ManualClock, SimDisk};
 
@@ -306,5 +310,144 @@ fn an_attempt_that_began_is_on_disk_before_anything_is_done() {
         std::mem::forget(spool);
         let spool = open(&disk, options(layout)).unwrap();
         assert_eq!(spool.get(id.position).unwrap().0.attempts, 1, "{layout:?}");
+    }
+}
+
+// --- What another process is just writing ----------------------------------------
+
+/// A disk that leaves one name out of its next listings, as a folder may that is
+/// listed while files are named in it.
+#[derive(Debug)]
+struct Forgetful {
+    disk: SimDisk,
+    name: String,
+    listings: std::sync::atomic::AtomicU32,
+}
+
+impl Disk for Forgetful {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(path)
+    }
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open(path, how)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let mut entries = self.disk.list(path)?;
+        if let Some(at) = entries.iter().position(|entry| entry.name.contains(&self.name))
+            && self.listings.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+        {
+            entries.remove(at);
+        }
+        Ok(entries)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.disk.space(path)
+    }
+}
+
+#[test]
+fn a_file_that_a_listing_left_out_is_neither_damaged_nor_void() {
+    let wanted: Vec<u64> = (1..=12).collect();
+    for layout in LAYOUTS {
+        // Once while the one that delivers opens, and once while it takes.
+        for before_opening in [true, false] {
+            let disk = SimDisk::new();
+            let keeper = open(&disk, options(layout)).unwrap();
+            let other = open(&disk, options(layout)).unwrap();
+            let fill = |spool: &Spool| {
+                for number in &wanted {
+                    spool.append(numbered(*number, 6_000)).unwrap();
+                }
+            };
+            if before_opening {
+                fill(&other);
+            }
+            drop(keeper);
+            let left_out = match layout {
+                Layout::Folder => "000003",
+                Layout::Segments => "_0001.jsonl.gz",
+            };
+            let listings = if before_opening { 2 } else { 0 };
+            let forgetful = Arc::new(Forgetful {
+                disk: disk.clone(),
+                name: left_out.to_owned(),
+                listings: listings.into(),
+            });
+            let spool = open_at(
+                Arc::clone(&forgetful) as Arc<dyn Disk>,
+                options(layout),
+                &ManualClock::new(),
+            )
+            .unwrap();
+            if !before_opening {
+                fill(&other);
+                forgetful.listings.store(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert_eq!(deliver_all(&spool), wanted, "{layout:?} {before_opening}");
+            let books = spool.status().unwrap().books;
+            assert_eq!((books.accepted, books.damaged, books.void), (12, 0, 0), "{layout:?}");
+        }
+    }
+}
+
+#[test]
+fn a_commit_of_which_a_later_page_is_seen_first_is_waited_for() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    let spool = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    let other = open(&disk, options(Layout::Segments)).unwrap();
+    other.append(numbered(1, 300)).unwrap();
+    let file = data_files(&disk).pop().unwrap();
+    let before = disk.read_file(&file).unwrap();
+    for number in 2..=3 {
+        other.append(numbered(number, 300)).unwrap();
+    }
+    let after = disk.read_file(&file).unwrap();
+    let second = members(&after).iter().filter(|member| member.kind == Kind::Data).nth(1).copied();
+    let second = second.unwrap();
+    let mut between = after.clone();
+    let pages = second.offset..second.offset + second.len;
+    between[pages.clone()].copy_from_slice(&before[pages]);
+    disk.write_file(&file, &between).unwrap();
+    assert_eq!(deliver_all(&spool), [1]);
+    disk.write_file(&file, &after).unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(deliver_all(&spool), [2, 3]);
+    assert_eq!(spool.status().unwrap().books.damaged, 0);
+}
+
+#[test]
+fn sequences_of_a_commit_that_failed_are_not_given_away_again_where_another_process_delivers() {
+    for layout in LAYOUTS {
+        for call in [Call::Flush, Call::Write, Call::SyncDir] {
+            let (disk, clock, faults) = (SimDisk::new(), ManualClock::new(), Faults::new());
+            let courier = open_at(Arc::new(disk.clone()), options(layout), &clock).unwrap();
+            let faulty = FaultyDisk::new(disk.clone(), faults.clone());
+            let other = open_at(Arc::new(faulty), options(layout), &clock).unwrap();
+            other.append(numbered(1, 300)).unwrap();
+            faults.add(Fault::new(call, EIO).times(1));
+            // What was written is not cut off, as if the other one looked before that.
+            faults.add(Fault::new(Call::SetLen, EIO));
+            // In the segment layout a commit syncs no folder.
+            let refused = other.append(numbered(2, 300)).is_err();
+            let seen = deliver_all(&courier);
+            faults.clear();
+            other.append(numbered(3, 300)).unwrap();
+            clock.advance(Duration::from_secs(1));
+            let after = deliver_all(&courier);
+            let all: Vec<u64> = seen.iter().chain(&after).copied().collect();
+            assert_eq!(all.last(), Some(&3), "{layout:?} {call:?}: {all:?}");
+            assert!(refused || all == [1, 2, 3], "{layout:?} {call:?}: {all:?}");
+            assert!(courier.status().unwrap().books.balance());
+        }
     }
 }
