@@ -95,6 +95,28 @@ impl CourierState {
         Ok(())
     }
 
+    /// On a full disk the ledger was written with its last reserve: gets it back, from
+    /// delivered data, so that the next settlement can be written down too.
+    pub(crate) fn refill_reserve(&mut self, inner: &Inner) {
+        /// Enough for the reserve and what a file system wants besides.
+        const ENOUGH: u64 = 64 << 10;
+        if !self.ledger.needs_reserve {
+            return;
+        }
+        let mut freed = 0;
+        let units = self.delivered_units(inner);
+        let due = units.into_iter().take_while(|unit| {
+            let wanted = freed < ENOUGH;
+            freed += on_disk(unit.bytes);
+            wanted
+        });
+        if let Err(error) = self.remove_units(inner, &due.collect::<Vec<_>>()) {
+            tracing::warn!(%error, "delivered data was not removed from a full disk");
+        }
+        self.ledger.keep_reserve(&*inner.context.disk);
+        self.ledger.tell(&inner.context.quota);
+    }
+
     /// The unit under the name that it has by now.
     fn current(&self, inner: &Inner, unit: &Unit) -> Unit {
         let same = |other: &Unit| {

@@ -3,6 +3,7 @@
 
 mod batch;
 mod check;
+mod operate;
 mod queue;
 mod reconcile;
 mod settle;
@@ -200,6 +201,17 @@ impl CourierState {
         }
         self.lock = Some(file);
         context.delivers.store(true, Ordering::Relaxed);
+        self.take_over(inner).inspect_err(|_| self.let_go(inner))?;
+        Ok(true)
+    }
+
+    fn let_go(&mut self, inner: &Inner) {
+        self.lock = None;
+        inner.context.delivers.store(false, Ordering::Relaxed);
+    }
+
+    /// Makes ledger and files agree, as the one that delivers from now on.
+    fn take_over(&mut self, inner: &Inner) -> Result<()> {
         self.look(inner)?;
         if self.ledger.was_lost && !inner.is_new {
             inner.redraw_epoch("the ledger of the spool is lost")?;
@@ -209,11 +221,10 @@ impl CourierState {
         match &inner.store {
             Store::Folder(_) => {
                 self.reconcile_files(inner);
-                self.book_missing_files(inner)?;
+                self.book_missing_files(inner)
             }
-            Store::Segments(_) => self.book_lost_ends(inner, &BTreeSet::from([inner.writer]))?,
+            Store::Segments(_) => self.book_lost_ends(inner, &BTreeSet::from([inner.writer])),
         }
-        Ok(true)
     }
 
     /// Becomes the delivering process, or at least sees what that one wrote.
@@ -259,6 +270,8 @@ impl CourierState {
         }
         let removed = self.purge(inner, &now)?;
         self.ledger.flush(&*inner.context.disk)?;
+        self.refill_reserve(inner);
+        self.ledger.keep_reserve(&*inner.context.disk);
         self.ledger.tell(&inner.context.quota);
         self.place_settled(inner);
         checked.map(|()| removed)
@@ -274,8 +287,7 @@ impl CourierState {
                 tracing::warn!(%error, "the ledger was not flushed: records may be sent again");
             }
         }
-        self.lock = None;
-        inner.context.delivers.store(false, Ordering::Relaxed);
+        self.let_go(inner);
     }
 }
 

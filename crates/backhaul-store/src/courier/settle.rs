@@ -77,7 +77,10 @@ impl CourierState {
         self.to_place.extend(taking_effect);
         let flushed = if must_last { self.ledger.flush(&*inner.context.disk) } else { Ok(()) };
         match flushed {
-            Ok(()) => self.place_settled(inner),
+            Ok(()) => {
+                self.place_settled(inner);
+                self.refill_reserve(inner);
+            }
             Err(error) => inner.note_trouble(Some(&error)),
         }
     }

@@ -22,6 +22,12 @@ fn snapshot_after(cap: Option<u64>) -> u64 {
 /// holds it: a power cut may destroy the page that is being written.
 const PAGE: u64 = 4096;
 
+/// Kept filled, and given up where the disk is full: what was delivered can be written
+/// down even then, and so makes room.
+const RESERVE_NAME: &str = "ledger.reserve";
+/// Room for some fifty lines, each of which may settle a range of any length.
+const RESERVE: usize = 16 << 10;
+
 /// Blanks up to the next page, ending the line.
 fn padding(len: u64) -> Vec<u8> {
     let gap = usize::try_from(len.next_multiple_of(PAGE) - len).unwrap_or(0);
@@ -45,6 +51,8 @@ pub(crate) struct Ledger {
     /// Bytes that its files have grown and shrunk by and that were not told yet.
     grown: u64,
     shrunk: u64,
+    /// The reserve was given up.
+    pub(crate) needs_reserve: bool,
     /// Lines that the disk did not take yet.
     unsaved: Vec<u8>,
     dirty: bool,
@@ -122,6 +130,7 @@ impl Ledger {
             snapshot_len: 0,
             grown: 0,
             shrunk: 0,
+            needs_reserve: false,
             unsaved: Vec::new(),
             dirty: false,
             damaged_lines: 0,
@@ -140,7 +149,51 @@ impl Ledger {
     }
 
     /// Hands what is unsaved to the disk.
-    pub(crate) fn save(&mut self, disk: &dyn Disk) -> Result<()> {
+    fn save(&mut self, disk: &dyn Disk) -> Result<()> {
+        self.with_reserve(disk, Self::try_save)
+    }
+
+    /// Makes what was recorded durable.
+    pub(crate) fn flush(&mut self, disk: &dyn Disk) -> Result<()> {
+        self.with_reserve(disk, Self::try_flush)
+    }
+
+    /// Does something, and where the disk is full once more without the reserve.
+    fn with_reserve(
+        &mut self,
+        disk: &dyn Disk,
+        act: impl Fn(&mut Self, &dyn Disk) -> Result<()>,
+    ) -> Result<()> {
+        match act(self, disk) {
+            Err(error) if error.is_full() => {
+                if disk.remove(&self.dir.join(RESERVE_NAME)).is_err() {
+                    return Err(error);
+                }
+                self.needs_reserve = true;
+                // A journal gives removed blocks back when it commits.
+                let _ = disk.sync_dir(&self.dir);
+                self.shrunk += RESERVE as u64;
+                act(self, disk)
+            }
+            done => done,
+        }
+    }
+
+    /// Fills the reserve where it is not there. Best effort.
+    pub(crate) fn keep_reserve(&mut self, disk: &dyn Disk) {
+        let path = self.dir.join(RESERVE_NAME);
+        if !self.needs_reserve && disk.open(&path, Open::Read).is_ok() {
+            return;
+        }
+        let written = write_whole(disk, &path, &vec![b' '; RESERVE]);
+        self.needs_reserve = written.is_err();
+        match written {
+            Ok(()) => self.grown += RESERVE as u64,
+            Err(_) => drop(disk.remove(&path)),
+        }
+    }
+
+    fn try_save(&mut self, disk: &dyn Disk) -> Result<()> {
         if self.unsaved.is_empty() {
             return Ok(());
         }
@@ -184,9 +237,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes what was recorded durable.
-    pub(crate) fn flush(&mut self, disk: &dyn Disk) -> Result<()> {
-        self.save(disk)?;
+    fn try_flush(&mut self, disk: &dyn Disk) -> Result<()> {
+        self.try_save(disk)?;
         if !self.dirty {
             return Ok(());
         }

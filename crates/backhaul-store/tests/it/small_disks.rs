@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use backhaul_store::{Error, ErrorKind, Layout, Limits, Options, Spool, WhenFull};
+use backhaul_store::{Error, ErrorKind, Layout, Limits, Options, OsDisk, Spool, WhenFull};
+use backhaul_testkit::ManualClock;
 
-use crate::support::{LAYOUTS, deliver, number_of, numbered, numbers, options};
+use crate::support::{LAYOUTS, deliver, deliver_all, number_of, numbered, numbers, options};
 
 // --- File systems --------------------------------------------------------------
 
@@ -208,6 +210,48 @@ fn a_full_file_system_refuses_and_goes_on_when_there_is_room_again() {
         assert!(spool.status().unwrap().trouble.is_some(), "{place}, no alarm");
         let make_room = || std::fs::remove_file(&ballast).unwrap();
         workload.deliver_and_go_on(spool, make_room, place);
+    });
+}
+
+#[test]
+fn on_a_disk_that_others_filled_delivering_makes_room() {
+    on_small_file_systems(|mounted, layout, place| {
+        let options = Options {
+            keep_delivered_for: std::time::Duration::ZERO,
+            min_free_bytes: 0,
+            min_free_inodes: 0,
+            ..options(layout)
+        };
+        let clock = ManualClock::new();
+        let open = |options| {
+            Spool::open_on(mounted.spool(), options, Arc::new(OsDisk), Arc::new(clock.clone()))
+        };
+        let spool = open(options).unwrap();
+        let mut workload = Workload::default();
+        workload.append(&spool, 200);
+        clock.advance(std::time::Duration::from_secs(11));
+        spool.maintain().unwrap();
+        // To the last byte.
+        let ballast = mounted.at.join("ballast");
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        for size in [64 << 10, 4 << 10, 1] {
+            while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
+        }
+        workload.append_until_refused(&spool);
+        assert_eq!(deliver_all(&spool), workload.acknowledged, "{place}");
+        for _ in 0..3 {
+            clock.advance(std::time::Duration::from_secs(11));
+            let _ = spool.maintain();
+        }
+        // But for those in the segment that is still written to.
+        let left = numbers(&spool).len();
+        assert!(left < 20, "{place}: {left} delivered records are still there");
+        workload.next += 1;
+        spool.append(numbered(workload.next, 3_000)).unwrap();
+        let books = spool.status().unwrap().books;
+        assert_eq!((books.pending, books.delivered), (1, workload.acknowledged.len() as u64));
+        drop(file);
+        std::fs::remove_file(ballast).unwrap();
     });
 }
 
