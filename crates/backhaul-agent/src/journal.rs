@@ -12,15 +12,19 @@
 //! - Each event is written at once, which survives the end of the process; it is
 //!   flushed only where that was asked for.
 //! - The journal goes when its record is on stable storage, and not before.
-//! - What the disk does not take is written with the next event, up to a limit.
+//! - It takes room from the queue's cap before it grows, by whole blocks, and gives it
+//!   back when it goes.
+//! - What the disk does not take, or the cap, is written with the next event, up to a
+//!   limit. The run goes on in memory meanwhile, and the queue's stats say so.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backhaul_store::{Disk, DiskFile, Open, Timestamp};
+use backhaul_store::{Disk, DiskFile, FileRoom, Open, Spool, Timestamp};
 use serde_json::Value;
 
+use crate::journal_alarm::{JournalAlarm, RaisedAlarm};
 use crate::json::{self, Style};
 use crate::run_builder::{RunBuilder, RunEvent};
 use crate::run_record::RunRecord;
@@ -43,13 +47,17 @@ const FORMAT: i64 = 1;
 #[derive(Debug)]
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    path: Option<PathBuf>,
+    path: PathBuf,
+    room: FileRoom,
+    /// Open once the journal has its name.
     file: Option<Box<dyn DiskFile>>,
     offset: u64,
     unwritten: Vec<u8>,
     flush_events: bool,
     state: State,
+    alarm: JournalAlarm,
+    /// There while something is missing in the journal.
+    raised: Option<RaisedAlarm>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,35 +70,40 @@ enum State {
 }
 
 impl Journal {
-    /// Begins the journal of a run below a queue's path. Never fails: a disk in trouble
-    /// is tried again with each event.
+    /// Begins the journal of a run in a queue's spool. Never fails: a disk in trouble,
+    /// or without room, is tried again with each event.
     pub(crate) fn begin(
-        disk: Arc<dyn Disk>,
-        storage_path: &Path,
+        spool: &Spool,
+        alarm: &JournalAlarm,
         run: &RunRecord,
         now: Timestamp,
         flush_events: bool,
     ) -> Self {
+        let (_, random) = uuid::Uuid::new_v4().as_u64_pair();
+        let name = format!("{}_{random:016x}{SUFFIX}", now.file_name_second());
+        let path = spool.dir().join(RUNNING).join(name);
         let mut journal = Self {
-            disk,
-            dir: storage_path.join(RUNNING),
-            path: None,
+            disk: Arc::clone(spool.disk()),
+            room: spool.room_for_file(&path, run.lane()),
+            path,
             file: None,
             offset: 0,
             unwritten: Vec::new(),
             flush_events,
             state: State::Fine,
+            alarm: alarm.clone(),
+            raised: None,
         };
         let format = ("backhaul_journal", Node::Owned(FORMAT.into()));
         let entries = vec![format, at(now), ("start", run.shape())];
-        journal.write(line_of(entries), now);
+        journal.write(line_of(entries));
         journal
     }
 
     /// Adds an event.
     pub(crate) fn event(&mut self, event: &RunEvent, now: Timestamp) {
         let [kind, event] = event.entries();
-        self.write(line_of(vec![at(now), kind, event]), now);
+        self.write(line_of(vec![at(now), kind, event]));
     }
 
     /// Adds the end: a crash after this loses nothing of the run.
@@ -101,90 +114,93 @@ impl Journal {
         end.success = record.success;
         end.error = record.error.clone();
         end.metadata = record.metadata.clone();
-        self.write(line_of(vec![at(now), ("end", end.shape())]), now);
+        self.write(line_of(vec![at(now), ("end", end.shape())]));
     }
 
     /// The run's record is on stable storage: the journal has served.
     pub(crate) fn remove(self) {
-        let Some(path) = &self.path else { return };
         // Not synced: a journal that comes back with a power cut is found to be stored.
-        if let Err(error) = self.disk.remove(path) {
-            tracing::warn!(path = %path.display(), %error, "a journal that has served stays");
+        match self.disk.remove(&self.path) {
+            Err(error) if self.file.is_some() && error.kind() != io::ErrorKind::NotFound => {
+                let path = self.path.display();
+                tracing::warn!(%path, %error, "a journal that has served stays");
+            }
+            _ => self.room.give_back(),
         }
     }
 
-    fn write(&mut self, line: Vec<u8>, now: Timestamp) {
+    fn write(&mut self, line: Vec<u8>) {
         if self.state == State::GivenUp {
             return;
         }
         if self.state == State::Behind && self.unwritten.len() + line.len() > MOST_UNWRITTEN {
-            tracing::error!(dir = %self.dir.display(), "the journal of a run is given up");
+            tracing::error!(path = %self.path.display(), "the journal of a run is given up");
             self.state = State::GivenUp;
             self.unwritten = Vec::new();
             return;
         }
         self.unwritten.extend(line);
-        match self.write_out(now) {
+        match self.write_out() {
             Ok(()) => {
                 if self.state == State::Behind {
-                    tracing::warn!(dir = %self.dir.display(), "the journal of a run is whole again");
+                    tracing::warn!(path = %self.path.display(), "the journal of a run is whole again");
                 }
                 self.state = State::Fine;
+                self.raised = None;
             }
             Err(error) => {
-                if self.state == State::Fine {
-                    let dir = self.dir.display();
-                    tracing::error!(%dir, %error, "the journal of a run cannot be written");
+                if self.raised.is_none() {
+                    let path = self.path.display();
+                    tracing::error!(%path, %error, "the journal of a run cannot be written");
+                    let why = format!("the journal of an open run cannot be written: {error}");
+                    self.raised = Some(self.alarm.raise(why));
                 }
                 self.state = State::Behind;
             }
         }
     }
 
-    /// Writes what is not written yet where it belongs. After a write that failed half
-    /// way the same bytes are written over it; after a flush that failed the journal is
-    /// given up, because what it left behind is not known.
-    fn write_out(&mut self, now: Timestamp) -> io::Result<()> {
-        let Some(file) = &self.file else { return self.create(now) };
-        file.write_all_at(&self.unwritten, self.offset)?;
-        self.offset += self.unwritten.len() as u64;
-        self.unwritten.clear();
-        if self.flush_events {
-            file.flush().inspect_err(|_| self.state = State::GivenUp)?;
+    /// Writes what is not written yet where it belongs. After a write or a flush that
+    /// failed, the same bytes are written over it.
+    fn write_out(&mut self) -> io::Result<()> {
+        let len = self.offset + self.unwritten.len() as u64;
+        self.room.reserve(len).map_err(io::Error::other)?;
+        match &self.file {
+            Some(file) => {
+                file.write_all_at(&self.unwritten, self.offset)?;
+                if self.flush_events {
+                    file.flush()?;
+                }
+            }
+            None => self.file = Some(self.create()?),
         }
+        self.offset = len;
+        self.unwritten.clear();
         Ok(())
     }
 
-    fn create(&mut self, now: Timestamp) -> io::Result<()> {
-        self.disk.create_dir_all(&self.dir)?;
-        let (_, random) = uuid::Uuid::new_v4().as_u64_pair();
-        let name = format!("{}_{random:016x}{SUFFIX}", now.file_name_second());
-        let path = self.dir.join(&name);
-        let temporary = self.dir.join(format!("{name}.tmp"));
-        match self.create_at(&temporary, &path) {
-            Ok(file) => {
-                self.file = Some(file);
-                self.path = Some(path);
-                self.offset = self.unwritten.len() as u64;
-                self.unwritten.clear();
-                Ok(())
-            }
-            Err(error) => {
-                let _ = self.disk.remove(&temporary);
-                Err(error)
-            }
+    /// Under the one name at every try, and nothing of a try that failed is left.
+    fn create(&self) -> io::Result<Box<dyn DiskFile>> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        self.disk.create_dir_all(dir)?;
+        let temporary = self.path.with_extension("jsonl.tmp");
+        let created = self.create_at(&temporary, dir);
+        if created.is_err() {
+            let _ = self.disk.remove(&temporary);
+            let _ = self.disk.remove(&self.path);
         }
+        created
     }
 
-    fn create_at(&self, temporary: &Path, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn create_at(&self, temporary: &Path, dir: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = self.disk.open(temporary, Open::CreateNew)?;
         if !file.try_lock()? {
             return Err(io::Error::other("somebody else has locked the new journal"));
         }
         file.write_all_at(&self.unwritten, 0)?;
         file.flush()?;
-        self.disk.rename(temporary, path)?;
-        self.disk.sync_dir(&self.dir)?;
+        self.disk.rename(temporary, &self.path)?;
+        self.disk.sync_dir(dir)?;
         Ok(file)
     }
 }
@@ -233,17 +249,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Told, Unreadable> {
             let completed_at = end.completed_at.unwrap_or(last);
             run.finish(RunEnd::of(&end), completed_at)
         }
-        None => {
-            let mut record = run.interrupt("the process ended before the run did", last);
-            record.metadata.insert(INTERRUPTED.to_owned(), Value::Bool(true));
-            record
-        }
+        None => run.interrupt("the process ended before the run did", last),
     };
     Ok(Told { record, has_ended, damaged_lines })
 }
-
-/// Says in the metadata of a record that its run was interrupted.
-pub(crate) const INTERRUPTED: &str = "interrupted";
 
 enum Line {
     Event(Box<RunEvent>),
@@ -291,10 +300,11 @@ fn line_of(entries: Vec<Entry<'_>>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use backhaul_store::OsDisk;
     use serde_json::json;
 
     use super::*;
+    use crate::queue::OfflineQueue;
+    use crate::run_builder::INTERRUPTED;
     use crate::run_span::RunStart;
     use crate::tool_call::ToolCall;
 
@@ -310,13 +320,14 @@ mod tests {
     fn journal(dir: &Path) -> (Journal, RunBuilder, PathBuf) {
         let start = RunStart::new("a/b\n").metadata("k", json::float(f64::NAN));
         let mut run = RunBuilder::start(start, second(1));
-        let mut journal = Journal::begin(Arc::new(OsDisk), dir, run.current(), second(1), false);
+        let queue = OfflineQueue::builder(dir).maintenance_thread(false).open().unwrap();
+        let mut journal = queue.begin_journal(run.current(), second(1), false);
         for at in [2, 3] {
             let event = call(at);
             journal.event(&event, second(at));
             run.record(event);
         }
-        let path = journal.path.clone().unwrap();
+        let path = journal.path.clone();
         (journal, run, path)
     }
 

@@ -36,6 +36,7 @@ mod held;
 mod id;
 mod in_memory_run_logger;
 mod journal;
+mod journal_alarm;
 mod llm_call;
 mod lock;
 mod no_op_run_logger;

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use backhaul_store::Timestamp;
 use backhaul_sync::Destination;
-use serde_json::Value;
 
 use crate::cloud_run_logger::CloudRunLogger;
 use crate::fallback::{Fallback, Number};
-use crate::journal::{INTERRUPTED, Journal};
+use crate::journal::Journal;
 use crate::lock::lock;
 use crate::queue::{Enqueued, OfflineQueue};
 use crate::queue_error::{QueueError, QueueErrorKind};
@@ -166,9 +165,7 @@ impl OfflineRunLogger {
         let inner = &self.inner;
         let now = inner.now();
         let run = RunBuilder::start(start.clone(), now);
-        let spool = inner.queue.spool();
-        let disk = Arc::clone(spool.disk());
-        let journal = Journal::begin(disk, spool.dir(), run.current(), now, inner.flush_events);
+        let journal = inner.queue.begin_journal(run.current(), now, inner.flush_events);
         let number = inner.fallback.as_ref().map(|fallback| fallback.start(start));
         let sink = Sink { logger: Arc::clone(inner), journal: Some(journal), number };
         RunHandle::resume(run, Box::new(sink))
@@ -266,11 +263,5 @@ impl RunSink for Sink {
         if let (Some(fallback), Some(number)) = (&self.logger.fallback, self.number) {
             fallback.ended(number, record);
         }
-    }
-
-    fn interrupted(&mut self, record: &RunRecord) {
-        let mut record = record.clone();
-        record.metadata.insert(INTERRUPTED.to_owned(), Value::Bool(true));
-        self.ended(&record);
     }
 }

@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{
-    Books, Clock, Disk, Flush, Lane, Layout, Options, OsDisk, Position, QueueEntry, Record,
-    RecordId, Settled, Spool, Standing, State, SystemClock, WhenFull,
+    Books, Clock, Disk, Flush, Layout, Options, OsDisk, Position, QueueEntry, Record, RecordId,
+    Settled, Spool, Standing, State, SystemClock, Timestamp, WhenFull,
 };
 use backhaul_sync::{Destination, SyncManager, SyncOptions};
 use serde_json::{Map, Value, json};
 
 use crate::held::{HeldRecord, HeldRecords};
-use crate::journal::{INTERRUPTED, Journal};
+use crate::journal::Journal;
+use crate::journal_alarm::JournalAlarm;
 use crate::lock::lock;
 use crate::queue_error::{QueueError, QueueErrorKind};
 use crate::recovery;
+use crate::run_builder::INTERRUPTED;
 use crate::run_record::RunRecord;
 use crate::shorten::shortened;
 
@@ -25,6 +27,8 @@ use crate::shorten::shortened;
 pub(crate) const RUN_ID: &str = "run_id";
 /// Says in the metadata of a record that the rest of it was too large.
 pub(crate) const ABRIDGED: &str = "abridged";
+/// Why a record was dropped.
+const BY_OPERATOR: &str = "removed by an operator";
 const MEGABYTE: u64 = 1_000_000;
 
 /// Buffers run records on disk: `pending/`, `synced/` and `failed/` below its path.
@@ -58,6 +62,7 @@ struct QueueInner {
     spool: Spool,
     sync_batch_size: usize,
     held: Mutex<HeldRecords>,
+    journal_alarm: JournalAlarm,
     abridged: Mutex<u64>,
     interrupted: Mutex<u64>,
     destination: Mutex<Option<Arc<dyn Destination>>>,
@@ -108,7 +113,11 @@ pub struct QueueStats {
     pub abridged: u64,
     /// Runs that a crash cut short, found when the queue was opened.
     pub interrupted: u64,
-    /// Why records cannot be stored at the moment, where they cannot.
+    /// Runs whose journal lacks something that the disk, or the cap, did not take: they go
+    /// on in memory, and the end of the process would lose it.
+    pub unjournaled: usize,
+    /// Why records, or the events of open runs, cannot be stored at the moment, where they
+    /// cannot.
     pub trouble: Option<String>,
 }
 
@@ -230,6 +239,7 @@ impl OfflineQueueBuilder {
                 spool,
                 sync_batch_size: self.sync_batch_size,
                 held: Mutex::new(HeldRecords::new(self.hold_in_memory_bytes)),
+                journal_alarm: JournalAlarm::default(),
                 abridged: Mutex::default(),
                 interrupted: Mutex::default(),
                 destination: Mutex::default(),
@@ -290,6 +300,17 @@ impl OfflineQueue {
     /// [`stats`](OfflineQueue::stats).
     pub fn enqueue_or_hold(&self, record: &RunRecord) -> Enqueued {
         self.keep(record, None)
+    }
+
+    /// Begins the journal of a run.
+    pub(crate) fn begin_journal(
+        &self,
+        run: &RunRecord,
+        now: Timestamp,
+        flush_events: bool,
+    ) -> Journal {
+        let QueueInner { spool, journal_alarm, .. } = &*self.inner;
+        Journal::begin(spool, journal_alarm, run, now, flush_events)
     }
 
     /// Keeps a record whose events stand in a journal, which is removed when the record
@@ -443,7 +464,11 @@ impl OfflineQueue {
             dropped_from_memory: held.dropped(),
             abridged: *lock(&self.inner.abridged),
             interrupted: *lock(&self.inner.interrupted),
-            trouble: held.trouble().or(status.trouble),
+            unjournaled: self.inner.journal_alarm.runs(),
+            trouble: held
+                .trouble()
+                .or(status.trouble)
+                .or_else(|| self.inner.journal_alarm.trouble()),
         })
     }
 
@@ -472,10 +497,7 @@ impl OfflineQueue {
     /// # Errors
     /// [`QueueErrorKind::Busy`] while another process delivers from this queue.
     pub fn requeue_all(&self) -> Result<u64, QueueError> {
-        let mut requeued = 0;
-        for entry in self.list(Some(Standing::Failed))? {
-            requeued += u64::from(self.inner.spool.requeue(entry.id.into())?);
-        }
+        let requeued = self.inner.spool.requeue_all()?;
         if requeued > 0 {
             self.tell_listeners();
         }
@@ -493,7 +515,7 @@ impl OfflineQueue {
         if entry.standing == Standing::Settled {
             return Ok(false);
         }
-        let dropped = Settled::new(State::Dropped).reason("removed by an operator");
+        let dropped = Settled::new(State::Dropped).reason(BY_OPERATOR);
         self.inner.spool.settle(&[(position, dropped)])?;
         tracing::warn!(%position, "a record was removed by an operator");
         Ok(true)
@@ -505,9 +527,9 @@ impl OfflineQueue {
     /// # Errors
     /// [`QueueErrorKind::Busy`] while another process delivers from this queue.
     pub fn purge(&self, standing: Standing) -> Result<u64, QueueError> {
-        let mut dropped = 0;
-        for entry in self.list(Some(standing))? {
-            dropped += u64::from(self.drop_record(entry.id.into())?);
+        let dropped = self.inner.spool.drop_all(standing, BY_OPERATOR)?;
+        if dropped > 0 {
+            tracing::warn!(dropped, "records were removed by an operator");
         }
         Ok(dropped)
     }
@@ -582,9 +604,9 @@ impl fmt::Debug for OfflineQueue {
 
 /// A record as the store takes it.
 fn stored_form(record: &RunRecord) -> Record {
-    let lane = if record.is_critical() { Lane::Critical } else { Lane::Normal };
-    let stored =
-        Record::new("run", record.to_json()).lane(lane).label(RUN_ID, record.run_id.as_str());
+    let stored = Record::new("run", record.to_json())
+        .lane(record.lane())
+        .label(RUN_ID, record.run_id.as_str());
     match record.metadata.get("stream") {
         Some(Value::String(stream)) => stored.stream(stream.as_str()),
         _ => stored,

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use backhaul_store::{Disk, DiskFile, Open};
+use backhaul_store::{Disk, DiskFile, FileRoom, Lane, Open};
 
 use crate::journal::{self, RUNNING, SUFFIX, Told, UNFINISHED, Unreadable};
 use crate::queue::{ABRIDGED, OfflineQueue, RUN_ID};
@@ -19,6 +19,15 @@ struct Orphan {
     path: PathBuf,
     /// Keeps others from taking it over.
     _lock: Box<dyn DiskFile>,
+    bytes: Vec<u8>,
+    /// What it takes of the queue's cap.
+    room: FileRoom,
+}
+
+/// A file that is to become an [`Orphan`].
+struct Found {
+    path: PathBuf,
+    lock: Box<dyn DiskFile>,
     bytes: Vec<u8>,
 }
 
@@ -36,13 +45,20 @@ pub(crate) fn make_folder(queue: &OfflineQueue) {
 /// left for the next time. How many runs went into the queue as interrupted.
 pub(crate) fn recover(queue: &OfflineQueue) -> u64 {
     let mut told = Vec::new();
-    for orphan in orphans(queue) {
+    let orphans = match orphans(queue) {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            put_off(queue.spool().dir(), &error);
+            return 0;
+        }
+    };
+    for orphan in orphans {
         match journal::read(&orphan.bytes) {
             Ok(run) => told.push((orphan, run)),
             Err(Unreadable::Newer) => {
                 tracing::warn!(path = %orphan.path.display(), "a newer version wrote this journal");
             }
-            Err(Unreadable::Damaged(reason)) => set_aside(queue, &orphan, &reason),
+            Err(Unreadable::Damaged(reason)) => set_aside(queue, orphan, &reason),
         }
     }
     if told.is_empty() {
@@ -57,9 +73,10 @@ pub(crate) fn recover(queue: &OfflineQueue) -> u64 {
     };
     let mut interrupted = 0;
     for (orphan, run) in told {
-        match take_over(queue, &orphan, &run, &stored) {
+        let path = orphan.path.clone();
+        match take_over(queue, orphan, &run, &stored) {
             Ok(is_queued) => interrupted += u64::from(is_queued && !run.has_ended),
-            Err(error) => put_off(&orphan.path, &error),
+            Err(error) => put_off(&path, &error),
         }
     }
     interrupted
@@ -72,7 +89,7 @@ fn put_off(path: &Path, error: &dyn std::fmt::Display) {
 /// Whether the run went into the queue: it was not there yet.
 fn take_over(
     queue: &OfflineQueue,
-    orphan: &Orphan,
+    orphan: Orphan,
     run: &Told,
     stored: &BTreeMap<String, Vec<Fingerprint>>,
 ) -> Result<bool, QueueError> {
@@ -87,15 +104,34 @@ fn take_over(
     }
     if run.damaged_lines > 0 {
         set_aside(queue, orphan, &format!("{} lines cannot be read", run.damaged_lines));
-    } else if let Err(error) = queue.spool().disk().remove(&orphan.path) {
-        // It is known as stored the next time.
-        put_off(&orphan.path, &error);
+    } else {
+        // One that stays is known as stored the next time.
+        remove(&**queue.spool().disk(), orphan);
     }
     Ok(!is_stored)
 }
 
-/// The journals of the queue that nobody holds, and nothing else of theirs.
-fn orphans(queue: &OfflineQueue) -> Vec<Orphan> {
+fn remove(disk: &dyn Disk, orphan: Orphan) {
+    match disk.remove(&orphan.path) {
+        Ok(()) => orphan.room.give_back(),
+        Err(error) => put_off(&orphan.path, &error),
+    }
+}
+
+/// The journals of the queue that nobody holds, counted in its cap as they are.
+fn orphans(queue: &OfflineQueue) -> Result<Vec<Orphan>, QueueError> {
+    let found = find_orphans(queue);
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files: Vec<(&Path, u64)> =
+        found.iter().map(|found| (found.path.as_path(), found.bytes.len() as u64)).collect();
+    let rooms = queue.spool().take_over_files(&files)?;
+    let of = |(Found { path, lock, bytes }, room)| Orphan { path, _lock: lock, bytes, room };
+    Ok(found.into_iter().zip(rooms).map(of).collect())
+}
+
+fn find_orphans(queue: &OfflineQueue) -> Vec<Found> {
     let disk = queue.spool().disk();
     let dir = queue.spool().dir().join(RUNNING);
     let mut entries = match disk.list(&dir) {
@@ -109,19 +145,19 @@ fn orphans(queue: &OfflineQueue) -> Vec<Orphan> {
     entries.retain(|entry| !entry.is_dir);
     // By name, which is by the time of the start.
     entries.sort_by(|left, right| left.name.cmp(&right.name));
-    let mut orphans = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let path = dir.join(&entry.name);
         if entry.name.ends_with(UNFINISHED) {
             remove_unfinished(&**disk, &path);
         } else if entry.name.ends_with(SUFFIX) {
             match open_orphan(&**disk, path.clone()) {
-                Ok(orphan) => orphans.extend(orphan),
+                Ok(orphan) => found.extend(orphan),
                 Err(error) => put_off(&path, &error),
             }
         }
     }
-    orphans
+    found
 }
 
 /// Removes a journal that was never begun: its run goes on without, or is gone.
@@ -137,7 +173,7 @@ fn remove_unfinished(disk: &dyn Disk, path: &Path) {
 }
 
 /// `None`: its owner lives, or it was dealt with meanwhile.
-fn open_orphan(disk: &dyn Disk, path: PathBuf) -> io::Result<Option<Orphan>> {
+fn open_orphan(disk: &dyn Disk, path: PathBuf) -> io::Result<Option<Found>> {
     let file = match disk.open(&path, Open::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -154,14 +190,15 @@ fn open_orphan(disk: &dyn Disk, path: PathBuf) -> io::Result<Option<Orphan>> {
     let mut bytes = vec![0; len];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    Ok(Some(Orphan { path, _lock: file, bytes }))
+    Ok(Some(Found { path, lock: file, bytes }))
 }
 
 /// Puts a journal into `quarantine/`, with the reason beside it.
-fn set_aside(queue: &OfflineQueue, orphan: &Orphan, reason: &str) {
-    match quarantine(queue, orphan, reason) {
+fn set_aside(queue: &OfflineQueue, orphan: Orphan, reason: &str) {
+    match quarantine(queue, &orphan, reason) {
         Ok(()) => {
             tracing::error!(path = %orphan.path.display(), reason, "a journal is in quarantine");
+            remove(&**queue.spool().disk(), orphan);
         }
         Err(error) => put_off(&orphan.path, &error),
     }
@@ -175,14 +212,17 @@ fn quarantine(queue: &OfflineQueue, orphan: &Orphan, reason: &str) -> io::Result
     };
     disk.create_dir_all(&dir)?;
     for (name, bytes) in [(name.clone(), &*orphan.bytes), (name + ".reason", reason.as_bytes())] {
-        let file = disk.open(&dir.join(name), Open::Create)?;
+        let path = dir.join(name);
+        // Dropped at once: the file stays, and counts.
+        let mut room = queue.spool().room_for_file(&path, Lane::Bulk);
+        room.reserve(bytes.len() as u64).map_err(io::Error::other)?;
+        let file = disk.open(&path, Open::Create)?;
         file.set_len(0)?;
         file.write_all_at(bytes, 0)?;
         file.flush()?;
     }
     disk.sync_dir(&dir)?;
-    disk.sync_dir(queue.spool().dir())?;
-    disk.remove(&orphan.path)
+    disk.sync_dir(queue.spool().dir())
 }
 
 /// What tells whether a record holds what a journal holds.
@@ -217,20 +257,14 @@ fn stored_runs(
     told: &[(Orphan, Told)],
 ) -> Result<BTreeMap<String, Vec<Fingerprint>>, QueueError> {
     let wanted: BTreeSet<&str> = told.iter().map(|(_, run)| &*run.record.run_id).collect();
-    let mut positions = Vec::new();
-    queue.each(None, &mut |entry| {
-        if entry.facts.labels.get(RUN_ID).is_some_and(|run_id| wanted.contains(&**run_id)) {
-            positions.push(entry.id);
-        }
-        ControlFlow::Continue(())
-    })?;
     let mut stored: BTreeMap<String, Vec<Fingerprint>> = BTreeMap::new();
-    for id in positions {
+    queue.spool().each_labelled(RUN_ID, &wanted, &mut |found| {
         // One that cannot be read is no proof that the run is stored.
-        if let Ok((_, record)) = queue.get(id.into()) {
+        if let Ok(record) = RunRecord::from_json_at(&found.body, found.stamp.wall) {
             let fingerprint = Fingerprint::of(&record);
             stored.entry(record.run_id).or_default().push(fingerprint);
         }
-    }
+        ControlFlow::Continue(())
+    })?;
     Ok(stored)
 }

@@ -13,6 +13,9 @@ use crate::shape::{Entry, Node};
 use crate::time;
 use crate::tool_call::ToolCall;
 
+/// Says in the metadata of a record that its run was interrupted.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// Something that happened in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEvent {
@@ -123,9 +126,12 @@ impl RunBuilder {
         self.record
     }
 
-    /// Ends the run without success, with the error `interrupted: ` and the reason.
+    /// Closes a run that did not end itself: without success, with the error
+    /// `interrupted: ` and the reason, and with `metadata.interrupted` set to true, which
+    /// tells it from a run whose agent ended it with such an error.
     pub fn interrupt(self, reason: &str, now: Timestamp) -> RunRecord {
-        self.finish(RunEnd::failed(format!("interrupted: {reason}")), now)
+        let end = RunEnd::failed(format!("interrupted: {reason}"));
+        self.finish(end.metadata(INTERRUPTED, true), now)
     }
 
     fn record_provenance_link(&mut self, link: ProvenanceLink) {
@@ -174,6 +180,7 @@ mod tests {
         run.record(RunEvent::Patch(ContextPatch::set("a", 1)));
         let record = run.interrupt("power cut", second(3));
         assert_eq!(record.error.as_deref(), Some("interrupted: power cut"));
+        assert_eq!(record.metadata[INTERRUPTED], json!(true));
         assert!(!record.success);
         assert_eq!(record.total_patches(), 1);
         assert_eq!(record.duration_ms(), 3000.0);

@@ -16,9 +16,8 @@ use crate::tool_call::ToolCall;
 
 /// Where one run of a logger goes. A logger makes one for each handle that it gives out.
 ///
-/// The calls come one at a time: [`RunSink::event`] for each event, then once either
-/// [`RunSink::ended`] or, when the handle is dropped without an end,
-/// [`RunSink::interrupted`].
+/// The calls come one at a time: [`RunSink::event`] for each event, then
+/// [`RunSink::ended`] once.
 pub trait RunSink: Send {
     /// What time it is.
     fn now(&self) -> Timestamp;
@@ -28,20 +27,16 @@ pub trait RunSink: Send {
         let _ = event;
     }
 
-    /// The run has ended.
+    /// The run has ended, or its handle was dropped: then the record has
+    /// `metadata.interrupted`.
     fn ended(&mut self, record: &RunRecord);
-
-    /// The run was closed before its end. By default that is an end like any other, which
-    /// only the error in the record tells of.
-    fn interrupted(&mut self, record: &RunRecord) {
-        self.ended(record);
-    }
 }
 
 /// One open run, apart from every other run of its logger.
 ///
 /// May be shared between threads. A handle that is dropped without [`RunHandle::end`]
-/// closes its run as interrupted.
+/// closes its run as interrupted: the record says so in its error and in
+/// `metadata.interrupted`.
 ///
 /// ```
 /// use backhaul_agent::{InMemoryRunLogger, RunEnd, ToolCall};
@@ -152,7 +147,7 @@ impl OpenRun {
 
     fn interrupt(&mut self, reason: &str) {
         let (run, now) = self.close();
-        self.sink.interrupted(&run.interrupt(reason, now));
+        self.sink.ended(&run.interrupt(reason, now));
     }
 
     /// The run, and when it was closed.

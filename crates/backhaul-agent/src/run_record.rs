@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use backhaul_store::Timestamp;
+use backhaul_store::{Lane, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::context::Context;
@@ -131,6 +131,11 @@ impl RunRecord {
     /// Whether `metadata.critical` is true: such a record goes first.
     pub fn is_critical(&self) -> bool {
         self.metadata.get("critical") == Some(&Value::Bool(true))
+    }
+
+    /// How urgent it is to the store.
+    pub(crate) fn lane(&self) -> Lane {
+        if self.is_critical() { Lane::Critical } else { Lane::Normal }
     }
 
     /// The fields of upstream's `run_summary.json`, in its order.

@@ -145,8 +145,7 @@ impl Inner {
 
     /// Takes over what the folder holds.
     pub(crate) fn measure(&self) -> Result<()> {
-        let used = crate::quota::measure(&*self.context.disk, &self.context.dir)?;
-        self.context.quota.set_used(used);
+        self.context.quota.measure(&*self.context.disk, &self.context.dir)?;
         let now = self.context.clock.now().since_boot;
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(())

@@ -1,10 +1,12 @@
 //! Room: the cap on a spool's folder, and the floor of free space on its file system.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::file_room::KeptFiles;
 use crate::options::Options;
 
 /// Files take whole blocks; 4 KiB is what nearly all file systems use.
@@ -23,6 +25,8 @@ pub(crate) struct Quota {
     max: Option<u64>,
     min_free_bytes: u64,
     min_free_inodes: u64,
+    /// What of `used` is reserved for files that others keep in the folder.
+    pub(crate) kept: Mutex<KeptFiles>,
 }
 
 impl Quota {
@@ -32,6 +36,7 @@ impl Quota {
             max: options.max_bytes,
             min_free_bytes: options.min_free_bytes,
             min_free_inodes: options.min_free_inodes,
+            kept: Mutex::default(),
         }
     }
 
@@ -108,10 +113,23 @@ impl Quota {
 
 /// Bytes on disk below `dir`, by walking it.
 pub(crate) fn measure(disk: &dyn Disk, dir: &Path) -> Result<u64> {
+    measure_others(disk, dir, &|_| false)
+}
+
+/// Bytes on disk below `dir` of all files but those that are left out.
+pub(crate) fn measure_others(
+    disk: &dyn Disk,
+    dir: &Path,
+    is_left_out: &dyn Fn(&Path) -> bool,
+) -> Result<u64> {
     let mut total = 0;
     for entry in disk.list(dir).doing("list a folder", dir)? {
-        total +=
-            if entry.is_dir { measure(disk, &dir.join(&entry.name))? } else { on_disk(entry.len) };
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            total += measure_others(disk, &path, is_left_out)?;
+        } else if !is_left_out(&path) {
+            total += on_disk(entry.len);
+        }
     }
     Ok(total)
 }

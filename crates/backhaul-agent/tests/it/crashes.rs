@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use backhaul_agent::{OfflineRunLogger, RunEnd, RunLogger, RunRecord, RunStart, ToolCall};
-use backhaul_store::{Limits, Settled, Standing, State};
+use backhaul_store::{Limits, Record, Settled, Standing, State};
 use backhaul_testkit::{Call, CrashStyle, Fault, Prng, SimSnapshot, errno};
 use serde_json::json;
 
@@ -191,6 +191,60 @@ fn a_journal_whose_record_is_stored_is_only_removed_wherever_the_record_stands()
         assert_eq!(queue.stats().unwrap().interrupted, 0);
         assert_eq!(device.files("running"), [""; 0]);
     }
+}
+
+/// Names that were cut or escaped tell the run as well.
+#[test]
+fn a_journal_whose_record_is_stored_is_found_whatever_its_run_is_called() {
+    for run_id in ["x".repeat(50), "x/".repeat(150), "a:b/c ü~%41".into(), String::new()] {
+        let device = Device::new();
+        let (logger, _) = device.logger();
+        logger.start_run(RunStart::new(run_id.as_str()));
+        logger.record_tool_call(call(1));
+        let path = format!("{PATH}/running/{}", device.files("running")[0]);
+        let journal = device.disk.read_file(&path).unwrap();
+        logger.end_run(RunEnd::new()).unwrap();
+        drop(logger);
+        device.disk.write_file(&path, &journal).unwrap();
+        let records = all_records(&device.queue());
+        assert_eq!((records.len(), records[0].success), (1, true), "{run_id}");
+        assert_eq!(device.files("running"), [""; 0], "{run_id}");
+    }
+}
+
+/// Reads of the disk when a queue with so many records is opened that takes over a
+/// run which is stored already, and one which is not.
+fn reads_of_recovery(stored: usize) -> u64 {
+    let device = Device::new();
+    let (logger, _) = device.logger();
+    let queue = logger.offline_queue().clone();
+    for n in 0..stored {
+        let run_id = format!("run/{n} {}", "x".repeat(n % 150));
+        let stored = Record::new("run", record(&run_id).to_json()).label("run_id", run_id);
+        drop(queue.spool().submit(stored).unwrap());
+    }
+    queue.spool().flush().unwrap();
+    logger.start_run("run_001".into());
+    let path = format!("{PATH}/running/{}", device.files("running")[0]);
+    let journal = device.disk.read_file(&path).unwrap();
+    logger.end_run(RunEnd::new()).unwrap();
+    logger.start_run("run_002".into());
+    device.kill((logger, queue));
+    device.disk.write_file(&path, &journal).unwrap();
+
+    let before = device.faults.calls(Call::Read);
+    let queue = device.queue();
+    let reads = device.faults.calls(Call::Read) - before;
+    assert_eq!(queue.stats().unwrap().interrupted, 1);
+    assert_eq!(device.files("pending").len(), stored + 2);
+    reads
+}
+
+#[test]
+fn recovery_reads_a_handful_of_files_however_many_records_are_stored() {
+    let reads = reads_of_recovery(4_000);
+    assert!(reads < 20, "{reads} reads");
+    assert_eq!(reads, reads_of_recovery(10));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn a_second_start_closes_the_first_run_as_interrupted_and_keeps_it() {
     let first = logger.get_record("first").unwrap();
     assert!(!first.success);
     assert!(first.error.as_deref().unwrap().starts_with("interrupted"));
+    assert_eq!(json!(first.metadata), json!({"interrupted": true}));
     assert_eq!((first.total_patches(), first.duration_ms()), (1, 2000.0));
     assert_eq!(logger.end_run(RunEnd::new()).unwrap().run_id, "second");
     assert_eq!(logger.get_history().len(), 2);
@@ -152,8 +153,21 @@ fn a_dropped_handle_closes_its_run_as_interrupted() {
     drop(run);
     let record = logger.get_record("lost").unwrap();
     assert!(record.error.as_deref().unwrap().starts_with("interrupted"));
+    assert_eq!(json!(record.metadata), json!({"interrupted": true}));
     assert!(!record.success);
     assert_eq!((record.total_tool_calls(), record.duration_ms()), (1, 1000.0));
+}
+
+#[test]
+fn a_run_that_an_agent_ends_is_not_interrupted_whatever_its_error_says() {
+    let (logger, _) = logger();
+    let end = || RunEnd::failed("interrupted: the user pressed stop");
+    logger.start_run("current".into());
+    logger.begin("beside").end(end());
+    logger.end_run(end()).unwrap();
+    for record in logger.get_history() {
+        assert!(record.metadata.is_empty(), "{record:?}");
+    }
 }
 
 #[test]

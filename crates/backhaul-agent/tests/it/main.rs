@@ -14,6 +14,7 @@ mod delivery;
 mod device;
 mod fixtures;
 mod http_server;
+mod journal_room;
 mod loggers;
 mod offline_logger;
 mod properties;

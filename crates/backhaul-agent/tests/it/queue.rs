@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backhaul_agent::{Enqueued, OfflineQueue, QueueErrorKind};
 use backhaul_store::{Lane, Layout, Limits, Options, Settled, Spool, Standing, State, WhenFull};
+use backhaul_testkit::Call;
 use serde_json::json;
 
 use crate::device::{Device, PATH, all_records, large_record, record, run_id, run_ids};
@@ -206,6 +207,29 @@ fn failed_records_can_be_looked_at_requeued_and_dropped() {
     assert_eq!((stats.pending, stats.failed, stats.books.dropped), (0, 0, 4));
     assert!(stats.books.balance());
     assert_eq!(device.files("pending").len() + device.files("failed").len(), 0);
+}
+
+#[test]
+fn many_records_are_requeued_and_purged_with_few_flushes_of_the_ledger() {
+    let device = Device::new();
+    let queue = device.queue();
+    for n in 0..300 {
+        queue.enqueue(&record(&format!("run_{n}"))).unwrap();
+    }
+    assert_eq!(settle(&queue, State::Rejected), 300);
+    let flushes_of = |act: &dyn Fn() -> u64| {
+        let before = device.faults.calls(Call::Flush);
+        assert_eq!(act(), 300);
+        device.faults.calls(Call::Flush) - before
+    };
+    // Each file that goes back to `pending/` is written and flushed anew.
+    let requeueing = flushes_of(&|| queue.requeue_all().unwrap());
+    assert!((300..310).contains(&requeueing), "{requeueing}");
+    let purging = flushes_of(&|| queue.purge(Standing::Pending).unwrap());
+    assert!(purging < 10, "{purging}");
+    assert_eq!(queue.purge(Standing::Settled).unwrap(), 0);
+    let stats = queue.stats().unwrap();
+    assert_eq!((stats.pending, stats.failed, stats.books.dropped), (0, 0, 300));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The folder layout: one JSON file per record, which people read and move.
 //! Formats and crash cases: `docs/format.md`.
 
+mod lookup;
 pub(crate) mod name;
 
 use std::collections::BTreeMap;

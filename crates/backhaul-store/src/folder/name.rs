@@ -4,6 +4,8 @@
 //! A lane or writer other than the first stands behind the sequence:
 //! `…_000042-critical.2_run_001.json`.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
 use crate::id::{Chain, Lane, Position, Sequence};
 
@@ -116,9 +118,51 @@ fn decode_hint(encoded: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Run ids that are looked for among names.
+#[derive(Debug)]
+pub(crate) struct WantedHints<'a> {
+    hints: &'a BTreeSet<&'a str>,
+    encoded: BTreeSet<String>,
+}
+
+impl<'a> WantedHints<'a> {
+    pub(crate) fn new(hints: &'a BTreeSet<&'a str>) -> Self {
+        Self { hints, encoded: hints.iter().map(|hint| encode_hint(hint)).collect() }
+    }
+
+    /// Whether the file may be that of a record with one of the run ids. `false` is
+    /// certain, also of a name that was cut: the digest is of the whole.
+    pub(crate) fn may_be_of(&self, name: &str) -> bool {
+        let stem = name.strip_suffix(SUFFIX).unwrap_or(name);
+        let Some(hint) = stem.splitn(3, '_').nth(2) else { return true };
+        let is_escaped_otherwise = || {
+            hint.contains('%') && decode_hint(hint).is_some_and(|hint| self.hints.contains(&*hint))
+        };
+        self.encoded.contains(hint) || is_escaped_otherwise()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_tells_whether_it_may_be_of_a_run_however_long_or_hostile_its_id() {
+        let long = "x".repeat(300);
+        let other_long = format!("{}y", &long[1..]);
+        let hostile = ["run_1", "", "a/b_c", "..", "ü\n", "~", "%41", &long];
+        let wanted = BTreeSet::from(hostile);
+        let wanted = WantedHints::new(&wanted);
+        let name = |hint| format(position("critical.2/7"), Timestamp::from_micros(0), hint);
+        for hint in hostile {
+            assert!(wanted.may_be_of(&name(hint)), "{hint}");
+        }
+        for hint in ["run_2", "run", "1", "a", "A", "%4", "_", &other_long] {
+            assert!(!wanted.may_be_of(&name(hint)), "{hint}");
+        }
+        // Escaped by somebody else.
+        assert!(wanted.may_be_of("2024-01-15T10-30-00Z_000042_%72un%5f1.json"));
+    }
 
     fn position(text: &str) -> Position {
         text.parse().unwrap()

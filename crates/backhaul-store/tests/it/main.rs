@@ -11,13 +11,16 @@
 mod basics;
 mod crash;
 mod failing_calls;
+mod file_room;
 mod fixtures;
 mod found;
 mod identity;
 mod keeping;
 mod kills;
+mod lookup;
 mod members;
 mod model;
+mod operating;
 mod processes;
 mod readers;
 mod readers_of_files;
