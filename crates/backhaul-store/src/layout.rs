@@ -17,7 +17,7 @@ use crate::segment::{self, Part, Read, SegmentReader, SegmentStore};
 #[derive(Debug)]
 pub(crate) enum Store {
     Folder(FolderStore),
-    Segments(SegmentStore),
+    Segments(Box<SegmentStore>),
 }
 
 /// A record that is ready to be committed.
@@ -47,7 +47,7 @@ impl Store {
     pub(crate) fn open(layout: Layout, context: Arc<Context>, writer: u16) -> Result<Self> {
         Ok(match layout {
             Layout::Folder => Store::Folder(FolderStore::open(context, writer)?),
-            Layout::Segments => Store::Segments(SegmentStore::open(context, writer)?),
+            Layout::Segments => Store::Segments(Box::new(SegmentStore::open(context, writer)?)),
         })
     }
 
@@ -77,13 +77,6 @@ impl Store {
         match self {
             Store::Folder(store) => store.look_again(),
             Store::Segments(store) => store.look_again(),
-        }
-    }
-
-    pub(crate) fn adopt(&self, writer: u16) -> Result<()> {
-        match self {
-            Store::Folder(_) => Ok(()),
-            Store::Segments(store) => store.adopt(writer),
         }
     }
 

@@ -443,6 +443,9 @@ impl Inner {
                 tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
             });
             self.courier().close(self, flushed.is_ok());
+            if let Store::Segments(store) = &self.store {
+                store.let_go_of_all();
+            }
             *open = None;
         }
     }

@@ -317,19 +317,20 @@ impl Inner {
         }
         let writers: BTreeSet<u16> =
             self.courier().chains(self).into_keys().map(|chain| chain.writer).collect();
+        let Store::Segments(store) = &self.store else { return Ok(()) };
         let mut dead = BTreeSet::new();
         for writer in writers.into_iter().filter(|writer| *writer != self.writer) {
+            if !store.wants_adoption(writer) && !self.courier().misses_records(self, writer) {
+                continue;
+            }
             let path = writer_lock_path(&self.context.dir, writer);
-            let file =
+            let lock =
                 self.context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-            if file.try_lock().doing("take a lock", &path)? {
-                self.store.adopt(writer)?;
+            if lock.try_lock().doing("take a lock", &path)? {
+                store.adopt_from_the_dead(writer, lock)?;
                 dead.insert(writer);
             }
         }
-        match &self.store {
-            Store::Folder(_) => Ok(()),
-            Store::Segments(_) => self.courier().book_lost_ends(self, &dead),
-        }
+        self.courier().book_lost_ends(self, &dead)
     }
 }

@@ -51,15 +51,26 @@ impl CourierState {
         self.record(inner, entries);
     }
 
+    /// Whether records of a writer were noted as acknowledged that no segment holds.
+    pub(super) fn misses_records(&self, inner: &Inner, writer: u16) -> bool {
+        let mut chains = self.given_sequences().into_keys().filter(|chain| chain.writer == writer);
+        chains.any(|chain| !self.lost_end(inner, chain).is_empty())
+    }
+
+    fn lost_end(&self, inner: &Inner, chain: Chain) -> Vec<(u64, u64)> {
+        self.account(chain).map_or_else(Vec::new, |account| {
+            account.unsettled_between(inner.store.next(chain), account.accepted)
+        })
+    }
+
     /// Books the ends of chains that were acknowledged and are in no segment any more,
     /// for writers that are this process or dead: somebody cut or removed the files.
     pub(super) fn book_lost_ends(&mut self, inner: &Inner, writers: &BTreeSet<u16>) -> Result<()> {
         let mut lost = Vec::new();
         for chain in self.given_sequences().into_keys() {
-            if let Some(account) = self.account(chain).filter(|_| writers.contains(&chain.writer)) {
-                let stretches =
-                    account.unsettled_between(inner.store.next(chain), account.accepted);
-                lost.extend(stretches.into_iter().map(|(first, end)| (chain, first, end)));
+            if writers.contains(&chain.writer) {
+                let stretches = self.lost_end(inner, chain).into_iter();
+                lost.extend(stretches.map(|(first, end)| (chain, first, end)));
             }
         }
         if lost.is_empty() {

@@ -8,18 +8,57 @@ use crate::disk::{DiskFile, Open};
 use crate::error::{IoContext, Result};
 
 impl SegmentStore {
+    /// Whether a writer has segments to be taken over, should it be dead.
+    pub(crate) fn wants_adoption(&self, writer: u16) -> bool {
+        let catalog = lock(&self.catalog);
+        let mut chains = catalog.iter().filter(|(chain, _)| chain.writer == writer);
+        chains.any(|(_, segments)| segments.iter().any(Segment::wants_adoption))
+    }
+
+    /// Takes over the segments of a writer that no longer lives. Its lock is kept until
+    /// they are sealed: a process that got its number would go on in them.
+    pub(crate) fn adopt_from_the_dead(
+        &self,
+        writer: u16,
+        writer_lock: Box<dyn DiskFile>,
+    ) -> Result<()> {
+        // It may have written more after the last look.
+        self.refresh()?;
+        self.adopt(writer)?;
+        lock(&self.adopted).insert(writer, writer_lock);
+        self.let_go_of_sealed();
+        Ok(())
+    }
+
+    /// Gives back all numbers.
+    pub(crate) fn let_go_of_all(&self) {
+        lock(&self.adopted).clear();
+    }
+
+    /// Gives back the numbers of dead writers whose segments are all sealed.
+    pub(super) fn let_go_of_sealed(&self) {
+        let catalog = lock(&self.catalog);
+        let is_done = |writer: u16| {
+            let mut chains = catalog.iter().filter(|(chain, _)| chain.writer == writer);
+            chains.all(|(_, list)| list.iter().all(|segment| segment.state != State::Closed))
+        };
+        lock(&self.adopted).retain(|writer, _| !is_done(*writer));
+    }
+
     /// Takes over the unsealed segments of a writer that is this process, or that
     /// no longer lives: finds where each ends, and frees torn pages.
-    pub(crate) fn adopt(&self, writer: u16) -> Result<()> {
+    pub(super) fn adopt(&self, writer: u16) -> Result<()> {
         let mut actives = lock(&self.actives);
         let mut catalog = lock(&self.catalog);
         for (chain, segments) in catalog.iter_mut().filter(|(chain, _)| chain.writer == writer) {
             let last = segments.len().saturating_sub(1);
             for (index, segment) in segments.iter_mut().enumerate() {
-                if segment.state == State::Sealed && segment.lost_head {
-                    segment.state = State::Closed;
+                if !segment.wants_adoption() {
+                    continue;
                 }
-                if segment.state == State::Foreign {
+                if segment.state == State::Sealed {
+                    segment.state = State::Closed;
+                } else {
                     let active = self.take_over(segment, index == last)?;
                     if let Some(active) = active.filter(|_| writer == self.writer) {
                         segment.state = State::Active;
@@ -46,6 +85,11 @@ impl SegmentStore {
         segment.end = found.frontier(PAGE as u64);
         segment.next = found.members.last().map_or(segment.first(), scan::Member::next_sequence);
         let active = Active::adopt(&self.context, &segment.name, segment.head.clone(), &found)?;
+        if segment.next == segment.first() && segment.head.chain.writer != self.writer {
+            // Whoever gets the writer's number next begins there.
+            segment.state = State::Foreign;
+            segment.is_left = true;
+        }
         // Sealing gives it a head again.
         let active = active.filter(|_| !segment.lost_head);
         if let Some(active) = &active {

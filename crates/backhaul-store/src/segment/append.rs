@@ -212,6 +212,7 @@ impl SegmentStore {
             next: active.next,
             len: active.prepared,
             lost_head: false,
+            is_left: false,
         });
         actives.insert(chain, active);
         Ok(())

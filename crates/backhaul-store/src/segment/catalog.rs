@@ -25,11 +25,22 @@ pub(crate) struct Segment {
     /// The head was made up from the members: its page is damaged. The segment is
     /// written anew as soon as nobody appends to it.
     pub(super) lost_head: bool,
+    /// A dead writer left it without records, for whoever gets its number next.
+    pub(super) is_left: bool,
 }
 
 impl Segment {
     pub(crate) fn first(&self) -> u64 {
         self.head.first_sequence
+    }
+
+    /// Whether it is to be taken over, should its writer be dead.
+    pub(super) fn wants_adoption(&self) -> bool {
+        match self.state {
+            State::Foreign => !self.is_left || self.next > self.first(),
+            State::Sealed => self.lost_head,
+            State::Active | State::Closed => false,
+        }
     }
 
     pub(crate) fn created(&self) -> Option<Timestamp> {
@@ -190,6 +201,7 @@ impl SegmentStore {
             len,
             head,
             lost_head,
+            is_left: false,
         };
         if let Some(sealed) = &segment.head.note.sealed {
             segment.state = State::Sealed;

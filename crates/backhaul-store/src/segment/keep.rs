@@ -46,7 +46,10 @@ impl SegmentStore {
             // Only what this process wrote or adopted is closed; others seal their own.
             catalog.values().flatten().find(|segment| segment.state == State::Closed).cloned()
         };
-        let Some(segment) = due else { return Ok(false) };
+        let Some(segment) = due else {
+            self.let_go_of_sealed();
+            return Ok(false);
+        };
         if segment.next == segment.first() {
             self.remove(&segment.name)?;
             return Ok(true);

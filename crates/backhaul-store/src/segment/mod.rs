@@ -28,7 +28,7 @@ pub(crate) use self::read::Read;
 pub(crate) use self::reader::SegmentReader;
 use self::writer::Active;
 use crate::context::Context;
-use crate::disk::Open;
+use crate::disk::{DiskFile, Open};
 use crate::error::Result;
 use crate::id::{Chain, DeviceId};
 
@@ -42,6 +42,9 @@ pub(crate) struct SegmentStore {
     catalog: Mutex<BTreeMap<Chain, Vec<Segment>>>,
     /// For each chain, the place that its next segment gets at least.
     ordinals: Mutex<BTreeMap<Chain, u64>>,
+    /// Locks of dead writers whose segments are being sealed here: nobody else may go
+    /// on in them meanwhile.
+    adopted: Mutex<BTreeMap<u16, Box<dyn DiskFile>>>,
     /// The maintenance thread was told that free pages run short.
     growth_asked: AtomicBool,
 }
@@ -60,6 +63,7 @@ impl SegmentStore {
             actives: Mutex::default(),
             catalog: Mutex::default(),
             ordinals: Mutex::default(),
+            adopted: Mutex::default(),
             growth_asked: AtomicBool::new(false),
         };
         store.refresh()?;

@@ -56,7 +56,18 @@ impl Courier {
             }
         }
         let missing: Vec<_> = wanted.iter().filter(|n| !self.offered.contains(n)).collect();
-        panic!("{missing:?} were acknowledged and never offered");
+        let mut standing = Vec::new();
+        self.spool
+            .each(None, &mut |entry| {
+                let body = self.spool.get(entry.id.position).unwrap().1.body;
+                if missing.contains(&&number_of(&body)) {
+                    standing.push((entry.id.position.to_string(), entry.standing));
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let books = self.spool.status().unwrap().books;
+        panic!("{missing:?} were acknowledged and never offered: {standing:?}, {books:?}");
     }
 }
 

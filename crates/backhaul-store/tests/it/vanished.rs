@@ -451,3 +451,82 @@ fn sequences_of_a_commit_that_failed_are_not_given_away_again_where_another_proc
         }
     }
 }
+
+#[test]
+fn a_process_that_comes_after_a_dead_one_never_writes_into_what_was_taken_over() {
+    for seals_before in [false, true] {
+        for seals_between in [false, true] {
+            let (disk, clock) = (SimDisk::new(), ManualClock::new());
+            let relaxed = options(Layout::Segments);
+            let courier = open_at(Arc::new(disk.clone()), relaxed.clone(), &clock).unwrap();
+            let mut delivered = Vec::new();
+            let mut number = 0;
+            for _ in 0..4 {
+                let other = open(&disk, relaxed.clone()).unwrap();
+                for _ in 0..2 {
+                    for _ in 0..3 {
+                        number += 1;
+                        other.append(numbered(number, 3_000)).unwrap();
+                    }
+                    clock.advance(Duration::from_secs(1));
+                    delivered.extend(deliver_all(&courier));
+                    if seals_between {
+                        courier.maintain().unwrap();
+                    }
+                }
+                // It is gone, and the one that delivers takes over what it left.
+                drop(other);
+                clock.advance(Duration::from_secs(1));
+                delivered.extend(deliver_all(&courier));
+                if seals_before {
+                    courier.maintain().unwrap();
+                }
+            }
+            delivered.sort_unstable();
+            assert_eq!(
+                delivered,
+                (1..=number).collect::<Vec<_>>(),
+                "{seals_before} {seals_between}"
+            );
+            let books = courier.status().unwrap().books;
+            assert_eq!((books.accepted, books.damaged), (number, 0));
+        }
+    }
+}
+
+#[test]
+fn numbers_of_dead_writers_are_given_back_when_their_segments_are_sealed() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    let courier = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    for round in 0..30 {
+        let other = open(&disk, options(Layout::Segments)).unwrap();
+        let id = other.append(numbered(round, 300)).unwrap();
+        assert!(id.position.chain.writer <= 2, "{id}");
+        drop(other);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(deliver_all(&courier), [round]);
+        courier.maintain().unwrap();
+    }
+}
+
+#[test]
+fn what_a_dead_writer_left_without_records_costs_no_writes() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    let courier = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
+    for _ in 0..3 {
+        let other = open(&disk, options(Layout::Segments)).unwrap();
+        other.append(numbered(1, 300)).unwrap();
+        drop(other);
+        clock.advance(Duration::from_secs(1));
+        deliver_all(&courier);
+        (0..3).for_each(|_| courier.maintain().unwrap());
+    }
+    clock.advance(Duration::from_secs(30));
+    courier.maintain().unwrap();
+    let flushes = disk.flush_count();
+    for _ in 0..50 {
+        clock.advance(Duration::from_millis(150));
+        assert_eq!(deliver_all(&courier), [0; 0]);
+    }
+    assert_eq!(disk.flush_count(), flushes);
+}
