@@ -1,8 +1,9 @@
 //! Attachments: bodies and files too large for a record, stored once under their
 //! SHA-256, for as long as a record names them.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest as _, Sha256};
@@ -10,8 +11,10 @@ use sha2::{Digest as _, Sha256};
 use crate::context::{Context, create_anew, read_whole};
 use crate::disk::Open;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::id::Chain;
 use crate::quota::on_disk;
-use crate::spool::{Inner, Spool, writer_lock_path};
+use crate::record::StoredRecord;
+use crate::spool::{Inner, Spool, lock_identity, writer_lock_path};
 
 const FOLDER: &str = "attachments";
 
@@ -67,7 +70,12 @@ impl Spool {
         let context = &self.inner.context;
         let path = path_of(context, &attachment.digest);
         let present = read_whole(&*context.disk, &path).is_ok_and(|stored| stored == bytes);
-        if !present {
+        if present {
+            // Whoever stored it may have been stopped before it was durable.
+            let file = context.disk.open(&path, Open::Write).doing("open an attachment", &path)?;
+            file.flush().doing("flush an attachment", &path)?;
+            sync_name(context, &path)?;
+        } else {
             self.store_attachment(&path, bytes)?;
         }
         Ok(attachment)
@@ -122,8 +130,14 @@ fn write(context: &Context, writer: u16, path: &std::path::Path, bytes: &[u8]) -
     file.write_all_at(bytes, 0).doing("write an attachment", &temporary)?;
     file.flush().doing("flush an attachment", &temporary)?;
     disk.rename(&temporary, path).doing("name an attachment", path)?;
-    for dir in [parent, &folder, &context.dir] {
-        disk.sync_dir(dir).doing("sync a folder", dir)?;
+    sync_name(context, path)
+}
+
+/// Makes the name of an attachment durable.
+fn sync_name(context: &Context, path: &Path) -> Result<()> {
+    let folder = context.path(FOLDER);
+    for dir in [path.parent().unwrap_or(&folder), &folder, &context.dir] {
+        context.disk.sync_dir(dir).doing("sync a folder", dir)?;
     }
     Ok(())
 }
@@ -132,25 +146,60 @@ fn write(context: &Context, writer: u16, path: &std::path::Path, bytes: &[u8]) -
 /// another process has the spool open, or while an attachment waits for its record.
 pub(crate) fn sweep(inner: &Inner) -> Result<()> {
     let context = &inner.context;
-    let Ok(folders) = context.disk.list(&context.path(FOLDER)) else { return Ok(()) };
-    if !is_alone(inner)? {
+    // The long part comes first, while others go on.
+    let places: BTreeMap<Chain, u64> =
+        inner.store.chains().into_iter().map(|(chain, (_, next))| (chain, next)).collect();
+    let mut unnamed = stored(context)?;
+    forget_named(inner, &mut unnamed, &BTreeMap::new())?;
+    if unnamed.is_empty() {
         return Ok(());
     }
-    // No commit happens meanwhile, and none is waiting to.
+    // No commit happens from here on, none is waiting to, and no process comes.
     let _paused = inner.committer.pause();
-    if inner.attachments.0.load(Ordering::Acquire) > 0 || inner.committer.has_waiting() {
+    let _nobody_opens = lock_identity(&*context.disk, &context.dir)?;
+    let is_waited_for =
+        inner.attachments.0.load(Ordering::Acquire) > 0 || inner.committer.has_waiting();
+    if is_waited_for || !is_alone(inner)? {
         return Ok(());
     }
-    let named = named_attachments(inner)?;
+    // What was appended meanwhile, by others too.
+    inner.store.refresh()?;
+    forget_named(inner, &mut unnamed, &places)?;
+    for (digest, len) in unnamed {
+        let path = path_of(context, &digest);
+        context.disk.remove(&path).doing("remove an attachment", &path)?;
+        context.quota.release(on_disk(len));
+    }
+    Ok(())
+}
+
+/// All attachments by their names, with their lengths.
+fn stored(context: &Context) -> Result<BTreeMap<String, u64>> {
+    let mut stored = BTreeMap::new();
+    let folders = context.disk.list(&context.path(FOLDER)).unwrap_or_default();
     for folder in folders.iter().filter(|entry| entry.is_dir) {
         let dir = context.path(FOLDER).join(&folder.name);
-        for entry in context.disk.list(&dir).doing("list the attachment folder", &dir)? {
-            if !named.contains(&entry.name) {
-                let path = dir.join(&entry.name);
-                context.disk.remove(&path).doing("remove an attachment", &path)?;
-                context.quota.release(on_disk(entry.len));
-            }
+        let entries = context.disk.list(&dir).doing("list the attachment folder", &dir)?;
+        stored.extend(entries.into_iter().map(|entry| (entry.name, entry.len)));
+    }
+    Ok(stored)
+}
+
+/// Takes out those that a stored record names, of the records from the places on.
+fn forget_named(
+    inner: &Inner,
+    attachments: &mut BTreeMap<String, u64>,
+    places: &BTreeMap<Chain, u64>,
+) -> Result<()> {
+    let mut forget = |record: StoredRecord| {
+        for digest in &record.facts.attachments {
+            attachments.remove(digest);
         }
+        ControlFlow::Continue(())
+    };
+    for (chain, (first, next)) in inner.store.chains() {
+        let from = places.get(&chain).map_or(first, |place| first.max(*place));
+        let _ = inner.read_chain(chain, from..next, &|at| at, &mut forget)?;
     }
     Ok(())
 }
@@ -162,7 +211,7 @@ pub(crate) fn is_alone(inner: &Inner) -> Result<bool> {
     for entry in context.disk.list(&state).doing("list the state folder", &state)? {
         let number = entry.name.strip_prefix("writer-").and_then(|rest| rest.strip_suffix(".lock"));
         let Some(number) = number.and_then(|number| number.parse::<u16>().ok()) else { continue };
-        if number == inner.writer {
+        if number == inner.writer || inner.store.has_adopted(number) {
             continue;
         }
         let path = writer_lock_path(&context.dir, number);
@@ -172,13 +221,4 @@ pub(crate) fn is_alone(inner: &Inner) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn named_attachments(inner: &Inner) -> Result<BTreeSet<String>> {
-    let mut named = BTreeSet::new();
-    inner.each_record(None, &mut |_, record| {
-        named.extend(record.facts.attachments.iter().cloned());
-        std::ops::ControlFlow::Continue(())
-    })?;
-    Ok(named)
 }

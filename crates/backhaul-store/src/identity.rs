@@ -91,6 +91,15 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Takes over what another process wrote since.
+    pub(crate) fn reload(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
+        if let Some(now) = Self::load(disk, path)? {
+            let now = now.file.into_inner().unwrap_or_else(PoisonError::into_inner);
+            *self.file.write().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        Ok(())
+    }
+
     fn save(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(&*self.read()).unwrap_or_default();
         replace_file(disk, path, &bytes)
@@ -129,6 +138,7 @@ impl Identity {
         starts: BTreeMap<Chain, u64>,
         why: &str,
     ) -> Result<()> {
+        self.reload(disk, path)?;
         {
             let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
             file.machine = machine;
@@ -169,14 +179,11 @@ fn draw_epoch() -> Epoch {
 
 /// What tells this machine from another that runs from a copy of its card: serial
 /// numbers of board, system and card, and the addresses of its network hardware,
-/// hashed. `None` where the host shows none of them, as in most containers.
+/// hashed. Only what every user may read counts, so that all see the same. `None`
+/// where the host shows none of them, as in most containers.
 pub fn machine_evidence() -> Option<String> {
     let mut facts = Vec::new();
-    for path in [
-        "/sys/firmware/devicetree/base/serial-number",
-        "/sys/class/dmi/id/product_uuid",
-        "/sys/block/mmcblk0/device/cid",
-    ] {
+    for path in ["/sys/firmware/devicetree/base/serial-number", "/sys/block/mmcblk0/device/cid"] {
         if let Ok(text) = std::fs::read_to_string(path) {
             facts.push(text.trim_matches(['\0', '\n', ' ']).to_owned());
         }

@@ -72,6 +72,14 @@ impl Store {
         }
     }
 
+    /// Whether this process holds the number of a writer that is dead.
+    pub(crate) fn has_adopted(&self, writer: u16) -> bool {
+        match self {
+            Store::Folder(_) => false,
+            Store::Segments(store) => store.has_adopted(writer),
+        }
+    }
+
     /// Looks once more for files of other processes before one counts as missing.
     pub(crate) fn look_again(&self) -> Result<()> {
         match self {

@@ -109,11 +109,11 @@ impl Spool {
         options.check()?;
         let dir = dir.as_ref();
         make_folder(&*disk, dir)?;
-        let (identity, is_new) = {
+        let (identity, is_new, (writer, writer_lock)) = {
             let _lock = lock_identity(&*disk, dir)?;
-            load_or_create_identity(&*disk, dir, &options)?
+            let (identity, is_new) = load_or_create_identity(&*disk, dir, &options)?;
+            (identity, is_new, claim_writer(&*disk, dir)?)
         };
-        let (writer, writer_lock) = claim_writer(&*disk, dir)?;
         let spool =
             Self::assemble(dir, options, disk, clock, identity, writer, Some(writer_lock), is_new)?;
         spool.inner.start()?;
@@ -330,7 +330,8 @@ impl Inner {
         self.measure()?;
         let Context { dir, identity, options, .. } = &*self.context;
         let machine = options.machine.clone().or_else(|| evidence(dir));
-        if identity.is_other_machine(machine.as_deref()) {
+        // Processes that live beside each other are on one machine, whatever they see of it.
+        if identity.is_other_machine(machine.as_deref()) && crate::attachments::is_alone(self)? {
             self.redraw_epoch("the folder is a copy, or on another machine than before")?;
         }
         self.courier().claim_or_look(self)?;
@@ -466,7 +467,7 @@ impl Inner {
     }
 }
 
-fn identity_path(dir: &Path) -> PathBuf {
+pub(crate) fn identity_path(dir: &Path) -> PathBuf {
     dir.join(STATE).join("identity.json")
 }
 
@@ -486,7 +487,7 @@ fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<()> {
         .try_for_each(|parent| disk.sync_dir(parent).doing("sync a folder above the spool", parent))
 }
 
-fn lock_identity(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>> {
+pub(crate) fn lock_identity(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>> {
     let path = dir.join(STATE).join("identity.lock");
     let file = disk.open(&path, Open::Create).doing("open a lock file", &path)?;
     for _ in 0..5_000 {

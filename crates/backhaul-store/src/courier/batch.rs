@@ -57,8 +57,15 @@ impl Batch {
         Batch { records, chain, floor, turn, spool: self.spool.clone() }
     }
 
+    fn positions_of_others(&self) -> impl Iterator<Item = Position> {
+        let own = self.spool.inner.writer;
+        let positions = self.records.iter().map(|offer| offer.record.id.position);
+        positions.filter(move |position| position.chain.writer != own)
+    }
+
     /// Flushes files that another process, or one that was killed, appended without
-    /// a flush. Segments are flushed when they are adopted or followed.
+    /// a flush, or is just appending. Segments are flushed when they are adopted or
+    /// followed.
     pub(super) fn make_durable(&self) -> Result<()> {
         let Store::Folder(store) = &self.spool.inner.store else { return Ok(()) };
         let relaxed: Vec<Position> = self
@@ -66,6 +73,7 @@ impl Batch {
             .iter()
             .filter(|offer| offer.record.stamp.flush != Flush::Always.name())
             .map(|offer| offer.record.id.position)
+            .chain(self.positions_of_others())
             .collect();
         if relaxed.is_empty() { Ok(()) } else { store.flush(&relaxed) }
     }

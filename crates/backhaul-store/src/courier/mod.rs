@@ -15,13 +15,13 @@ use std::time::Duration;
 pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
 use self::queue::{Cursor, Offered, ReadFailures};
-use crate::context::STATE;
+use crate::context::{Context, STATE};
 use crate::disk::{DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
 use crate::ledger::{Account, Ledger, Settled, State};
-use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, writer_lock_path};
+use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path, writer_lock_path};
 
 /// No record is offered whose sequence is this far from the first unsettled one of
 /// its chain, so that a receiver needs no more memory than that to know repeats.
@@ -38,13 +38,15 @@ impl Spool {
     /// that has to wait holds back its stream and no other.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] while another process delivers from this spool.
+    /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
+    /// the part and has never taken anything gives it up within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
         self.inner.look_around()?;
         let mut courier = self.inner.courier();
         courier.require(&self.inner)?;
+        courier.takes = true;
         courier.open_accounts(&self.inner)?;
         let mut chains: Vec<Chain> = self.inner.store.chains().into_keys().collect();
         chains.sort();
@@ -113,6 +115,10 @@ pub(crate) struct CourierState {
     pub(crate) ledger: Ledger,
     /// Held by the process that delivers.
     lock: Option<Box<dyn DiskFile>>,
+    /// Held by a process that wants to deliver while another one holds the lock.
+    wish: Option<Box<dyn DiskFile>>,
+    /// This process has taken records, and is not asked to let another one deliver.
+    takes: bool,
     cursors: BTreeMap<Chain, Cursor>,
     /// On offer now.
     in_flight: BTreeMap<Position, Offered>,
@@ -133,6 +139,8 @@ impl CourierState {
         Self {
             ledger,
             lock: None,
+            wish: None,
+            takes: false,
             cursors: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
@@ -205,6 +213,20 @@ impl CourierState {
         Ok(true)
     }
 
+    /// Lets another process deliver that wants to, where this one never did.
+    /// `Ok(true)`: there is one.
+    fn hand_over(&mut self, inner: &Inner) -> Result<bool> {
+        if self.takes || self.wish.is_some() || lock_wish(inner)?.is_some() {
+            return Ok(false);
+        }
+        if self.is_claimed() {
+            self.ledger.flush(&*inner.context.disk)?;
+            self.place_settled(inner);
+            self.let_go(inner);
+        }
+        Ok(true)
+    }
+
     fn let_go(&mut self, inner: &Inner) {
         self.lock = None;
         inner.context.delivers.store(false, Ordering::Relaxed);
@@ -213,6 +235,12 @@ impl CourierState {
     /// Makes ledger and files agree, as the one that delivers from now on.
     fn take_over(&mut self, inner: &Inner) -> Result<()> {
         self.look(inner)?;
+        let Context { disk, dir, identity, .. } = &*inner.context;
+        identity.reload(&**disk, &identity_path(dir))?;
+        if let Store::Folder(store) = &inner.store {
+            // Whoever delivered until now may have moved files since the last look.
+            store.look()?;
+        }
         if self.ledger.was_lost && !inner.is_new {
             inner.redraw_epoch("the ledger of the spool is lost")?;
         }
@@ -242,7 +270,11 @@ impl CourierState {
 
     pub(crate) fn require(&mut self, inner: &Inner) -> Result<()> {
         if self.claim(inner)? {
+            self.wish = None;
             return Ok(());
+        }
+        if self.wish.is_none() {
+            self.wish = lock_wish(inner)?;
         }
         Err(Error::at(
             ErrorKind::Busy,
@@ -255,7 +287,7 @@ impl CourierState {
     /// delivers. `flushed`: the chains at a moment when all of them was flushed.
     /// `Ok(true)`: something was removed.
     pub(crate) fn maintain(&mut self, inner: &Inner, flushed: Option<&Chains>) -> Result<bool> {
-        if !self.claim(inner)? {
+        if self.hand_over(inner)? || !self.claim(inner)? {
             return Ok(false);
         }
         let checked = self.check_some(inner);
@@ -288,7 +320,15 @@ impl CourierState {
             }
         }
         self.let_go(inner);
+        self.wish = None;
     }
+}
+
+/// The lock of those that want to deliver. `Ok(None)`: another process holds it.
+fn lock_wish(inner: &Inner) -> Result<Option<Box<dyn DiskFile>>> {
+    let path = inner.context.state("courier.wanted.lock");
+    let file = inner.context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+    Ok(file.try_lock().doing("take a lock", &path)?.then_some(file))
 }
 
 impl Inner {

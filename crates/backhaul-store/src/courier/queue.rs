@@ -51,6 +51,20 @@ pub(super) struct ReadFailures {
     last: Duration,
 }
 
+/// Streams with a record on offer, or with one that has to wait.
+#[derive(Debug, Default)]
+struct Busy {
+    streams: BTreeSet<String>,
+    /// A record waits whose stream is not known: it may be any.
+    any: bool,
+}
+
+impl Busy {
+    fn holds_back(&self, stream: Option<&String>) -> bool {
+        stream.is_some_and(|stream| self.any || self.streams.contains(stream))
+    }
+}
+
 /// What a look at one record says.
 enum Look {
     Take(Box<StoredRecord>),
@@ -81,8 +95,7 @@ impl CourierState {
         let now = inner.context.clock.now();
         let mut taken = Vec::new();
         let mut bytes = 0usize;
-        // Streams with a record on offer, or with one that has to wait.
-        let mut busy: BTreeSet<String> = self.streams_in_flight();
+        let mut busy = Busy { streams: self.streams_in_flight(), any: false };
         let put_off: Vec<u64> = self.cursor(chain).waiting.keys().copied().collect();
         let mut put_off = put_off.into_iter().peekable();
         let mut reader = self.cursor(chain).reader.take();
@@ -138,12 +151,7 @@ impl CourierState {
     }
 
     /// Whether a record that was put off has to wait on, without reading it again.
-    fn still_waits(
-        &mut self,
-        position: Position,
-        now: &Moment,
-        busy: &mut BTreeSet<String>,
-    ) -> bool {
+    fn still_waits(&mut self, position: Position, now: &Moment, busy: &mut Busy) -> bool {
         let waiting = &self.cursor(position.chain).waiting;
         let stream = waiting.get(&position.sequence.0).cloned().flatten();
         let is_requeued = || {
@@ -154,10 +162,11 @@ impl CourierState {
         if stream.is_none() && is_requeued() {
             return false;
         }
-        let held_back = stream.as_ref().is_some_and(|stream| busy.contains(stream));
-        let waits = held_back || (self.must_wait(position, now) && !self.is_settled(position));
+        let waits = busy.holds_back(stream.as_ref())
+            || (self.must_wait(position, now) && !self.is_settled(position));
         if waits {
-            busy.extend(stream);
+            busy.any |= self.read_failures.contains_key(&position);
+            busy.streams.extend(stream);
         }
         waits
     }
@@ -198,14 +207,17 @@ impl CourierState {
         position: Position,
         reader: &mut Option<SegmentReader>,
         now: &Moment,
-        busy: &mut BTreeSet<String>,
+        busy: &mut Busy,
     ) -> Result<Look> {
         let sequence = position.sequence.0;
         if self.is_settled(position) || self.in_flight.contains_key(&position) {
             return Ok(Look::Gone);
         }
         let read = match self.read(inner, position, reader) {
-            Err(_) if self.is_put_off(position, now) => return Ok(Look::Wait(None)),
+            Err(_) if self.is_put_off(position, now) => {
+                busy.any = true;
+                return Ok(Look::Wait(None));
+            }
             Err(error) => {
                 self.cursor(position.chain).next = sequence;
                 return Err(error);
@@ -224,10 +236,8 @@ impl CourierState {
             }
         };
         let stream = record.facts.stream.clone();
-        if self.must_wait(position, now)
-            || stream.as_ref().is_some_and(|stream| busy.contains(stream))
-        {
-            busy.extend(stream.clone());
+        if self.must_wait(position, now) || busy.holds_back(stream.as_ref()) {
+            busy.streams.extend(stream.clone());
             return Ok(Look::Wait(stream));
         }
         if is_expired(&record.facts, &record.stamp, now, inner.context.clock.boot_id()) {
@@ -235,7 +245,7 @@ impl CourierState {
             self.settle(inner, &[(position, Settled::new(State::Expired).reason(why))]);
             return Ok(Look::Gone);
         }
-        busy.extend(stream);
+        busy.streams.extend(stream);
         Ok(Look::Take(record))
     }
 

@@ -107,8 +107,12 @@ impl CourierState {
                 }
             }
         }
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.record(inner, entries);
-        Ok(())
+        // Before anything is noted as accepted that stands behind these places.
+        self.ledger.flush(&*inner.context.disk)
     }
 
     /// Unsettled places without a file: chain, first, and where the stretch ends.

@@ -157,6 +157,16 @@ impl FolderStore {
 
     /// Looks at the folders again: other processes and people put files there.
     pub(crate) fn refresh(&self) -> Result<()> {
+        let mut foreign = self.look()?;
+        if self.context.read_only {
+            return Ok(());
+        }
+        foreign.sort();
+        foreign.iter().try_for_each(|name| self.adopt(name))
+    }
+
+    /// Looks at the folders again, and tells the names that are none of ours.
+    pub(crate) fn look(&self) -> Result<Vec<String>> {
         let mut found: BTreeMap<Chain, BTreeMap<u64, FileEntry>> = BTreeMap::new();
         let mut foreign = Vec::new();
         let mut doubles = Vec::new();
@@ -215,11 +225,7 @@ impl FolderStore {
             }
         }
         *self.doubles.lock().unwrap_or_else(PoisonError::into_inner) = doubles;
-        if self.context.read_only {
-            return Ok(());
-        }
-        foreign.sort();
-        foreign.iter().try_for_each(|name| self.adopt(name))
+        Ok(foreign)
     }
 
     /// Adds files of other processes that the last listing lacks: a folder that is
@@ -326,14 +332,16 @@ impl FolderStore {
             items.iter().map(|(_, record, stamp)| self.size_on_disk(record, stamp)).sum();
         self.context.quota.reserve(&*self.context.disk, &self.context.dir, bytes)?;
         let mut placed = Vec::new();
+        // Who delivers may change while this goes on.
+        let may_be_seen = self.context.may_be_seen();
         let written = self.write_files(items, flush, &mut placed);
         if let Err(error) = written {
-            if self.context.may_be_seen() {
+            self.remove_leftovers(items, placed.len());
+            if may_be_seen || self.context.may_be_seen() {
                 // What got its name may be delivered by now, and stays a record.
                 self.note_files(items, placed);
-                self.remove_temporaries(items.len());
             } else {
-                self.take_back(&placed, items.len());
+                self.take_back(&placed);
                 self.context.quota.release(bytes);
             }
             return Err(error);
@@ -424,20 +432,25 @@ impl FolderStore {
         bytes
     }
 
-    fn remove_temporaries(&self, count: usize) {
-        for index in 0..count {
+    /// After a commit that failed half way: what stands beside records that got no name.
+    fn remove_leftovers(&self, items: &[(Position, &Record, &Stamp)], placed: usize) {
+        for (index, (position, record, stamp)) in items.iter().enumerate() {
             let _ = self.context.disk.remove(&self.temporary(index));
+            if index >= placed && self.needs_sidecar(record, stamp) {
+                let name = name::format(*position, stamp.wall, hint_of(record));
+                let _ = self.context.disk.remove(&self.context.path(META).join(name));
+            }
         }
     }
 
     /// After a commit that failed half way: none of it counts.
-    fn take_back(&self, placed: &[String], count: usize) {
+    fn take_back(&self, placed: &[String]) {
         let pending = self.context.path(Place::Pending.folder());
         for name in placed {
-            let _ = self.context.disk.remove(&pending.join(name));
-            let _ = self.context.disk.remove(&self.context.path(META).join(name));
+            if self.context.disk.remove(&pending.join(name)).is_ok() {
+                let _ = self.context.disk.remove(&self.context.path(META).join(name));
+            }
         }
-        self.remove_temporaries(count);
         // A file that could not be removed is a record like any other.
         if let Err(error) = self.refresh() {
             tracing::warn!(%error, "cannot look at the spool after a failed write");

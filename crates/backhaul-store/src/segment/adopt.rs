@@ -30,6 +30,11 @@ impl SegmentStore {
         Ok(())
     }
 
+    /// Whether this process holds the number of a writer that is dead.
+    pub(crate) fn has_adopted(&self, writer: u16) -> bool {
+        lock(&self.adopted).contains_key(&writer)
+    }
+
     /// Gives back all numbers.
     pub(crate) fn let_go_of_all(&self) {
         lock(&self.adopted).clear();
@@ -56,14 +61,10 @@ impl SegmentStore {
                 if !segment.wants_adoption() {
                     continue;
                 }
-                if segment.state == State::Sealed {
-                    segment.state = State::Closed;
-                } else {
-                    let active = self.take_over(segment, index == last)?;
-                    if let Some(active) = active.filter(|_| writer == self.writer) {
-                        segment.state = State::Active;
-                        actives.insert(*chain, active);
-                    }
+                let active = self.take_over(segment, index == last)?;
+                if let Some(active) = active.filter(|_| writer == self.writer) {
+                    segment.state = State::Active;
+                    actives.insert(*chain, active);
                 }
             }
             close_the_gaps(segments);
@@ -71,24 +72,39 @@ impl SegmentStore {
         Ok(())
     }
 
+    /// After an error the segment is as it was, and is taken over another time.
     fn take_over(&self, segment: &mut Segment, is_last: bool) -> Result<Option<Active>> {
         let path = self.context.path(&segment.name);
-        segment.state = State::Closed;
-        if !is_last {
-            segment.end = segment.len;
+        let file = self.context.disk.open(&path, Open::Read).doing("open a segment", &path)?;
+        let len = file.len().doing("measure a segment", &path)?;
+        let found = self.read_segment(&*file, &segment.name, len)?;
+        if let Some(found) = found.filter(|found| found.head.nonce != segment.head.nonce) {
+            // Sealed since, to the very same length.
+            *segment = found;
+        }
+        if segment.state == State::Sealed {
+            // One without a head is sealed anew.
+            if segment.lost_head {
+                segment.state = State::Closed;
+            }
             return Ok(None);
         }
-        let file = self.context.disk.open(&path, Open::Read).doing("open a segment", &path)?;
+        if !is_last {
+            segment.end = segment.len;
+            segment.state = State::Closed;
+            return Ok(None);
+        }
         let mut found =
             scan::scan(&*file, segment.head.nonce, PAGE as u64).doing("scan a segment", &path)?;
         drop_torn_commit(&mut found, &*file).doing("scan a segment", &path)?;
+        let active = Active::adopt(&self.context, &segment.name, segment.head.clone(), &found)?;
         segment.end = found.frontier(PAGE as u64);
         segment.next = found.members.last().map_or(segment.first(), scan::Member::next_sequence);
-        let active = Active::adopt(&self.context, &segment.name, segment.head.clone(), &found)?;
         if segment.next == segment.first() && segment.head.chain.writer != self.writer {
             // Whoever gets the writer's number next begins there.
-            segment.state = State::Foreign;
             segment.is_left = true;
+        } else {
+            segment.state = State::Closed;
         }
         // Sealing gives it a head again.
         let active = active.filter(|_| !segment.lost_head);

@@ -57,6 +57,8 @@ impl SegmentStore {
     /// error none of it counts: the segments concerned are closed, and the next
     /// commit goes to new ones.
     pub(crate) fn write(&self, parts: &mut [Part], flush: bool) -> Result<()> {
+        // Who delivers may change while this goes on.
+        let may_be_seen = self.context.may_be_seen();
         let mut actives = lock(&self.actives);
         let written = self.write_parts(&mut actives, parts, flush);
         let mut catalog = lock(&self.catalog);
@@ -81,12 +83,12 @@ impl SegmentStore {
             Err(error) => {
                 // A refusal for want of room came before anything was written.
                 if error.kind() != ErrorKind::Full || error.path() != Some(&self.context.dir) {
+                    let may_be_seen = may_be_seen || self.context.may_be_seen();
                     for part in parts {
-                        if self.context.may_be_seen() {
-                            self.abandon(&mut actives, &mut catalog, part);
-                        } else {
-                            self.close(&mut actives, &mut catalog, part.chain);
+                        if may_be_seen {
+                            keep_what_can_be_read(&actives, &mut catalog, part.chain);
                         }
+                        self.close(&mut actives, &mut catalog, part.chain);
                     }
                 }
                 Err(error)
@@ -128,7 +130,7 @@ impl SegmentStore {
             active.flush()?;
             self.close(actives, &mut catalog, chain);
         }
-        let first = catalog.get(&chain).and_then(|list| list.last()).map_or(1, |last| last.next);
+        let first = self.next_in(&catalog, chain);
         self.begin(actives, &mut catalog, chain, first, extent, bytes)
     }
 
@@ -146,20 +148,6 @@ impl SegmentStore {
         };
         segment.state = State::Closed;
         segment.len = active.close(&self.context, segment.end);
-    }
-
-    /// Closes an open segment after a commit to it failed, and leaves standing what
-    /// may have got there: another process may have delivered it, so that its
-    /// sequences are used up.
-    fn abandon(&self, actives: &mut Actives, catalog: &mut Catalog, part: &Part) {
-        let Some(active) = actives.remove(&part.chain) else { return };
-        let segments = catalog.entry(part.chain).or_default();
-        if let Some(segment) = segments.iter_mut().find(|segment| segment.name == active.name) {
-            segment.state = State::Closed;
-            segment.next += part.count;
-            segment.end = active.prepared;
-            segment.len = active.prepared;
-        }
     }
 
     /// Jumps over sequences that were given away before a loss of data, so that
@@ -239,6 +227,21 @@ impl SegmentStore {
         let mut actives = lock(&self.actives);
         let mut catalog = lock(&self.catalog);
         self.close(&mut actives, &mut catalog, chain);
+    }
+}
+
+/// After a commit that failed: another process may have delivered what of it can be
+/// read, so that those records count, and their sequences are used up.
+fn keep_what_can_be_read(actives: &Actives, catalog: &mut Catalog, chain: Chain) {
+    let (Some(active), Some(segments)) = (actives.get(&chain), catalog.get_mut(&chain)) else {
+        return;
+    };
+    let Some(segment) = segments.iter_mut().find(|segment| segment.name == active.name) else {
+        return;
+    };
+    for member in active.readable_from(segment.end, segment.next) {
+        segment.end = member.end();
+        segment.next = member.next_sequence();
     }
 }
 

@@ -72,7 +72,13 @@ impl SegmentStore {
     }
 
     pub(crate) fn next(&self, chain: Chain) -> u64 {
-        lock(&self.catalog).get(&chain).and_then(|list| list.last()).map_or(1, |last| last.next)
+        self.next_in(&lock(&self.catalog), chain)
+    }
+
+    /// The sequence that the chain's next record gets.
+    pub(super) fn next_in(&self, catalog: &BTreeMap<Chain, Vec<Segment>>, chain: Chain) -> u64 {
+        let last = catalog.get(&chain).and_then(|list| list.last()).map_or(1, |last| last.next);
+        lock(&self.reached).get(&chain).copied().unwrap_or(1).max(last)
     }
 
     /// All segments, oldest first in each chain.
@@ -116,6 +122,7 @@ impl SegmentStore {
                 self.load(&mut catalog, &name, len)?;
             }
         }
+        lock(&self.reached).extend(removed.iter().copied());
         for (chain, next) in removed {
             self.replace_removed(&mut actives, &mut catalog, chain, next)?;
         }
@@ -156,21 +163,21 @@ impl SegmentStore {
         };
         let found =
             scan::scan(&*file, segment.head.nonce, segment.end).doing("scan a segment", &path)?;
-        let before = segment.end;
+        let (mut end, mut next) = (segment.end, segment.next);
         for member in found.members {
             // A later page of a commit may be seen before an earlier one.
-            if member.header.first_sequence != segment.next {
+            if member.header.first_sequence != next {
                 break;
             }
             if member.records(&*file).doing("read a segment", &path)?.is_none() {
                 break;
             }
-            segment.end = member.end();
-            segment.next = member.next_sequence();
+            (end, next) = (member.end(), member.next_sequence());
         }
-        if segment.end > before && !self.context.read_only {
+        if end > segment.end && !self.context.read_only {
             file.flush().doing("flush a segment", &path)?;
         }
+        (segment.end, segment.next) = (end, next);
         Ok(())
     }
 
@@ -186,18 +193,36 @@ impl SegmentStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             opened => opened.doing("open a segment", &path)?,
         };
-        let Some((head, lost_head)) = self.head_of(&*file, name)? else {
+        let Some(mut segment) = self.read_segment(&*file, name, len)? else {
             return if self.context.read_only { Ok(()) } else { self.set_aside(name) };
         };
         let known = catalog
-            .get(&head.chain)
-            .and_then(|segments| segments.iter().find(|segment| segment.name == name))
-            .filter(|segment| segment.head.nonce == head.nonce);
+            .get(&segment.head.chain)
+            .and_then(|segments| segments.iter().find(|known| known.name == name))
+            .filter(|known| known.head.nonce == segment.head.nonce);
+        if let Some(known) = known.filter(|_| segment.state == State::Foreign) {
+            (segment.end, segment.next) = (known.end, known.next);
+        }
+        let segments = catalog.entry(segment.head.chain).or_default();
+        segments.retain(|other| other.name != segment.name);
+        segments.push(segment);
+        segments.sort_by_key(|segment| (segment.first(), segment.head.note.ordinal));
+        Ok(())
+    }
+
+    /// What a file says of itself. `Ok(None)`: it is no segment.
+    pub(super) fn read_segment(
+        &self,
+        file: &dyn DiskFile,
+        name: &str,
+        len: u64,
+    ) -> Result<Option<Segment>> {
+        let Some((head, lost_head)) = self.head_of(file, name)? else { return Ok(None) };
         let mut segment = Segment {
             name: name.to_owned(),
             state: State::Foreign,
-            end: known.map_or(PAGE as u64, |segment| segment.end),
-            next: known.map_or(head.first_sequence, |segment| segment.next),
+            end: PAGE as u64,
+            next: head.first_sequence,
             len,
             head,
             lost_head,
@@ -208,11 +233,7 @@ impl SegmentStore {
             segment.next = sealed.next_sequence;
             segment.end = len;
         }
-        let segments = catalog.entry(segment.head.chain).or_default();
-        segments.retain(|other| other.name != segment.name);
-        segments.push(segment);
-        segments.sort_by_key(|segment| (segment.first(), segment.head.note.ordinal));
-        Ok(())
+        Ok(Some(segment))
     }
 
     /// The head of a segment; where its page is damaged, what the members tell, and

@@ -70,8 +70,9 @@ impl SegmentStore {
         Ok(true)
     }
 
-    /// Removes a segment that nobody appends to. The chain's last segment leaves an
-    /// empty successor, so that its sequences are not given away again.
+    /// Removes a segment that nobody appends to. The last one of an own chain leaves an
+    /// empty successor, so that its sequences are not given away again; whoever gets
+    /// a dead writer's number learns from the ledger where its chains go on.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let found = {
             let catalog = lock(&self.catalog);
@@ -84,8 +85,6 @@ impl SegmentStore {
         let Some((chain, segment, is_last)) = found else { return Ok(()) };
         if is_last && chain.writer == self.writer {
             self.skip_to(chain, segment.next)?;
-        } else if is_last {
-            return Ok(());
         }
         let path = self.context.path(name);
         let mut catalog = lock(&self.catalog);

@@ -42,6 +42,8 @@ pub(crate) struct SegmentStore {
     catalog: Mutex<BTreeMap<Chain, Vec<Segment>>>,
     /// For each chain, the place that its next segment gets at least.
     ordinals: Mutex<BTreeMap<Chain, u64>>,
+    /// For each chain, a sequence that it has reached, whatever happened to its files.
+    reached: Mutex<BTreeMap<Chain, u64>>,
     /// Locks of dead writers whose segments are being sealed here: nobody else may go
     /// on in them meanwhile.
     adopted: Mutex<BTreeMap<u16, Box<dyn DiskFile>>>,
@@ -63,6 +65,7 @@ impl SegmentStore {
             actives: Mutex::default(),
             catalog: Mutex::default(),
             ordinals: Mutex::default(),
+            reached: Mutex::default(),
             adopted: Mutex::default(),
             growth_asked: AtomicBool::new(false),
         };

@@ -254,6 +254,19 @@ impl Active {
         }
     }
 
+    /// The members from `end` on that can be read, from the sequence `next` on without
+    /// a gap. Where the disk gives none, nobody else got one.
+    pub(crate) fn readable_from(&self, end: u64, next: u64) -> Vec<scan::Member> {
+        let found = scan::scan(&*self.file, self.head.nonce, end).unwrap_or_default();
+        let mut expected = next;
+        let is_sound = move |member: &scan::Member| {
+            let is_next = member.header.first_sequence == expected;
+            expected = member.next_sequence();
+            is_next && member.records(&*self.file).is_ok_and(|records| records.is_some())
+        };
+        found.members.into_iter().take_while(is_sound).collect()
+    }
+
     /// Cuts off what stands after `end`, the last acknowledged byte, and returns the
     /// file's length. Called when nothing more will be appended.
     pub(crate) fn close(self, context: &Context, end: u64) -> u64 {

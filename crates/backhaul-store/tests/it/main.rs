@@ -14,6 +14,7 @@ mod failing_calls;
 mod file_room;
 mod fixtures;
 mod found;
+mod handovers;
 mod identity;
 mod keeping;
 mod kills;
