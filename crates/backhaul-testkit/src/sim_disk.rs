@@ -108,6 +108,12 @@ impl SimDisk {
         self.state().ignore_flushes = ignore;
     }
 
+    /// Sabotage: flushes of the file that is opened under `path`, or syncs of the
+    /// directory there, answer `Ok` and make nothing durable.
+    pub fn ignore_flushes_of(&self, path: impl Into<PathBuf>) {
+        Arc::make_mut(&mut self.state().ignore_flushes_of).insert(path.into());
+    }
+
     /// Sabotage: directory syncs answer `Ok` and make nothing durable.
     pub fn ignore_dir_syncs(&self, ignore: bool) {
         self.state().ignore_dir_syncs = ignore;

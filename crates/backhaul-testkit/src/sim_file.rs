@@ -65,7 +65,7 @@ impl DiskFile for SimFile {
         self.disk.call_hook(|| FlushPoint::File(self.path.clone()));
         let mut state = self.disk.state();
         state.flush_count += 1;
-        if fails { state.fail_flush(self.handle) } else { state.flush(self.handle) }
+        if fails { state.fail_flush(self.handle) } else { state.flush(self.handle, &self.path) }
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) capacity_bytes: u64,
     pub(crate) capacity_inodes: u64,
     pub(crate) ignore_flushes: bool,
+    /// Files and directories whose flushes and syncs alone are ignored.
+    pub(crate) ignore_flushes_of: Arc<BTreeSet<PathBuf>>,
     pub(crate) ignore_dir_syncs: bool,
     pub(crate) flush_count: u64,
     pub(crate) sync_dir_count: u64,
@@ -76,6 +78,7 @@ impl Default for State {
             capacity_bytes: DEFAULT_CAPACITY,
             capacity_inodes: u64::MAX,
             ignore_flushes: false,
+            ignore_flushes_of: Arc::default(),
             ignore_dir_syncs: false,
             flush_count: 0,
             sync_dir_count: 0,
@@ -179,7 +182,7 @@ impl State {
     }
 
     pub(crate) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
-        let ignored = self.ignore_dir_syncs;
+        let ignored = self.ignore_dir_syncs || self.ignore_flushes_of.contains(path);
         let node = self.find(path)?;
         let dir = self.dir_mut(node)?;
         if ignored {
@@ -251,9 +254,10 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn flush(&mut self, handle: Handle) -> io::Result<()> {
+    /// `path`: the one under which the file was opened.
+    pub(crate) fn flush(&mut self, handle: Handle, path: &Path) -> io::Result<()> {
         self.opened(handle)?;
-        if !self.ignore_flushes {
+        if !self.ignore_flushes && !self.ignore_flushes_of.contains(path) {
             self.file_mut(handle.node)?.flush();
         }
         Ok(())

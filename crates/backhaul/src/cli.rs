@@ -105,7 +105,8 @@ pub(crate) struct Serve {
     /// Connections at one moment; others wait.
     #[arg(long, value_name = "NUMBER", default_value_t = limits::DEFAULT_MAX_CONNECTIONS)]
     pub(crate) max_connections: usize,
-    /// How long one request may take, such as 90s [default: 10m]
+    /// How long one request may take, such as 90s [default: 10m]. A body that comes at less
+    /// than 100 bytes a second after its first 30 seconds is cut off before that.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) request_timeout: Option<Duration>,
     /// How long idempotency keys are remembered, such as 12h [default: 7d]
@@ -117,6 +118,12 @@ pub(crate) struct Serve {
     /// Test seam: die (kill -9) once, between storing a request and answering it.
     #[arg(long, hide = true)]
     pub(crate) crash_before_reply: bool,
+    /// Test seam: how long the head of a request may take.
+    #[arg(long, hide = true, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) head_timeout: Option<Duration>,
+    /// Test seam: how long the body of a request may take whatever its size.
+    #[arg(long, hide = true, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) body_grace: Option<Duration>,
     /// Stop when stdin ends, which it does when the process that started this one is gone.
     #[arg(long, hide = true)]
     pub(crate) stop_with_stdin: bool,

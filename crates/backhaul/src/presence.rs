@@ -37,6 +37,9 @@ pub(crate) struct Readiness {
     /// The cap on its spool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cap_bytes: Option<u64>,
+    /// Whether it passes records on. None: it is of a version that does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) forwards: Option<bool>,
     pub(crate) process: u32,
 }
 

@@ -1,7 +1,7 @@
 //! The one place where the program writes: stdout is data, stderr is talk.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, StdoutLock, Write as _};
 
 use serde_json::Value;
 
@@ -17,9 +17,7 @@ impl Printer {
     /// # Errors
     /// [`io::ErrorKind::BrokenPipe`] when the reader has gone: not a failure.
     pub(crate) fn data(self, line: impl Display) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{line}")?;
-        stdout.flush()
+        self.write(|stdout| writeln!(stdout, "{line}"))
     }
 
     /// One JSON object in a line.
@@ -29,12 +27,18 @@ impl Printer {
 
     /// Bytes as they are, and a newline behind them.
     pub(crate) fn bytes(self, bytes: &[u8]) -> io::Result<()> {
+        self.write(|stdout| {
+            stdout.write_all(bytes)?;
+            if bytes.ends_with(b"\n") { Ok(()) } else { stdout.write_all(b"\n") }
+        })
+    }
+
+    fn write(self, write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        if !bytes.ends_with(b"\n") {
-            stdout.write_all(b"\n")?;
-        }
-        stdout.flush()
+        let written = write(&mut stdout).and_then(|()| stdout.flush());
+        written.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
+        })
     }
 
     /// A line of talk. That nobody reads it is no failure.

@@ -548,6 +548,25 @@ fn ignored_flushes_make_nothing_durable() {
 }
 
 #[test]
+fn ignored_flushes_of_one_file_spare_the_others() {
+    let (disk, file) = disk_with_file(b"old");
+    let other = open(&disk, "/d/other", Open::Create);
+    disk.sync_dir(Path::new("/d")).unwrap();
+    disk.ignore_flushes_of("/d/f");
+    for file in [&file, &other] {
+        file.write_all_at(b"new", 0).unwrap();
+        file.flush().unwrap();
+    }
+    let image = disk.crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+    assert_eq!(image.read_file("/d/f").unwrap(), b"old");
+    assert_eq!(image.read_file("/d/other").unwrap(), b"new");
+    disk.ignore_flushes_of("/d");
+    open(&disk, "/d/third", Open::Create);
+    disk.sync_dir(Path::new("/d")).unwrap();
+    assert_eq!(listings(&disk, &CrashStyle::DROP_ALL), lists(&[&["/d/f", "/d/other"]]));
+}
+
+#[test]
 fn ignored_dir_syncs_make_nothing_durable() {
     let disk = disk_with_dir();
     disk.ignore_dir_syncs(true);

@@ -36,10 +36,10 @@ fn list(args: cli::QueueList) -> anyhow::Result<Outcome> {
                 written = match printer.json {
                     true => printer.object(&summary(&name, &entry, run_id.as_deref())),
                     false => {
-                        if !std::mem::replace(&mut has_head, true) {
-                            printer.talk(HEAD);
-                        }
-                        printer.data(line(&name, &entry, run_id.as_deref()))
+                        // Part of the table, as with `ps`: scripts ask for --json.
+                        let head = (!std::mem::replace(&mut has_head, true)).then_some(HEAD);
+                        head.map_or(Ok(()), |head| printer.data(head))
+                            .and_then(|()| printer.data(line(&name, &entry, run_id.as_deref())))
                     }
                 };
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -78,9 +78,16 @@ impl Settings {
                 max_bytes: args.cap.map(|cap| cap.0),
                 key_age: args.remember_keys.unwrap_or(limits::DEFAULT_KEY_AGE),
                 deduplicate: !args.sabotage_dedupe,
+                catch_up: true,
+                keep_segments: true,
             },
             limits: hub::Limits {
                 connections: args.max_connections,
+                head_timeout: args.head_timeout.unwrap_or(limits::HEAD_TIMEOUT),
+                pace: hub::Pace {
+                    grace: args.body_grace.unwrap_or(limits::BODY_GRACE),
+                    bytes_per_second: limits::BODY_BYTES_PER_SECOND,
+                },
                 request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
             },
             forward_to: match hub_link::url(args.runs_url) {
@@ -133,6 +140,7 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
             tracing::warn!(error, "`backhaul status` will not find this process");
         })
         .ok();
+    let forwards = settings.forward_to.is_some();
     let courier = match settings.forward_to {
         Some(other) => Some(forward(&hub, other).await?),
         None => None,
@@ -146,10 +154,11 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
         Arc::clone(&hub),
         settings.token,
         settings.limits,
+        forwards,
         settings.crash_before_reply,
     );
     let router = hub::router(service);
-    let broken_off = server::serve(listener, router, settings.limits.connections, shutdown).await;
+    let broken_off = server::serve(listener, router, settings.limits, shutdown).await;
     if broken_off > 0 {
         let seconds = limits::SHUTDOWN_GRACE.as_secs();
         printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));

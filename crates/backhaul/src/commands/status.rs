@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::byte_size::ByteSize;
 use crate::cli;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
 use crate::presence::Presence;
 use crate::printer::{Printer, table};
@@ -37,24 +37,77 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
     for (name, spool) in data_dir.open_read_only(None)? {
         let mut status = spool.status()?;
         // The process that has the spool open knows more than its files tell.
+        let is_hubs = name == RUNS && data_dir.path().join(RUNS).is_dir();
+        let mut courier = if is_hubs { Courier::Absent } else { Courier::Unknown };
         if let Some(hub) = Presence::ask(data_dir.path(), &name) {
             status.trouble = hub.trouble;
             status.max_bytes = hub.cap_bytes;
+            courier = Courier::of(hub.forwards);
         }
-        found.push((name, status));
+        found.push(Found { name, status, courier });
     }
     print(printer, &data_dir, &found)?;
     Ok(outcome)
 }
 
-fn print(
-    printer: Printer,
-    data_dir: &DataDir,
-    found: &[(String, backhaul_store::Status)],
-) -> anyhow::Result<Outcome> {
+/// A spool, and who delivers from it.
+struct Found {
+    name: String,
+    status: backhaul_store::Status,
+    courier: Courier,
+}
+
+/// Who delivers what waits in a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Courier {
+    /// The hub that runs here.
+    Hub,
+    /// Nobody: the hub that runs here has no destination, and keeps what it receives.
+    None,
+    /// No hub runs here, or none that answers.
+    Absent,
+    /// An agent, perhaps.
+    Unknown,
+}
+
+impl Courier {
+    fn of(forwards: Option<bool>) -> Self {
+        match forwards {
+            Some(true) => Courier::Hub,
+            Some(false) => Courier::None,
+            None => Courier::Unknown,
+        }
+    }
+
+    /// Whether records are passed on, where that is known.
+    fn forwards(self) -> Option<bool> {
+        match self {
+            Courier::Hub => Some(true),
+            Courier::None => Some(false),
+            Courier::Absent | Courier::Unknown => None,
+        }
+    }
+
+    /// What there is to say of records that wait.
+    fn remark(self) -> Option<&'static str> {
+        match self {
+            Courier::None => Some(
+                "records are kept here: the hub that runs here was started without --runs-url, \
+                 and delivers to nobody",
+            ),
+            Courier::Absent => Some(
+                "no hub answers here: `backhaul serve --runs-url` or `backhaul sync` delivers what is \
+                 pending",
+            ),
+            Courier::Hub | Courier::Unknown => None,
+        }
+    }
+}
+
+fn print(printer: Printer, data_dir: &DataDir, found: &[Found]) -> anyhow::Result<Outcome> {
     if printer.json {
         let spools: Map<String, Value> =
-            found.iter().map(|(name, status)| (name.clone(), object(status))).collect();
+            found.iter().map(|found| (found.name.clone(), object(found))).collect();
         printer.object(&json!({"spools": spools}))?;
     } else if !found.is_empty() {
         printer.data(format_args!("data dir  {}\n", data_dir.path().display()))?;
@@ -64,7 +117,8 @@ fn print(
 }
 
 /// A spool as JSON.
-fn object(status: &backhaul_store::Status) -> Value {
+fn object(found: &Found) -> Value {
+    let Found { status, courier, .. } = found;
     let books = &status.books;
     let mut all = serde_json::to_value(books).unwrap_or_default();
     if let Some(all) = all.as_object_mut() {
@@ -78,16 +132,18 @@ fn object(status: &backhaul_store::Status) -> Value {
         "bytes": status.bytes,
         "cap_bytes": status.max_bytes,
         "quarantined": status.quarantined,
+        "unreadable": status.unreadable,
         "damaged_ledger_lines": status.damaged_ledger_lines,
         "trouble": status.trouble,
+        "forwards": courier.forwards(),
         "books": all,
     })
 }
 
-fn page(found: &[(String, backhaul_store::Status)]) -> String {
+fn page(found: &[Found]) -> String {
     let heads = ["spool", "pending", "oldest", "synced", "failed", "on disk", "cap"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for (name, status) in found {
+    for Found { name, status, .. } in found {
         let dash = || "-".to_owned();
         rows.push(vec![
             name.clone(),
@@ -100,13 +156,15 @@ fn page(found: &[(String, backhaul_store::Status)]) -> String {
         ]);
     }
     let mut lines = vec![table(&rows), String::new()];
-    for (name, status) in found {
+    for Found { name, status, courier } in found {
         lines.push(format!("{name}: {}", sentence(&status.books)));
+        let of_courier = courier.remark().filter(|_| status.books.pending > 0);
+        lines.extend(of_courier.map(|remark| format!("{name}: {remark}")));
         lines.extend(remarks(status).into_iter().map(|remark| format!("{name}: {remark}")));
     }
     lines.push(String::new());
     lines.push(
-        "pending: waiting to be delivered   synced: delivered   failed: refused by the \
+        "pending: stored and not delivered   synced: delivered   failed: refused by the \
          destination, kept\nMB = 1,000,000 bytes"
             .to_owned(),
     );
@@ -132,6 +190,10 @@ fn remarks(status: &backhaul_store::Status) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(trouble) = &status.trouble {
         remarks.push(format!("TROUBLE: {trouble}"));
+    }
+    if status.unreadable > 0 {
+        let count = status.unreadable;
+        remarks.push(format!("{count} waiting records cannot be read from the disk now"));
     }
     if status.quarantined > 0 {
         let count = status.quarantined;

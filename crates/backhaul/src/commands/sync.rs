@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use backhaul_agent::{CloudRunLogger, OfflineQueue};
 use backhaul_store::{Books, ErrorKind, Layout, Options, Spool};
-use backhaul_sync::{SyncManager, SyncOptions, SyncReport};
+use backhaul_sync::{Blocked, BlockedKind, SyncManager, SyncOptions, SyncReport};
 use serde_json::{Map, Value, json};
 
 use crate::byte_size::ByteSize;
@@ -15,11 +15,16 @@ use crate::cli;
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
 use crate::hub_link;
+use crate::presence::Presence;
 use crate::printer::Printer;
 use crate::runtime;
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often and how many times another process is asked for the part of delivering: it
+/// looks for such wishes once a second.
+const HANDOVER_INTERVAL: Duration = Duration::from_millis(250);
+const HANDOVER_TRIES: u32 = 16;
 
 pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
@@ -30,7 +35,7 @@ pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
         .or_usage()?;
     let hub = hub_link::open(&url, args.token_file.as_deref()).or_usage()?;
     let runtime = runtime::start(1)?;
-    let synced = runtime.block_on(sync_all(printer, spools, &hub));
+    let synced = runtime.block_on(sync_all(printer, data_dir.path(), spools, &hub));
     runtime.shutdown_timeout(Duration::from_secs(1));
     report(printer, &synced?)
 }
@@ -71,6 +76,7 @@ impl Synced {
 
 async fn sync_all(
     printer: Printer,
+    data_dir: &Path,
     spools: Vec<(String, PathBuf)>,
     hub: &Arc<CloudRunLogger>,
 ) -> anyhow::Result<Vec<Synced>> {
@@ -80,7 +86,16 @@ async fn sync_all(
         // Nobody is told to wait a whole backoff for an operator who is there.
         let courier =
             SyncManager::new(spool.clone(), Arc::clone(hub) as _, SyncOptions::default())?;
-        let report = with_progress(printer, &name, &courier).await;
+        let mut report = with_progress(printer, &name, &courier).await;
+        let mut patience = HANDOVER_TRIES;
+        while is_held_by_other(&report) && patience > 0 {
+            tokio::time::sleep(HANDOVER_INTERVAL).await;
+            report = with_progress(printer, &name, &courier).await;
+            patience -= 1;
+        }
+        if let Some(blocked) = report.blocked_by.take() {
+            report.blocked_by = Some(explained(blocked, data_dir, &name));
+        }
         synced.push(Synced::new(name, report, &before, &spool));
     }
     Ok(synced)
@@ -105,6 +120,27 @@ fn open(name: &str, path: &Path) -> anyhow::Result<(Spool, Books)> {
         },
     };
     Ok((spool, before))
+}
+
+/// What is in the way, with what to do about it where that can be told.
+fn explained(blocked: Blocked, data_dir: &Path, name: &str) -> Blocked {
+    if blocked.kind != BlockedKind::OtherProcess {
+        return blocked;
+    }
+    let hub = Presence::ask(data_dir, name).filter(|hub| hub.forwards == Some(true));
+    let Some(hub) = hub else { return blocked };
+    let reason = format!(
+        "the hub that runs here (process {}) delivers from the spool by itself, to its own \
+         --runs-url: `backhaul status` shows how far it is",
+        hub.process
+    );
+    Blocked { reason, ..blocked }
+}
+
+/// Whether another process holds the part of delivering. One that never delivers gives
+/// it up when it is asked for.
+fn is_held_by_other(report: &SyncReport) -> bool {
+    report.blocked_by.as_ref().is_some_and(|blocked| blocked.kind == BlockedKind::OtherProcess)
 }
 
 async fn with_progress(printer: Printer, name: &str, courier: &SyncManager) -> SyncReport {

@@ -7,10 +7,28 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt as _;
+use tokio::time::Instant;
 
 use super::budget::Share;
-use super::limits::{BODY_IDLE_TIMEOUT, MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES};
+use super::limits::{MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES};
 use super::refusal::Refusal;
+
+/// How slowly a body may come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long the sender may be silent, and what any body may take.
+    pub(crate) grace: Duration,
+    /// What has to come in each second after that, on the average.
+    pub(crate) bytes_per_second: u64,
+}
+
+impl Pace {
+    /// How long a body may have taken by which so much has come.
+    fn allowance(self, received: usize) -> Duration {
+        let millis = (received as u64).saturating_mul(1000) / self.bytes_per_second.max(1);
+        self.grace.saturating_add(Duration::from_millis(millis))
+    }
+}
 
 /// How long a refused sender may go on writing before it is cut off.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,11 +66,12 @@ impl Coding {
 ///
 /// # Errors
 /// 413 above the limit, told before the body is read where its length is announced;
-/// 408 when the sender falls silent, 503 when too much is in flight, 400 when the
-/// connection breaks off.
+/// 408 when the sender falls silent or is slower than the pace, 503 when too much is in
+/// flight, 400 when the connection breaks off.
 pub(crate) async fn receive(
     headers: &HeaderMap,
     body: &mut Body,
+    pace: Pace,
     share: &mut Share,
 ) -> Result<Vec<u8>, Refusal> {
     let announced = headers
@@ -62,12 +81,11 @@ pub(crate) async fn receive(
         return Err(too_long());
     }
     let mut received = Vec::new();
+    let began = Instant::now();
     loop {
-        let frame = tokio::time::timeout(BODY_IDLE_TIMEOUT, body.frame()).await.map_err(|_| {
-            let seconds = BODY_IDLE_TIMEOUT.as_secs();
-            let reason = format!("nothing of the body came for {seconds} seconds");
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
-        })?;
+        let end = (began + pace.allowance(received.len())).min(Instant::now() + pace.grace);
+        let frame = tokio::time::timeout_at(end, body.frame()).await;
+        let frame = frame.map_err(|_| too_slow(received.len(), began.elapsed(), pace))?;
         let Some(frame) = frame else { return Ok(received) };
         let frame =
             frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
@@ -139,6 +157,17 @@ fn reserve(share: &mut Share, bytes: usize) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err(Refusal::unavailable("too much is being received at this moment")),
     }
+}
+
+fn too_slow(received: usize, took: Duration, pace: Pace) -> Refusal {
+    let reason = format!(
+        "{received} bytes of the body came in {} seconds: it may pause for {} seconds, and has to \
+         come at {} bytes a second",
+        took.as_secs(),
+        pace.grace.as_secs(),
+        pace.bytes_per_second
+    );
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
 }
 
 fn too_long() -> Refusal {

@@ -34,8 +34,15 @@ pub(crate) const DEFAULT_MAX_CONNECTIONS: usize = 1_000;
 /// long an idle connection is kept. Longer than the pause between two batches.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Without one more byte of the body for this long, the sender is gone.
-pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Without one more byte of the body for this long, the sender is gone. Also what each
+/// body may take whatever its size.
+pub(crate) const BODY_GRACE: Duration = Duration::from_secs(30);
+
+/// What has to come of a body in each second after [`BODY_GRACE`], on the average, so
+/// that one which comes drop by drop does not keep its connection from others. Half of
+/// what a modem of 2,400 bit/s manages under TLS. A backhaul on a slower link, down to
+/// half of this, runs into its own 60 seconds before, and then sends less at a time.
+pub(crate) const BODY_BYTES_PER_SECOND: u64 = 100;
 
 /// From the end of the head to the end of the answer. A full body takes this long
 /// at 430 kbps; slower links have to send smaller batches.

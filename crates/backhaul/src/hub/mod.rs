@@ -9,29 +9,38 @@ mod body;
 mod budget;
 mod elements;
 mod incoming;
+mod kept_segments;
 pub(crate) mod limits;
 mod metrics;
 mod origin;
 mod refusal;
 mod routes;
 mod seen;
+mod seen_file;
 pub(crate) mod server;
 mod stripes;
 pub(crate) mod token;
 mod window;
 
+#[cfg(test)]
+mod power_cuts;
+
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backhaul_store::{Layout, RecordId, Spool, StoredRecord, Ticket};
+use backhaul_store::{
+    Clock, Disk, Layout, OsDisk, RecordId, Spool, StoredRecord, SystemClock, Ticket,
+};
 
+pub(crate) use self::body::Pace;
 pub(crate) use self::incoming::FROM;
 use self::incoming::{ClientKey, Incoming};
+use self::kept_segments::{Gate, KeepingDisk};
 use self::origin::{Origin, Place, Source};
 use self::refusal::Refusal;
 pub(crate) use self::routes::{Limits, Service, router};
@@ -59,6 +68,10 @@ pub(crate) struct Options {
     pub(crate) key_age: Duration,
     /// A test-only seam: without it every record counts as new.
     pub(crate) deduplicate: bool,
+    /// A test-only seam: without it the spool is not read from the last snapshot on.
+    pub(crate) catch_up: bool,
+    /// A test-only seam: without it segments are removed before a snapshot covers them.
+    pub(crate) keep_segments: bool,
 }
 
 /// What became of a request.
@@ -83,6 +96,8 @@ pub(crate) struct Hub {
     /// Whether its file is to be set aside before it is rebuilt.
     damaged: AtomicBool,
     since_snapshot: Unsaved,
+    /// Open while all records of all closed segments are covered by a snapshot.
+    gate: Arc<Gate>,
     accepted: AtomicU64,
     duplicates: AtomicU64,
     /// Told of each request that stored something.
@@ -99,19 +114,36 @@ impl Hub {
     /// Opens the hub of a data dir, and catches up with its spool.
     pub(crate) fn open(options: Options) -> anyhow::Result<Self> {
         let spool_options = backhaul_store::Options {
-            layout: Layout::Segments,
             max_bytes: options.max_bytes,
             ..backhaul_store::Options::default()
         };
-        let spool =
-            Spool::open(options.data_dir.join(crate::data_dir::RUNS), spool_options.clone())
-                .map_err(|error| {
-                    exit::of_store(error, "the spool of received runs cannot be opened".to_owned())
-                })?;
-        // The spool takes no record above half its cap.
-        let half = options.max_bytes.and_then(|cap| usize::try_from(cap / 2).ok());
+        Self::open_on(options, spool_options, Arc::new(OsDisk), Arc::new(SystemClock::new()))
+    }
+
+    /// [`open`](Hub::open) on a given disk and clock: the seam for tests. Both the spool
+    /// and what was seen lie on that disk.
+    pub(crate) fn open_on(
+        options: Options,
+        spool_options: backhaul_store::Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let most = spool_options.max_record_bytes;
+        // The spool takes no record above half its cap.
+        let half = spool_options.max_bytes.and_then(|cap| usize::try_from(cap / 2).ok());
+        let folder = options.data_dir.join(crate::data_dir::RUNS);
+        let spool_options = backhaul_store::Options { layout: Layout::Segments, ..spool_options };
+        let (disk, gate) = KeepingDisk::new(disk, folder.clone());
+        let spool =
+            Spool::open_on(folder, spool_options, Arc::new(disk), clock).map_err(|error| {
+                exit::of_store(error, "the spool of received runs cannot be opened".to_owned())
+            })?;
+        gate.end_opening();
+        if !options.keep_segments {
+            gate.disable();
+        }
         let hub = Self {
+            gate,
             max_record_bytes: half.map_or(most, |half| half.min(most)),
             options,
             spool,
@@ -178,7 +210,12 @@ impl Hub {
         drop(locked);
         let receipt = match outcome {
             Ok(receipt) => receipt,
-            Err(Failed::Refused(refusal)) => return Err(refusal),
+            Err(Failed::Refused(refusal)) => {
+                if self.gate.take_wanted() {
+                    self.snapshot_or_put_off();
+                }
+                return Err(refusal);
+            }
             Err(Failed::Seen(error)) => return Err(self.distrust(&error)),
         };
         self.accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
@@ -231,7 +268,8 @@ impl Hub {
 
     /// Opens the database, and notes what the spool holds beyond its snapshot. A
     /// damaged file is set aside and made anew; where the disk takes none, what was
-    /// seen is kept in memory, so that what waits can be forwarded.
+    /// seen is kept in memory, so that what waits can be forwarded and make room. What
+    /// the spool does not hold any more is forgotten in both cases.
     fn recover(&self) -> anyhow::Result<()> {
         let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if place.is_some() {
@@ -239,7 +277,7 @@ impl Hub {
         }
         let path = self.options.data_dir.join(FOLDER).join(DATABASE);
         if self.damaged.load(Ordering::Relaxed) {
-            set_aside(&path)?;
+            set_aside(self.disk(), &path)?;
             self.damaged.store(false, Ordering::Relaxed);
         }
         let mut opened = self.open_file(&path);
@@ -248,7 +286,7 @@ impl Hub {
         {
             // The spool says all of it again; the damaged file is kept for inspection.
             tracing::error!(path = %path.display(), %error, "what was received is read from the spool again");
-            set_aside(&path)?;
+            set_aside(self.disk(), &path)?;
             opened = self.open_file(&path);
         }
         if let Err(error) = &opened
@@ -265,9 +303,14 @@ impl Hub {
 
     fn open_file(&self, path: &Path) -> anyhow::Result<Seen> {
         let open = || {
-            path.parent().map_or(Ok(()), make_private_folder)?;
-            private_file(path)?;
-            Seen::open(path, self.spool.device(), self.options.key_age)
+            let disk = self.disk();
+            let folder = self.options.data_dir.join(FOLDER);
+            disk.create_dir_all(&folder)?;
+            let seen = Seen::open(disk, path, self.spool.device(), self.options.key_age)?;
+            // Its name has to be as durable as what will be in it.
+            disk.sync_dir(&folder)?;
+            disk.sync_dir(&self.options.data_dir)?;
+            Ok(seen)
         };
         match open() {
             Err(redb::Error::DatabaseAlreadyOpen) => Err(anyhow::anyhow!(
@@ -282,6 +325,9 @@ impl Hub {
 
     /// Notes what the records after the last snapshot say of themselves.
     fn replay(&self, seen: Seen) -> anyhow::Result<Seen> {
+        if !self.options.catch_up {
+            return Ok(seen);
+        }
         let mut notes = Vec::new();
         let mut failed = None;
         let mut count = 0_u64;
@@ -308,8 +354,15 @@ impl Hub {
     fn snapshot_if_due(&self) {
         let Unsaved { records, bytes } = &self.since_snapshot;
         let due = records.load(Ordering::Relaxed) >= SNAPSHOT_RECORDS
-            || bytes.load(Ordering::Relaxed) >= SNAPSHOT_BYTES;
-        if due && let Err(error) = self.snapshot() {
+            || bytes.load(Ordering::Relaxed) >= SNAPSHOT_BYTES
+            || !self.gate.is_open();
+        if due {
+            self.snapshot_or_put_off();
+        }
+    }
+
+    fn snapshot_or_put_off(&self) {
+        if let Err(error) = self.snapshot() {
             tracing::warn!(%error, "a snapshot was put off");
         }
     }
@@ -317,11 +370,12 @@ impl Hub {
     /// Makes durable what was seen, if anything was since the last time.
     pub(crate) fn snapshot(&self) -> anyhow::Result<()> {
         let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        if self.since_snapshot.records.load(Ordering::Relaxed) == 0 {
-            return Ok(());
-        }
         let Some(seen) = place.as_ref() else { return Ok(()) };
         // No request is between storing and noting now.
+        if self.since_snapshot.records.load(Ordering::Relaxed) == 0 {
+            self.gate.open();
+            return Ok(());
+        }
         let places = self.spool.ends()?;
         if let Err(error) = seen.snapshot(&places, self.now()) {
             self.drop_seen(&mut place, &error);
@@ -329,11 +383,16 @@ impl Hub {
         }
         self.since_snapshot.records.store(0, Ordering::Relaxed);
         self.since_snapshot.bytes.store(0, Ordering::Relaxed);
+        self.gate.open();
         Ok(())
     }
 
     fn now(&self) -> backhaul_store::Timestamp {
         self.spool.clock().now().wall
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        &**self.spool.disk()
     }
 }
 
@@ -487,10 +546,10 @@ fn is_damage(error: &redb::Error) -> bool {
 
 /// Keeps a damaged database for inspection. The latest has a fixed name, unless
 /// something is there that cannot be replaced.
-fn set_aside(path: &Path) -> anyhow::Result<()> {
-    let renamed = std::fs::rename(path, path.with_extension("damaged")).or_else(|_| {
+fn set_aside(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
+    let renamed = disk.rename(path, &path.with_extension("damaged")).or_else(|_| {
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        std::fs::rename(path, path.with_extension(format!("damaged-{}", now.as_micros())))
+        disk.rename(path, &path.with_extension(format!("damaged-{}", now.as_micros())))
     });
     match renamed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -511,10 +570,4 @@ fn hash_of(source: Source) -> u64 {
 pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
-}
-
-/// Makes a folder that only its owner can look into.
-fn make_private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Hub;
-use super::body::{Coding, decompress, discard, receive};
+use super::body::{Coding, Pace, decompress, discard, receive};
 use super::budget::Budget;
 use super::limits;
 use super::metrics::{self, Requests};
@@ -29,6 +29,10 @@ use crate::presence::Readiness;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
+    /// From the first byte that is awaited to the end of a head.
+    pub(crate) head_timeout: Duration,
+    pub(crate) pace: Pace,
+    /// From the end of the head to the end of the answer.
     pub(crate) request_timeout: Duration,
 }
 
@@ -37,6 +41,8 @@ pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     token: Option<Token>,
     limits: Limits,
+    /// Whether what is stored is passed on to another hub.
+    forwards: bool,
     budget: Budget,
     at_work: Semaphore,
     requests: Requests,
@@ -49,12 +55,14 @@ impl Service {
         hub: Arc<Hub>,
         token: Option<Token>,
         limits: Limits,
+        forwards: bool,
         crash_before_reply: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             hub,
             token,
             limits,
+            forwards,
             budget: Budget::new(limits::MAX_BYTES_IN_FLIGHT),
             at_work: Semaphore::new(limits::MAX_AT_WORK),
             requests: Requests::default(),
@@ -100,14 +108,19 @@ async fn take_runs(
 ) -> Result<Response, Refusal> {
     let mut share = service.budget.share();
     let received = match understand(&service, &headers) {
-        Ok(asked) => receive(&headers, &mut body, &mut share).await.map(|body| (asked, body)),
+        Ok(asked) => receive(&headers, &mut body, service.limits.pace, &mut share)
+            .await
+            .map(|body| (asked, body)),
         Err(refusal) => Err(refusal),
     };
     let (asked, body) = match received {
         Ok(received) => received,
         Err(refusal) => {
-            // The answer goes out at once, while the rest is read and thrown away.
-            tokio::spawn(async move { discard(&headers, &mut body).await });
+            // The answer goes out at once, while the rest is read and thrown away. Who
+            // was too slow gets no more time.
+            if refusal.status != StatusCode::REQUEST_TIMEOUT {
+                tokio::spawn(async move { discard(&headers, &mut body).await });
+            }
             let close = [(header::CONNECTION, "close")];
             return Ok((close, refusal).into_response());
         }
@@ -148,22 +161,26 @@ fn understand(service: &Service, headers: &HeaderMap) -> Result<Asked, Refusal> 
 }
 
 fn request_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    let bad = |what| Err(Refusal::bad_request(format!("the header Idempotency-Key is {what}")));
     match key.to_str().map(str::trim) {
-        Ok("") => Ok(None),
+        _ if keys.next().is_some() => bad("given more than once"),
+        Ok("") => bad("empty: send a key that names the request, or leave the header out"),
         Ok(key) => Ok(Some(key.to_owned())),
-        Err(_) => Err(Refusal::bad_request("the header Idempotency-Key is not plain text")),
+        Err(_) => bad("not plain text"),
     }
 }
 
 /// Ready is who can store: the spool has no trouble.
 async fn show_readiness(State(service): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
     let is_let_in = token::check(service.token.as_ref(), &headers).is_ok();
-    let status = status(service).await?;
+    let status = status(Arc::clone(&service)).await?;
     let readiness = Readiness {
         ready: status.trouble.is_none(),
         trouble: status.trouble.filter(|_| is_let_in),
         cap_bytes: status.max_bytes,
+        forwards: Some(service.forwards),
         process: std::process::id(),
     };
     let code = match readiness.ready {

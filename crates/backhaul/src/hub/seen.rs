@@ -1,10 +1,12 @@
 //! What the hub has seen, on disk: a window per source, its void ranges, and the
 //! idempotency keys of other clients.
 //!
-//! All of it is a cache of what the stored records say of themselves. Changes are
-//! made without a flush; a snapshot makes them durable together with the places in
-//! the spool that they cover, and what was stored after those places is noted again
-//! when the hub is opened. So a record costs the one flush of its spool.
+//! Changes are made without a flush; a snapshot makes them durable together with the
+//! places in the spool that they cover, and what was stored after those places is noted
+//! again when the hub is opened, from what the records say of themselves. So a record
+//! costs the one flush of its spool. Of records that were delivered and removed this
+//! file alone tells: it must not be lost in a power cut (see `seen_file`), and no
+//! segment is removed before a snapshot covers it (see `kept_segments`).
 //!
 //! A wrong answer loses a record, so that no byte is believed unchecked: each value
 //! ends with a CRC-32 of its key and itself, and a panic of the database is damage.
@@ -15,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use backhaul_store::{Chain, DeviceId, Sequence, Timestamp};
+use backhaul_store::{Chain, DeviceId, Disk, Open, Sequence, Timestamp};
 use redb::{
     Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition,
     WriteTransaction,
@@ -23,6 +25,7 @@ use redb::{
 use sha2::{Digest as _, Sha256};
 
 use super::origin::Source;
+use super::seen_file::SeenFile;
 use super::window::{Known, Window};
 
 type SourceKey = [u8; Source::LEN];
@@ -108,13 +111,18 @@ impl Seen {
     /// # Errors
     /// [`redb::Error::DatabaseAlreadyOpen`] while another process has it open; other
     /// errors mean that the file has to be made anew.
-    pub(crate) fn open(path: &Path, spool: DeviceId, key_age: Duration) -> Result<Self> {
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        spool: DeviceId,
+        key_age: Duration,
+    ) -> Result<Self> {
         guarded(|| {
-            let is_small =
-                std::fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES);
+            let file = disk.open(path, Open::Create)?;
+            let is_small = file.len()? <= MAX_CHECKED_BYTES;
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(is_small);
-            Self::prepare(builder.create(path)?, spool, key_age)
+            Self::prepare(builder.create_with_backend(SeenFile::new(file))?, spool, key_age)
         })
     }
 
@@ -441,6 +449,8 @@ fn take_from_voids(
 
 #[cfg(test)]
 mod tests {
+    use backhaul_store::OsDisk;
+
     use super::*;
 
     const SPOOL: DeviceId = DeviceId(uuid::Uuid::from_u128(1));
@@ -454,7 +464,7 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Seen {
-        Seen::open(&dir.join("seen.redb"), SPOOL, Duration::from_secs(100)).unwrap()
+        Seen::open(&OsDisk, &dir.join("seen.redb"), SPOOL, Duration::from_secs(100)).unwrap()
     }
 
     fn voids(seen: &Seen) -> Vec<(u64, u64)> {
@@ -526,7 +536,7 @@ mod tests {
         drop(open(dir.path()));
         let other = DeviceId(uuid::Uuid::from_u128(2));
         let path = dir.path().join("seen.redb");
-        let error = Seen::open(&path, other, Duration::from_secs(1)).unwrap_err();
+        let error = Seen::open(&OsDisk, &path, other, Duration::from_secs(1)).unwrap_err();
         assert!(matches!(error, redb::Error::Corrupted(_)), "{error}");
     }
 

@@ -15,19 +15,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS, SHUTDOWN_GRACE};
+use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, SHUTDOWN_GRACE};
+use super::routes::Limits;
 
 /// Serves until `shutdown` is ready; then takes no more connections, lets open
 /// requests end for [`SHUTDOWN_GRACE`], and returns how many it had to break off.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    max_connections: usize,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(false);
-    let slots = Arc::new(Semaphore::new(max_connections));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -39,7 +40,7 @@ pub(crate) async fn serve(
         let Some((stream, slot)) = accepted else { continue };
         let (router, stopping) = (router.clone(), stopping.clone());
         connections.spawn(async move {
-            serve_connection(stream, router, stopping).await;
+            serve_connection(stream, router, limits.head_timeout, stopping).await;
             drop(slot);
         });
     }
@@ -76,13 +77,18 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    head_timeout: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Answers are small and complete: nothing is won by waiting for more.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let service = TowerToHyperService::new(router);

@@ -81,10 +81,73 @@ fn queue_lists_one_record_a_line() {
     assert_eq!((&first["attempts"], &first["last_error"]), (&0.into(), &Value::Null));
     assert!(first["enqueued_at"].as_str().unwrap().starts_with("20"));
 
+    // The head is a line of the table, and goes where the table goes.
     let (code, stdout, stderr) = backhaul(&["queue", "list", "--spool", "runs"], dir.path());
-    assert_eq!((code, stdout.lines().count()), (0, 3));
+    assert_eq!((code, stdout.lines().count(), stderr.as_str()), (0, 4, ""));
+    assert!(stdout.starts_with("spool ") && stdout.matches("spool ").count() == 1, "{stdout}");
     assert!(stdout.contains("normal/2") && stdout.contains("run_2"), "{stdout}");
-    assert!(stderr.starts_with("spool"), "{stderr}");
+}
+
+#[test]
+fn a_queue_where_nothing_waits_has_no_head() {
+    let dir = tempdir().unwrap();
+    Hub::start(dir.path()).terminate();
+    let (code, stdout, stderr) = backhaul(&["queue", "list"], dir.path());
+    assert_eq!((code, stdout.as_str()), (0, ""));
+    assert!(stderr.contains("nothing waits"), "{stderr}");
+}
+
+#[test]
+fn status_says_who_delivers_what_is_pending() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+    let status = || {
+        let (_, text, _) = backhaul(&["status"], dir.path());
+        let (code, object, _) = backhaul(&["status", "--json"], dir.path());
+        assert_eq!((code, &json(&object)["spools"]["runs"]["pending"]), (0, &3.into()));
+        (text, json(&object)["spools"]["runs"]["forwards"].clone())
+    };
+    let (text, forwards) = status();
+    assert!(text.contains("runs: records are kept here") && !text.contains("waiting"), "{text}");
+    assert_eq!(forwards, false);
+    assert!(hub.terminate().1);
+
+    let (text, forwards) = status();
+    assert!(text.contains("runs: no hub answers here: "), "{text}");
+    assert_eq!(forwards, Value::Null);
+
+    let _hub = Hub::start_with(dir.path(), &["--runs-url", "http://127.0.0.1:9"]);
+    let (text, forwards) = status();
+    assert!(!text.contains("kept here") && !text.contains("no hub"), "{text}");
+    assert_eq!(forwards, true);
+}
+
+#[test]
+fn a_stdout_that_is_full_is_a_failure() {
+    let dir = tempdir().unwrap();
+    filled(dir.path());
+    for arguments in [&["status"][..], &["queue", "list", "--json"], &["queue", "show", "normal/1"]]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = std::process::Command::new(crate::support::BINARY)
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        let said = "cannot write to stdout: ";
+        assert!(stderr.contains(said) && stderr.contains("No space left"), "{stderr}");
+    }
+    // What writes nothing there needs none.
+    let mut shell = std::process::Command::new("sh");
+    let script = "exec \"$@\" >&- < /dev/null";
+    let serve = [crate::support::BINARY, "serve", "--listen", "127.0.0.1:0", "--stop-with-stdin"];
+    let serve = shell.args(["-c", script, "sh"]).args(serve).arg("--data-dir").arg(dir.path());
+    assert_eq!(serve.output().unwrap().status.code(), Some(0));
 }
 
 #[test]
@@ -219,7 +282,7 @@ fn a_run_id_cannot_command_the_terminal() {
     let ids = r#"[{"run_id": "a\u001b[2J\n\t\u0000b"}, {"run_id": ""}]"#;
     assert_eq!(hub.post(ids).receipt(), (2, 0));
     let (code, list, _) = backhaul(&["queue", "list"], dir.path());
-    assert_eq!((code, list.lines().count()), (0, 2), "{list}");
+    assert_eq!((code, list.lines().count()), (0, 3), "{list}");
     assert!(list.contains(r"a\u{1b}[2J\n\t\u{0}b") && list.ends_with("\"\"\n"), "{list}");
     let (_, shown, _) = backhaul(&["queue", "show", "normal/1"], dir.path());
     assert!(shown.contains(r"run_id        a\u{1b}[2J\n\t\u{0}b"), "{shown}");

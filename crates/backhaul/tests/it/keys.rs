@@ -75,6 +75,24 @@ fn a_key_that_means_nothing_is_refused() {
 }
 
 #[test]
+fn a_requests_key_that_means_nothing_is_refused() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    let key = |value: &str| header("Idempotency-Key", value);
+    for (headers, said) in [
+        (vec![key("")], "empty"),
+        (vec![key(" \t")], "empty"),
+        (vec![key("a"), key("b")], "more than once"),
+        (vec![key("\u{e9}")], "plain text"),
+    ] {
+        let reply = hub.send(&headers, run(1).as_bytes());
+        assert_eq!(reply.refusal(), (400, None), "{headers:?}");
+        assert!(reply.body.contains("Idempotency-Key") && reply.body.contains(said), "{reply:?}");
+    }
+    assert_eq!(stored(dir.path()).len(), 0);
+}
+
+#[test]
 fn keys_of_requests_and_of_records_are_apart() {
     let dir = tempdir().unwrap();
     let hub = Hub::start(dir.path());

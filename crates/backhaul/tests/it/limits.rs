@@ -179,6 +179,76 @@ fn a_request_that_takes_too_long_is_ended() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
+/// Writes a byte every tenth of a second until it is cut off or ten seconds are over;
+/// gives how long that took, and the answer.
+fn drip(mut stream: std::net::TcpStream, start: &[u8]) -> (Duration, String) {
+    let began = Instant::now();
+    stream.write_all(start).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut answer = Vec::new();
+    while began.elapsed() < Duration::from_secs(10) {
+        if stream.write_all(b"x").is_err() {
+            break;
+        }
+        let mut piece = [0; 1024];
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    (began.elapsed(), String::from_utf8(answer).unwrap())
+}
+
+#[test]
+fn senders_that_drip_do_not_keep_others_out() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(
+        dir.path(),
+        &["--max-connections", "3", "--head-timeout", "1s", "--body-grace", "1s"],
+    );
+    let whole = head("POST", "/v1/runs", &[], 1_000_000);
+    let chunked: &[u8] =
+        b"POST /v1/runs HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n5;";
+    // One drips its head, one its body, one an endless chunk head.
+    let starts = [&whole[..20], &whole, chunked];
+    std::thread::scope(|scope| {
+        let slow = starts.map(|start| {
+            let stream = hub.connect();
+            scope.spawn(move || drip(stream, start))
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        let began = Instant::now();
+        assert_eq!(hub.post(&run(1)).receipt(), (1, 0));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        let [of_head, of_body, of_chunk] = slow.map(|slow| slow.join().unwrap());
+        for (took, _) in [&of_head, &of_body, &of_chunk] {
+            assert!(*took < Duration::from_secs(4), "{of_head:?} {of_body:?} {of_chunk:?}");
+        }
+        assert!(
+            of_body.1.starts_with("HTTP/1.1 408 ") && of_body.1.contains("a second"),
+            "{of_body:?}"
+        );
+    });
+}
+
+#[test]
+fn a_body_that_keeps_the_pace_may_take_longer_than_the_grace() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(dir.path(), &["--body-grace", "1s"]);
+    let body = format!("{{\"run_id\": \"{}\"}}", "x".repeat(500));
+    let mut stream = hub.connect();
+    stream.write_all(&head("POST", "/v1/runs", &[], body.len())).unwrap();
+    for part in body.as_bytes().chunks(80) {
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(part).unwrap();
+    }
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+}
+
 #[test]
 fn a_request_that_its_head_condemns_is_answered_without_its_body() {
     let dir = tempdir().unwrap();

@@ -42,9 +42,6 @@ fn what_cannot_be_delivered_is_left_behind_and_said() {
     let dir = tempdir().unwrap();
     let hub = Hub::start(dir.path());
     assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
-    // The hub is the one that delivers from its spool, as long as it runs.
-    let (code, report, _) = sync(dir.path(), "http://127.0.0.1:9");
-    assert_eq!((code, &report["blocked_by"]), (1, &"other_process".into()));
     hub.terminate();
     let began = Instant::now();
     let (code, report, _) = sync(dir.path(), "http://127.0.0.1:9");
@@ -54,6 +51,34 @@ fn what_cannot_be_delivered_is_left_behind_and_said() {
     let (code, stdout, _) = backhaul(&["sync", "--runs-url", "http://127.0.0.1:9"], dir.path());
     assert_eq!(code, 1);
     assert!(stdout.starts_with("runs: 0 delivered (0 B), 3 remaining: "), "{stdout}");
+}
+
+#[test]
+fn beside_a_hub_that_delivers_to_nobody_it_delivers() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let hub = Hub::start(from.path());
+    let other = Hub::start(to.path());
+    for round in 0..2 {
+        assert_eq!(hub.post(&runs(round * 3 + 1..=round * 3 + 3)).receipt(), (3, 0));
+        let (code, report, _) = sync(from.path(), &format!("http://{}", other.address));
+        assert_eq!((code, &report["synced"]), (0, &3.into()), "{report}");
+    }
+    // The hub goes on meanwhile and afterwards.
+    assert_eq!(hub.post(&runs(7..=9)).receipt(), (3, 0));
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+}
+
+#[test]
+fn beside_a_hub_that_forwards_it_says_who_delivers() {
+    let dir = tempdir().unwrap();
+    let url = "http://127.0.0.1:9";
+    let hub = Hub::start_with(dir.path(), &["--runs-url", url]);
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+    let (_, report, _) = sync(dir.path(), url);
+    assert_eq!(report["blocked_by"], "other_process");
+    let reason = report["reason"].as_str().unwrap();
+    let process = format!("(process {})", hub.process());
+    assert!(reason.contains(&process) && reason.contains("by itself"), "{reason}");
 }
 
 #[test]
