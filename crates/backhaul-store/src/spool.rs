@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::{Clock, SystemClock};
 use crate::commit::{Committer, Ticket};
 use crate::context::{Context, STATE};
-use crate::courier::CourierState;
+use crate::courier::{CourierState, lock_courier};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::{Chain, DeviceId, Position, RecordId};
@@ -169,9 +169,10 @@ impl Spool {
             read_only,
             delivers: AtomicBool::new(false),
         });
+        let early = if read_only { None } else { lock_courier(&context)? };
         let store = Store::open(layout, Arc::clone(&context), writer)?;
         let inner = Inner {
-            courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")))),
+            courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")), early)),
             is_new,
             context,
             store,

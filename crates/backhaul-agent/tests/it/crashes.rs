@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use backhaul_agent::{OfflineRunLogger, RunEnd, RunLogger, RunRecord, RunStart, ToolCall};
 use backhaul_store::{Limits, Record, Settled, Standing, State};
-use backhaul_testkit::{Call, CrashStyle, Fault, Prng, SimSnapshot, errno};
+use backhaul_testkit::{Call, CrashStyle, Fault, Prng, SimDisk, SimSnapshot, errno};
 use serde_json::json;
 
 use crate::device::{Device, PATH, all_records, record, run_ids};
@@ -101,9 +101,10 @@ fn a_crash_between_any_two_steps_of_end_run_leaves_exactly_one_record() {
 }
 
 /// A power cut just before any flush, with any fate for what was not flushed.
-#[test]
-fn a_power_cut_at_any_moment_of_a_run_leaves_at_most_one_record_and_none_lost_that_ended() {
+/// Cuts the power at each flush of a run and after it. `Err`: what is wrong then.
+fn cut_a_run(sabotage: fn(&SimDisk)) -> Result<(), String> {
     let device = Device::new();
+    sabotage(&device.disk);
     let snapshots: Arc<Mutex<Vec<(bool, SimSnapshot)>>> = Arc::default();
     let (logger, _) = device.logger();
     let ended = Arc::new(Mutex::new(false));
@@ -127,33 +128,60 @@ fn a_power_cut_at_any_moment_of_a_run_leaves_at_most_one_record_and_none_lost_th
             let image = Device::with(snapshot.crash_image(&mut prng, &style));
             let queue = image.queue();
             let records = all_records(&queue);
-            let of_first: Vec<&RunRecord> =
-                records.iter().filter(|record| record.run_id == "run_001").collect();
-            assert!(of_first.len() <= 1, "{of_first:?}");
-            if has_ended {
-                assert_eq!(of_first.len(), 1);
-                assert_eq!(of_first[0].to_json(), finished.to_json());
+            let of_first: Vec<Vec<u8>> = records
+                .iter()
+                .filter(|record| record.run_id == "run_001")
+                .map(RunRecord::to_json)
+                .collect();
+            if of_first.len() > 1 || (has_ended && of_first != [finished.to_json()]) {
+                return Err(format!("ended: {has_ended}, found: {} records", of_first.len()));
             }
             assert!(queue.stats().unwrap().books.balance());
         }
     }
+    Ok(())
 }
 
 #[test]
-fn with_flushed_events_a_power_cut_loses_none_of_an_open_run() {
+fn a_power_cut_at_any_moment_of_a_run_leaves_at_most_one_record_and_none_lost_that_ended() {
+    cut_a_run(|_| {}).unwrap();
+}
+
+#[test]
+fn the_cuts_of_a_run_notice_a_missing_flush_and_a_missing_directory_sync() {
+    cut_a_run(|disk| disk.ignore_flushes(true)).unwrap_err();
+    cut_a_run(|disk| disk.ignore_dir_syncs(true)).unwrap_err();
+}
+
+/// Cuts the power while a run with flushed events is open. `Err`: what is left of it.
+fn cut_an_open_run(sabotage: fn(&SimDisk)) -> Result<(), String> {
     let device = Device::new();
     let logger = OfflineRunLogger::builder().queue(device.queue()).flush_events(true);
     let logger = logger.build().unwrap();
+    sabotage(&device.disk);
     begin(&logger, 10);
     let mut prng = Prng::new(11);
     for _ in 0..50 {
         let style = CrashStyle::random(&mut prng);
         let image = Device::with(device.disk.crash_image(&mut prng, &style));
         let records = all_records(&image.queue());
-        assert_eq!(records.len(), 1);
+        if records.len() != 1 || records[0].tool_calls.len() != 10 {
+            return Err(format!("{records:?}"));
+        }
         assert_interrupted(&records[0], 10);
     }
     device.kill(logger);
+    Ok(())
+}
+
+#[test]
+fn with_flushed_events_a_power_cut_loses_none_of_an_open_run() {
+    cut_an_open_run(|_| {}).unwrap();
+}
+
+#[test]
+fn the_cuts_of_an_open_run_notice_a_missing_flush() {
+    cut_an_open_run(|disk| disk.ignore_flushes(true)).unwrap_err();
 }
 
 /// Puts the journal back that `end_run` had removed, as a power cut does.

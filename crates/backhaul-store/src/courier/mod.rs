@@ -115,6 +115,8 @@ pub(crate) struct CourierState {
     pub(crate) ledger: Ledger,
     /// Held by the process that delivers.
     lock: Option<Box<dyn DiskFile>>,
+    /// The same lock, taken before the files were looked at when the spool was opened.
+    early: Option<Box<dyn DiskFile>>,
     /// Held by a process that wants to deliver while another one holds the lock.
     wish: Option<Box<dyn DiskFile>>,
     /// This process has taken records, and is not asked to let another one deliver.
@@ -135,10 +137,12 @@ pub(crate) struct CourierState {
 }
 
 impl CourierState {
-    pub(crate) fn new(ledger: Ledger) -> Self {
+    /// `early`: the lock of the one that delivers, taken before the files were looked at.
+    pub(crate) fn new(ledger: Ledger, early: Option<Box<dyn DiskFile>>) -> Self {
         Self {
             ledger,
             lock: None,
+            early,
             wish: None,
             takes: false,
             cursors: BTreeMap::new(),
@@ -201,15 +205,17 @@ impl CourierState {
         if self.is_claimed() {
             return Ok(true);
         }
-        let context = &inner.context;
-        let path = context.state("courier.lock");
-        let file = context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-        if !file.try_lock().doing("take a lock", &path)? {
+        let early = self.early.take();
+        let is_early = early.is_some();
+        self.lock = match early {
+            Some(lock) => Some(lock),
+            None => lock_courier(&inner.context)?,
+        };
+        if !self.is_claimed() {
             return Ok(false);
         }
-        self.lock = Some(file);
-        context.delivers.store(true, Ordering::Relaxed);
-        self.take_over(inner).inspect_err(|_| self.let_go(inner))?;
+        inner.context.delivers.store(true, Ordering::Relaxed);
+        self.take_over(inner, is_early).inspect_err(|_| self.let_go(inner))?;
         Ok(true)
     }
 
@@ -232,12 +238,13 @@ impl CourierState {
         inner.context.delivers.store(false, Ordering::Relaxed);
     }
 
-    /// Makes ledger and files agree, as the one that delivers from now on.
-    fn take_over(&mut self, inner: &Inner) -> Result<()> {
+    /// Makes ledger and files agree, as the one that delivers from now on. `is_fresh`:
+    /// nobody else delivered since the files were looked at.
+    fn take_over(&mut self, inner: &Inner, is_fresh: bool) -> Result<()> {
         self.look(inner)?;
         let Context { disk, dir, identity, .. } = &*inner.context;
         identity.reload(&**disk, &identity_path(dir))?;
-        if let Store::Folder(store) = &inner.store {
+        if let (Store::Folder(store), false) = (&inner.store, is_fresh) {
             // Whoever delivered until now may have moved files since the last look.
             store.look()?;
         }
@@ -322,6 +329,13 @@ impl CourierState {
         self.let_go(inner);
         self.wish = None;
     }
+}
+
+/// The lock of the one that delivers. `Ok(None)`: another process holds it.
+pub(crate) fn lock_courier(context: &Context) -> Result<Option<Box<dyn DiskFile>>> {
+    let path = context.state("courier.lock");
+    let file = context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
+    Ok(file.try_lock().doing("take a lock", &path)?.then_some(file))
 }
 
 /// The lock of those that want to deliver. `Ok(None)`: another process holds it.
