@@ -15,6 +15,7 @@ mod file_room;
 mod fixtures;
 mod found;
 mod handovers;
+mod hooked;
 mod identity;
 mod keeping;
 mod kills;
