@@ -28,6 +28,9 @@ use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path, writer_lock
 pub const WINDOW: u64 = 4096;
 /// How often delivered data is looked at, to name it so, or to remove it.
 const PURGE: Duration = Duration::from_secs(10);
+/// A process that has taken nothing for so long lets another one deliver: longer than
+/// couriers wait between two tries.
+const IDLE_COURIER: Duration = Duration::from_secs(300);
 /// How often the folder is looked at for what other processes did.
 const REFRESH: Duration = Duration::from_millis(200);
 
@@ -39,14 +42,14 @@ impl Spool {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
-    /// the part and has never taken anything gives it up within about a second.
+    /// the part and has taken nothing for five minutes gives it up within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
         self.inner.look_around()?;
         let mut courier = self.inner.courier();
         courier.require(&self.inner)?;
-        courier.takes = true;
+        courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
         let mut chains: Vec<Chain> = self.inner.store.chains().into_keys().collect();
         chains.sort();
@@ -119,8 +122,8 @@ pub(crate) struct CourierState {
     early: Option<Box<dyn DiskFile>>,
     /// Held by a process that wants to deliver while another one holds the lock.
     wish: Option<Box<dyn DiskFile>>,
-    /// This process has taken records, and is not asked to let another one deliver.
-    takes: bool,
+    /// When this process took records last, since boot.
+    last_take: Option<Duration>,
     cursors: BTreeMap<Chain, Cursor>,
     /// On offer now.
     in_flight: BTreeMap<Position, Offered>,
@@ -144,7 +147,7 @@ impl CourierState {
             lock: None,
             early,
             wish: None,
-            takes: false,
+            last_take: None,
             cursors: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
@@ -219,10 +222,13 @@ impl CourierState {
         Ok(true)
     }
 
-    /// Lets another process deliver that wants to, where this one never did.
+    /// Lets another process deliver that wants to, where this one does not.
     /// `Ok(true)`: there is one.
     fn hand_over(&mut self, inner: &Inner) -> Result<bool> {
-        if self.takes || self.wish.is_some() || lock_wish(inner)?.is_some() {
+        let now = inner.context.clock.now().since_boot;
+        let delivers = !self.in_flight.is_empty()
+            || self.last_take.is_some_and(|last| now.saturating_sub(last) < IDLE_COURIER);
+        if delivers || self.wish.is_some() || lock_wish(inner)?.is_some() {
             return Ok(false);
         }
         if self.is_claimed() {

@@ -576,6 +576,15 @@ fn a_process_that_only_appends_does_not_keep_others_from_delivering() {
     producer.append(numbered(2, 300)).unwrap();
     clock.advance(Duration::from_secs(1));
     assert_eq!(deliver_all(&sender), [2]);
+    // The sender goes on, also while it has nothing to send, until it has long been idle.
+    producer.append(numbered(3, 300)).unwrap();
+    producer.take(&Limits::default()).unwrap_err();
+    clock.advance(Duration::from_secs(200));
+    sender.maintain().unwrap();
+    producer.take(&Limits::default()).unwrap_err();
+    clock.advance(Duration::from_secs(200));
+    sender.maintain().unwrap();
+    assert_eq!(deliver_all(&producer), [3]);
 }
 
 #[test]
