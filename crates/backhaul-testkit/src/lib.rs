@@ -4,6 +4,10 @@
 //!   is not, and builds the images that a power cut could leave
 //!   ([`SimDisk::crash_image`], [`SimDisk::on_flush`], [`CrashStyle`]).
 //! - [`FaultyDisk`] wraps any disk and fails the calls it is told to ([`Faults`]).
+//! - [`FaultLink`] is a TCP proxy to be switched while it is in use: refused, half-open,
+//!   reset or cut at a place ([`LinkFault`]), slow ([`Pace`]), flapping.
+//! - [`FaultServer`] is a web server that answers by a script and keeps what it was asked.
+//! - [`Oracle`] holds what was acknowledged against what arrived.
 //! - [`ManualClock`] stands still until a test moves it.
 //! - [`Prng`] is the source of every choice: one seed, one run.
 
@@ -11,11 +15,15 @@ mod content;
 mod crash_image;
 mod crash_style;
 pub mod errno;
+mod fault_link;
+mod fault_server;
 mod faults;
 mod faulty_disk;
 mod file_node;
+mod http_head;
 mod manual_clock;
 mod name_op;
+mod oracle;
 mod prng;
 mod sim_disk;
 mod sim_file;
@@ -23,9 +31,18 @@ mod sim_snapshot;
 mod sim_state;
 
 pub use crash_style::{CrashStyle, Order, Scramble, Tear};
+pub use fault_link::{Ending, FaultLink, LinkCounts, LinkFault, LinkState, LinkUp, Pace, Point};
+#[cfg(feature = "tls")]
+pub use fault_server::Certificate;
+pub use fault_server::{Answer, FaultServer, Intake, Request, hub_answer, hub_items};
 pub use faults::{Call, Fault, Faults};
 pub use faulty_disk::FaultyDisk;
 pub use manual_clock::ManualClock;
+pub use oracle::{Difference, Differences, Ends, Item, Oracle};
 pub use prng::Prng;
 pub use sim_disk::SimDisk;
 pub use sim_snapshot::{FlushPoint, SimSnapshot};
+
+/// A host name that no DNS server knows, by RFC 6761. Where the machine's DNS server does
+/// not answer at all, it takes seconds to learn so.
+pub const UNKNOWN_HOST: &str = "hub.backhaul.invalid";
