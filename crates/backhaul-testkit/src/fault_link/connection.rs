@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     down: Flow,
     exchange: Exchange,
     state: State,
+    /// When bytes were last read from either side.
+    served_at: Option<Instant>,
 }
 
 impl Connection {
@@ -65,6 +67,7 @@ impl Connection {
             down: Flow::new(Messages::answers()),
             exchange: Exchange::new(fault),
             state: State::Open,
+            served_at: None,
         };
         if fault.is_some() {
             connection.take_effect(common);
@@ -74,6 +77,10 @@ impl Connection {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.state == State::Gone
+    }
+
+    pub(crate) fn served_at(&self) -> Option<Instant> {
+        self.served_at
     }
 
     /// Has both sides see a reset.
@@ -121,6 +128,7 @@ impl Connection {
         while self.up.wants_more() && common.up.free_at() <= now {
             match self.up.read(&self.client, &common.up)? {
                 Got::Bytes(bytes) => {
+                    self.served_at = Some(now);
                     common.tally.up(bytes.len(), now);
                     let due = common.up.take(bytes.len(), now);
                     self.take_up(&bytes, due, common);
@@ -166,6 +174,7 @@ impl Connection {
         while self.down.wants_more() && common.down.free_at() <= now {
             match self.down.read(server, &common.down)? {
                 Got::Bytes(bytes) => {
+                    self.served_at = Some(now);
                     let due = common.down.take(bytes.len(), now);
                     take_down(&mut self.down, &mut self.exchange, &bytes, due);
                 }

@@ -84,6 +84,8 @@ impl Relay {
             self.accept()?;
             let now = Instant::now();
             if self.state == LinkState::Up {
+                // Where the link is slow the first takes what there is: it is last next time.
+                self.connections.sort_by_key(Connection::served_at);
                 for connection in &mut self.connections {
                     connection.step(&mut self.common, now);
                 }

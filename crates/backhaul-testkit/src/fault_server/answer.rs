@@ -1,5 +1,6 @@
 //! What a server answers, and how it goes wrong.
 
+use std::fmt;
 use std::time::Duration;
 
 use backhaul_store::Timestamp;
@@ -15,7 +16,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 /// let late_and_cut = Answer::ok("hello").after(Duration::from_millis(50)).truncated_to(2);
 /// # let _ = (busy, late_and_cut);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
@@ -173,6 +174,16 @@ impl Answer {
             wire.extend(body);
         }
         Some(wire)
+    }
+}
+
+/// As it is on the wire, to be read in a test that fails.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wire(false) {
+            Some(wire) => write!(f, "Answer({:?})", String::from_utf8_lossy(&wire)),
+            None => f.write_str("Answer(none)"),
+        }
     }
 }
 

@@ -44,6 +44,17 @@ fn connections_share_the_rate() {
 }
 
 #[test]
+fn a_long_request_does_not_hold_up_a_short_one() {
+    let (_server, link) = echo();
+    link.set_pace(Pace { up: Some(50_000), ..Pace::default() });
+    let mut long = Client::to(link.address());
+    long.send(&post(&"x".repeat(50_000)));
+    let begun = Instant::now();
+    Client::to(link.address()).post(&"x".repeat(1_000));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn latency_is_paid_once_each_way_however_many_bytes_there_are() {
     let (_server, link) = echo();
     link.set_pace(Pace::default().latency(Duration::from_millis(60)));
