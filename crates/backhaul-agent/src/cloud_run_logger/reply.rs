@@ -29,7 +29,8 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
         200..=299 => {
             let answer = serde_json::from_slice::<Map<String, Value>>(reply.body)
                 .map_err(|_| format!("not a hub's answer: {}", shown(reply.body)));
-            answer.and_then(|answer| verdicts(&answer, records)).map_err(|why| {
+            let wait = reply.retry_after;
+            answer.and_then(|answer| verdicts(&answer, records, wait)).map_err(|why| {
                 LinkError::unreachable(format!("{why} (is there a captive portal?)"))
                     .with_status(status)
             })
@@ -48,7 +49,7 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             let kind = match status {
                 400 | 422 => LinkErrorKind::BadBatch,
                 413 => LinkErrorKind::TooLarge,
-                408 | 425 | 429 | 500..=599 => LinkErrorKind::Busy,
+                status if asks_to_wait(status) => LinkErrorKind::Busy,
                 // 401, 403, 404, 405, 410, and what else no wait can help against.
                 _ => LinkErrorKind::Refused,
             };
@@ -64,31 +65,59 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
     }
 }
 
-/// `{"accepted": n, "duplicates": m}`, and what else it says of single records.
-fn verdicts(answer: &Map<String, Value>, records: usize) -> Result<Vec<Verdict>, String> {
+/// Statuses that say nothing of what was sent: the same may be taken later.
+fn asks_to_wait(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+/// `{"accepted": n, "duplicates": m}`, and what else it says of single records. What does
+/// not add up is no answer to this request: nothing counts as delivered by guessing.
+fn verdicts(
+    answer: &Map<String, Value>,
+    records: usize,
+    wait: Option<Duration>,
+) -> Result<Vec<Verdict>, String> {
     let number = |key| answer.get(key).and_then(Value::as_u64);
     let accepted = number("accepted").ok_or("the answer has no count of accepted records")?;
     let duplicates = number("duplicates").unwrap_or(0);
     let mut verdicts = vec![Verdict::Delivered; records];
     let mut rejected = 0;
     for entry in list(answer, "rejected") {
-        let index = entry.get("index").and_then(Value::as_u64);
-        let slot = index.and_then(|index| verdicts.get_mut(usize::try_from(index).ok()?));
-        let slot = slot.ok_or("the answer rejects a record that was not sent")?;
-        let reason = entry.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
-        let status = entry.get("status").and_then(Value::as_u64);
-        *slot = Verdict::Rejected {
-            reason: cut(reason).to_owned(),
-            status: status.and_then(|status| u16::try_from(status).ok()),
-        };
+        tell(&mut verdicts, entry.get("index"), rejection(entry, wait))?;
         rejected += 1;
     }
     let told = accepted.saturating_add(duplicates).saturating_add(rejected);
-    if told < records as u64 {
+    if told != records as u64 {
         return Err(format!("the answer tells of {told} records, {records} were sent"));
     }
     mark_duplicates(answer, duplicates, &mut verdicts)?;
     Ok(verdicts)
+}
+
+/// Notes what is said of one record, of which nothing else was said before.
+fn tell(verdicts: &mut [Verdict], index: Option<&Value>, verdict: Verdict) -> Result<(), String> {
+    let index = index.and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
+    let slot = index.and_then(|index| verdicts.get_mut(index));
+    let slot = slot.ok_or("the answer tells of a record that was not sent")?;
+    if *slot != Verdict::Delivered {
+        return Err("the answer tells of one record twice".to_owned());
+    }
+    *slot = verdict;
+    Ok(())
+}
+
+/// What a hub means by an entry of `rejected`: its status says whether for good.
+fn rejection(entry: &Value, retry_after: Option<Duration>) -> Verdict {
+    let reason = entry.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
+    let reason = cut(reason).to_owned();
+    let status = entry.get("status").and_then(Value::as_u64);
+    match status.and_then(|status| u16::try_from(status).ok()) {
+        Some(status) if asks_to_wait(status) => {
+            let reason = format!("HTTP {status}: {reason}");
+            Verdict::Later { reason, retry_after, spends_retry: true }
+        }
+        status => Verdict::Rejected { reason, status },
+    }
 }
 
 /// Says which records the hub had already. Where it tells only how many, the first ones
@@ -99,12 +128,15 @@ fn mark_duplicates(
     verdicts: &mut [Verdict],
 ) -> Result<(), String> {
     if answer.contains_key("duplicate_indexes") {
+        let mut told = 0;
         for index in list(answer, "duplicate_indexes") {
-            let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
-            let slot = index.and_then(|index| verdicts.get_mut(index));
-            *slot.ok_or("the answer knows a record that was not sent")? = Verdict::Duplicate;
+            tell(verdicts, Some(index), Verdict::Duplicate)?;
+            told += 1;
         }
-        return Ok(());
+        return match told == count {
+            true => Ok(()),
+            false => Err(format!("the answer names {told} of {count} duplicates")),
+        };
     }
     let delivered = verdicts.iter_mut().filter(|verdict| **verdict == Verdict::Delivered);
     let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -179,6 +211,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rejection_with_a_status_that_asks_to_wait_is_none() {
+        for status in [408, 425, 429, 500, 503, 599] {
+            let body = format!(
+                r#"{{"accepted": 1, "rejected": [{{"index": 1, "reason": "full",
+                "status": {status}}}]}}"#
+            );
+            let retry_after = Some(Duration::from_secs(9));
+            let reply = Reply { status: 200, body: body.as_bytes(), location: None, retry_after };
+            let reason = format!("HTTP {status}: full");
+            let later = Verdict::Later { reason, retry_after, spends_retry: true };
+            assert_eq!(read(&reply, 2).unwrap(), [Verdict::Delivered, later]);
+        }
+    }
+
+    #[test]
     fn a_200_that_is_no_hubs_answer_delivers_nothing() {
         for body in [
             "",
@@ -187,6 +234,11 @@ mod tests {
             "{}",
             r#"{"accepted": "3"}"#,
             r#"{"accepted": 2, "duplicates": 0}"#,
+            r#"{"accepted": 4}"#,
+            r#"{"accepted": 1, "rejected": [{"index": 0}, {"index": 0}]}"#,
+            r#"{"accepted": 1, "duplicates": 1, "duplicate_indexes": [0],
+                "rejected": [{"index": 0}]}"#,
+            r#"{"accepted": 2, "duplicates": 1, "duplicate_indexes": [0, 1]}"#,
             r#"{"accepted": 2, "rejected": [{"index": 3, "reason": "x"}]}"#,
             r#"{"accepted": 3, "duplicate_indexes": [7]}"#,
         ] {

@@ -23,3 +23,4 @@ mod queue_folder;
 mod reading;
 mod storage_trouble;
 mod support;
+mod verdicts;
