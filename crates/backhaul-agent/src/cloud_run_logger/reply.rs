@@ -41,6 +41,11 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             let why = format!("redirected to {:?} (is there a captive portal?)", cut(&to));
             Err(LinkError::unreachable(why).with_status(status))
         }
+        // Only networks say so, never a hub: it is a captive portal that owns up.
+        511 => {
+            Err(LinkError::unreachable(format!("{} (a captive portal)", reason()))
+                .with_status(status))
+        }
         400 | 422 if records == 1 => {
             let reason = format!("HTTP {status}: {}", reason());
             Ok(vec![Verdict::Rejected { reason, status: Some(status) }])
@@ -252,6 +257,7 @@ mod tests {
         use LinkErrorKind::{BadBatch, Busy, Refused, TooLarge, Unreachable};
         for (status, expected) in [
             (302, Unreachable),
+            (511, Unreachable),
             (400, BadBatch),
             (422, BadBatch),
             (401, Refused),
@@ -264,6 +270,7 @@ mod tests {
             (429, Busy),
             (500, Busy),
             (503, Busy),
+            (510, Busy),
             (599, Busy),
             (413, TooLarge),
         ] {
