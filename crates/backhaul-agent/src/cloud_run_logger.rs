@@ -190,7 +190,21 @@ impl Destination for CloudRunLogger {
         Box::pin(async move {
             let mut verdicts = Vec::with_capacity(batch.records.len());
             for part in Part::of_batch(batch) {
-                verdicts.extend(self.post(&self.client, part).await?);
+                match self.post(&self.client, part).await {
+                    Ok(said) => verdicts.extend(said),
+                    Err(error) if verdicts.is_empty() => return Err(error),
+                    // What was said of the parts before counts. The rest comes again in a
+                    // batch of its own, where the error can be acted on.
+                    Err(error) => {
+                        let waits = Verdict::Later {
+                            reason: error.to_string(),
+                            retry_after: error.retry_after(),
+                            spends_retry: false,
+                        };
+                        verdicts.resize(batch.records.len(), waits);
+                        break;
+                    }
+                }
             }
             Ok(verdicts)
         })

@@ -97,7 +97,32 @@ async fn lanes_go_in_requests_of_their_own() {
 #[tokio::test]
 async fn records_of_two_epochs_go_in_requests_of_their_own() {
     let server = HttpServer::hub();
+    let courier = courier_of_two_epochs(&Device::new(), &server);
+    assert_eq!(courier.sync_now().await.synced, 4);
+    let requests = server.requests();
+    assert_eq!(sequences(&requests), ["1-2", "3-4"]);
+    assert_ne!(requests[0].header("backhaul-source"), requests[1].header("backhaul-source"));
+}
+
+#[tokio::test]
+async fn what_the_hub_took_of_one_epoch_is_not_sent_again_with_the_next() {
+    let mut busy = true;
+    let server = HttpServer::new(move |request| {
+        let is_second = request.header("backhaul-sequences") == Some("3-4");
+        let refused = is_second && std::mem::take(&mut busy);
+        Some(if refused { answer(503, &[], "") } else { accepted(request) })
+    });
     let device = Device::new();
+    let courier = courier_of_two_epochs(&device, &server);
+    let report = courier.sync_now().await;
+    assert_eq!((report.synced, report.remaining), (2, 2));
+    device.clock.advance(Duration::from_secs(60));
+    assert_eq!(courier.sync_now().await.synced, 2);
+    assert_eq!(sequences(&server.requests()), ["1-2", "3-4", "3-4"]);
+}
+
+/// A courier of a folder that was copied to another machine half-way: two records of each.
+fn courier_of_two_epochs(device: &Device, server: &HttpServer) -> SyncManager {
     let open = |machine: &str| {
         let machine = Some(machine.to_owned());
         let options = Options { machine, maintenance_thread: false, ..Options::default() };
@@ -112,12 +137,11 @@ async fn records_of_two_epochs_go_in_requests_of_their_own() {
         }
     }
     let logger = Arc::new(CloudRunLogger::new(server.url()).unwrap());
-    let courier = SyncManager::new(open("its clone"), logger, SyncOptions::default()).unwrap();
-    assert_eq!(courier.sync_now().await.synced, 4);
-    let requests = server.requests();
-    let told: Vec<_> = requests.iter().map(|it| it.header("backhaul-sequences").unwrap()).collect();
-    assert_eq!(told, ["1-2", "3-4"]);
-    assert_ne!(requests[0].header("backhaul-source"), requests[1].header("backhaul-source"));
+    SyncManager::new(open("its clone"), logger, SyncOptions::default()).unwrap()
+}
+
+fn sequences(requests: &[crate::http_server::Request]) -> Vec<&str> {
+    requests.iter().map(|it| it.header("backhaul-sequences").unwrap()).collect()
 }
 
 #[tokio::test]
