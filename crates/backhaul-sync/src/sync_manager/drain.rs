@@ -176,8 +176,9 @@ impl Drain {
         }
     }
 
-    /// A record sent alone made the server fail. If another one gets through, it is
-    /// the record's fault, and costs it a retry; else the server is down for all.
+    /// A record sent alone made the server fail, or was not answered in time. If another
+    /// one gets through, it is the record's fault, and it is put off; else the server is
+    /// down for all.
     async fn find_witness(&mut self, first: Batch, error: LinkError) -> Result<(), Halt> {
         // Several bad records in a row must not pass for an outage for ever: each time
         // one more is looked at.
@@ -321,8 +322,11 @@ fn rejected(error: &LinkError) -> Verdict {
     Verdict::Rejected { reason: error.to_string(), status: error.status() }
 }
 
+/// A server that fails over a record costs it a retry. An answer that does not come in time
+/// may be the network's fault, which is the slower the larger the record: it costs none.
 fn later(error: &LinkError) -> Verdict {
-    Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry: true }
+    let spends_retry = error.is_answer();
+    Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry }
 }
 
 fn bytes_of(batch: &Batch) -> usize {

@@ -209,6 +209,27 @@ async fn what_times_out_is_offered_in_smaller_parts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_too_large_for_a_slow_link_waits_for_a_better_one_and_holds_up_no_other() {
+    let device = Device::new();
+    device.hub.answers(|bodies| match bodies.iter().any(|body| body.len() > 1000) {
+        true => Err(LinkError::timeout("60 s")),
+        false => takes_all(bodies),
+    });
+    let courier = device.courier_of(20);
+    append(&courier, &"x".repeat(2000));
+    courier.start().await;
+    for _ in 0..100 {
+        append(&courier, "small");
+        pass(600).await;
+    }
+    let status = courier.status();
+    assert_eq!((status.pending_count, status.failed_count), (1, 0));
+    device.hub.answers(takes_all);
+    pass(120).await;
+    assert_eq!(courier.status().pending_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_fails_for_all_costs_no_record_a_retry() {
     let device = Device::new();
     device.hub.answers(|_| Err(LinkError::busy("oops").with_status(500)));
