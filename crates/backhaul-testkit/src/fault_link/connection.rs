@@ -11,7 +11,7 @@ use rustix::net::sockopt::set_socket_linger;
 use super::counts::Tally;
 use super::exchange::{Exchange, Pass};
 use super::fault::{Ending, Plan};
-use super::flow::{Flow, Got};
+use super::flow::{Flow, Got, Then};
 use super::message::Messages;
 use super::pace::Lane;
 
@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     down: Flow,
     exchange: Exchange,
     state: State,
+    /// Writing to one side has failed.
+    one_is_gone: bool,
     /// When bytes were last read from either side.
     served_at: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Connection {
             down: Flow::new(Messages::answers()),
             exchange: Exchange::new(fault),
             state: State::Open,
+            one_is_gone: false,
             served_at: None,
         };
         if fault.is_some() {
@@ -101,12 +104,12 @@ impl Connection {
             State::Closing { .. } => self.discard(common, now),
             State::Stalled | State::Gone => Ok(()),
         };
-        // One side is gone: the other learns of it in the same way.
         if moved.is_err() {
             self.reset();
         }
     }
 
+    /// Fails where the server cannot be reached.
     fn pass(&mut self, common: &mut Common, now: Instant) -> io::Result<()> {
         if self.server.is_none() {
             let server = TcpStream::connect_timeout(&common.target, CONNECT_TIMEOUT)?;
@@ -114,19 +117,19 @@ impl Connection {
             server.set_nodelay(true)?;
             self.server = Some(server);
         }
-        self.pass_up(common, now)?;
+        self.pass_up(common, now);
         if self.state == State::Open {
-            self.pass_down(common, now)?;
+            self.pass_down(common, now);
         }
-        if self.up.is_done() && self.down.is_done() {
+        if self.state == State::Open && self.up.is_done() && self.down.is_done() {
             self.state = State::Gone;
         }
         Ok(())
     }
 
-    fn pass_up(&mut self, common: &mut Common, now: Instant) -> io::Result<()> {
+    fn pass_up(&mut self, common: &mut Common, now: Instant) {
         while self.up.wants_more() && common.up.free_at() <= now {
-            match self.up.read(&self.client, &common.up)? {
+            match self.up.read(&self.client, &common.up) {
                 Got::Bytes(bytes) => {
                     self.served_at = Some(now);
                     common.tally.up(bytes.len(), now);
@@ -134,14 +137,24 @@ impl Connection {
                     self.take_up(&bytes, due, common);
                 }
                 Got::End => self.up.send_end(common.up.take(0, now)),
+                Got::Break => self.up.send_break(common.up.take(0, now)),
                 Got::Nothing => break,
             }
         }
-        let Some(server) = &self.server else { return Ok(()) };
-        if self.up.write(server, now)?.fault {
-            self.take_effect(common);
+        if let Some(server) = &self.server {
+            let written = self.up.write(server, now);
+            self.act(written.then, common);
         }
-        Ok(())
+    }
+
+    fn act(&mut self, then: Then, common: &mut Common) {
+        match then {
+            Then::Nothing => {}
+            Then::Fault => self.take_effect(common),
+            Then::Break => self.reset(),
+            // What the one that is gone said last is still on its way to the other.
+            Then::Gone => self.one_is_gone = true,
+        }
     }
 
     /// Sends on bytes of requests, as far as no fault is in the way.
@@ -169,31 +182,26 @@ impl Connection {
         }
     }
 
-    fn pass_down(&mut self, common: &mut Common, now: Instant) -> io::Result<()> {
-        let Some(server) = &self.server else { return Ok(()) };
+    fn pass_down(&mut self, common: &mut Common, now: Instant) {
+        let Some(server) = &self.server else { return };
         while self.down.wants_more() && common.down.free_at() <= now {
-            match self.down.read(server, &common.down)? {
+            match self.down.read(server, &common.down) {
                 Got::Bytes(bytes) => {
                     self.served_at = Some(now);
                     let due = common.down.take(bytes.len(), now);
                     take_down(&mut self.down, &mut self.exchange, &bytes, due);
                 }
-                Got::End => {
-                    let due = common.down.take(0, now);
-                    match self.exchange.ends_with_the_answer() {
-                        true => self.down.send_fault(due),
-                        false => self.down.send_end(due),
-                    }
+                Got::End | Got::Break if self.exchange.ends_with_the_answer() => {
+                    self.down.send_fault(common.down.take(0, now));
                 }
+                Got::End if !self.one_is_gone => self.down.send_end(common.down.take(0, now)),
+                Got::End | Got::Break => self.down.send_break(common.down.take(0, now)),
                 Got::Nothing => break,
             }
         }
-        let written = self.down.write(&self.client, now)?;
+        let written = self.down.write(&self.client, now);
         common.tally.down(written.bytes, now);
-        if written.fault {
-            self.take_effect(common);
-        }
-        Ok(())
+        self.act(written.then, common);
     }
 
     /// The fault of this exchange happens now.

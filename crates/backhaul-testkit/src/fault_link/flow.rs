@@ -19,6 +19,8 @@ enum Load {
     End,
     /// The fault of this request takes effect.
     Fault,
+    /// The sender is gone without a word.
+    Break,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,17 @@ struct Parcel {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) bytes: usize,
-    /// The fault is due now.
-    pub(crate) fault: bool,
+    pub(crate) then: Then,
+}
+
+/// What is due behind the bytes that were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    Fault,
+    Break,
+    /// The receiver is gone, and with it all that was under way to it.
+    Gone,
 }
 
 /// What a flow waits for.
@@ -50,6 +61,8 @@ pub(crate) struct Wants {
 pub(crate) enum Got {
     Bytes(Vec<u8>),
     End,
+    /// The sender is gone without a word.
+    Break,
     Nothing,
 }
 
@@ -90,19 +103,22 @@ impl Flow {
     }
 
     /// Reads once, as much as the lane takes at a time.
-    pub(crate) fn read(&mut self, source: &TcpStream, lane: &Lane) -> io::Result<Got> {
+    pub(crate) fn read(&mut self, source: &TcpStream, lane: &Lane) -> Got {
         let mut buffer = vec![0; lane.step()];
         match (&*source).read(&mut buffer) {
             Ok(0) => {
                 self.source_ended = true;
-                Ok(Got::End)
+                Got::End
             }
             Ok(count) => {
                 buffer.truncate(count);
-                Ok(Got::Bytes(buffer))
+                Got::Bytes(buffer)
             }
-            Err(error) if is_no_error(&error) => Ok(Got::Nothing),
-            Err(error) => Err(error),
+            Err(error) if is_no_error(&error) => Got::Nothing,
+            Err(_) => {
+                self.source_ended = true;
+                Got::Break
+            }
         }
     }
 
@@ -117,6 +133,10 @@ impl Flow {
         self.under_way.push_back(Parcel { due, load: Load::End });
     }
 
+    pub(crate) fn send_break(&mut self, due: Instant) {
+        self.under_way.push_back(Parcel { due, load: Load::Break });
+    }
+
     /// Nothing is read any more; the fault follows what is under way.
     pub(crate) fn send_fault(&mut self, due: Instant) {
         self.has_fault = true;
@@ -124,8 +144,8 @@ impl Flow {
     }
 
     /// Writes what is due, as far as the receiver takes it.
-    pub(crate) fn write(&mut self, target: &TcpStream, now: Instant) -> io::Result<Written> {
-        let mut written = Written { bytes: 0, fault: false };
+    pub(crate) fn write(&mut self, target: &TcpStream, now: Instant) -> Written {
+        let mut written = Written { bytes: 0, then: Then::Nothing };
         self.is_blocked = false;
         while let Some(parcel) = self.under_way.front_mut().filter(|parcel| parcel.due <= now) {
             match &mut parcel.load {
@@ -140,23 +160,29 @@ impl Flow {
                     }
                     Err(error) if is_no_error(&error) => {
                         self.is_blocked = true;
-                        break;
+                        return written;
                     }
-                    Err(error) => return Err(error),
+                    Err(_) => return self.give_up(written.bytes),
                 },
                 Load::End => {
                     self.is_done = true;
                     // The receiver may be gone already.
                     let _ = target.shutdown(Shutdown::Write);
                 }
-                Load::Fault => {
-                    written.fault = true;
-                    break;
-                }
+                Load::Fault => return Written { then: Then::Fault, ..written },
+                Load::Break => return Written { then: Then::Break, ..written },
             }
             self.under_way.pop_front();
         }
-        Ok(written)
+        written
+    }
+
+    fn give_up(&mut self, bytes: usize) -> Written {
+        self.under_way.clear();
+        self.bytes = 0;
+        self.source_ended = true;
+        self.is_done = true;
+        Written { bytes, then: Then::Gone }
     }
 
     /// What to wait for.

@@ -176,6 +176,22 @@ fn an_end_that_one_side_makes_reaches_the_other() {
 }
 
 #[test]
+fn what_a_server_said_before_it_went_away_arrives() {
+    let (server, link) = echo();
+    server.limit_body(10, Answer::new(413).body("too large"));
+    for _ in 0..50 {
+        let mut client = Client::to(link.address());
+        let mut sender = client.0.try_clone().unwrap();
+        let body = "x".repeat(2_000_000);
+        // The server closes with most of it unread: that is a reset.
+        let sending = std::thread::spawn(move || sender.write_all(post(&body).as_bytes()));
+        assert_eq!(client.hear().status(), Some(413));
+        // What the machine buffers may have been all of it.
+        let _ = sending.join().unwrap();
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_resets_its_clients() {
     let (server, link) = echo();
     drop(server);
