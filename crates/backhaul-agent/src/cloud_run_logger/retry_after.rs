@@ -11,8 +11,9 @@ use super::client::text;
 /// by the server's own clock where it tells that, because ours may be wrong.
 pub(super) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = text(headers, header::RETRY_AFTER)?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than any number holds is for ever; who asks for that gets the longest wait.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let until = http_date(value)?;
     let now = text(headers, header::DATE).and_then(http_date).unwrap_or(now);
@@ -43,7 +44,9 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "120")], now), Some(120));
         assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")], now), Some(37));
         assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")], now), Some(0));
+        assert_eq!(wait(&[("retry-after", "99999999999999999999")], now), Some(u64::MAX));
         assert_eq!(wait(&[("retry-after", "soon")], now), None);
+        assert_eq!(wait(&[("retry-after", "")], now), None);
         assert_eq!(wait(&[("retry-after", "-1")], now), None);
         assert_eq!(wait(&[], now), None);
     }
