@@ -35,7 +35,11 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
                     .with_status(status)
             })
         }
-        409 => Ok(vec![Verdict::Duplicate; records]),
+        409 if may_be_a_hubs(reply.body) => Ok(vec![Verdict::Duplicate; records]),
+        409 => {
+            let why = format!("not a hub's answer: {}", shown(reply.body));
+            Err(LinkError::unreachable(why).with_status(status))
+        }
         300..=399 => {
             let to = reply.location.map(super::client::without_credentials).unwrap_or_default();
             let why = format!("redirected to {:?} (is there a captive portal?)", cut(&to));
@@ -68,6 +72,11 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             Err(error)
         }
     }
+}
+
+/// Whether a body is empty or an object, and no page of somebody else.
+fn may_be_a_hubs(body: &[u8]) -> bool {
+    body.trim_ascii().is_empty() || serde_json::from_slice::<Map<String, Value>>(body).is_ok()
 }
 
 /// Statuses that say nothing of what was sent: the same may be taken later.
@@ -277,6 +286,8 @@ mod tests {
             assert_eq!(kind(status, "", 2), expected, "{status}");
         }
         assert_eq!(answer(409, "", 2).unwrap(), vec![Verdict::Duplicate; 2]);
+        assert_eq!(answer(409, r#"{"error": "x"}"#, 2).unwrap(), vec![Verdict::Duplicate; 2]);
+        assert_eq!(kind(409, "<html>Log in</html>", 2), Unreachable);
     }
 
     #[test]

@@ -207,12 +207,22 @@ async fn every_status_settles_what_it_can_settle_and_no_more() {
     for status in 200..=599 {
         let (alone, several) = match status {
             400 | 422 | 413 => (Failed, Again),
-            409 => (Delivered, Delivered),
             _ => (Again, Again),
         };
         let answer = Answer::new(status).body("what is this");
         table.row(answer.clone(), &[alone]).await;
         table.row(answer, &[several; 3]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_means_that_the_hub_has_it_where_a_hub_says_so() {
+    let mut table = Table::new();
+    for body in ["", "\r\n", "{}", "{\"error\": \"known\"}"] {
+        table.row(Answer::new(409).body(body), &[Delivered; 3]).await;
+    }
+    for body in ["<html>Log in</html>", "[]", "conflict", "{\"error\": \"kno"] {
+        table.row(Answer::new(409).body(body), &[Again; 3]).await;
     }
 }
 
