@@ -15,6 +15,8 @@ mod device;
 mod fixtures;
 mod http_server;
 mod journal_room;
+mod journey;
+mod link;
 mod loggers;
 mod offline_logger;
 mod properties;

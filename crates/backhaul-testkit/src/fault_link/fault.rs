@@ -72,6 +72,16 @@ impl LinkFault {
     pub fn stall(at: Point) -> Self {
         Self { at, ending: Ending::Stall }
     }
+
+    /// Where it goes wrong.
+    pub fn at(self) -> Point {
+        self.at
+    }
+
+    /// How the connection ends.
+    pub fn ending(self) -> Ending {
+        self.ending
+    }
 }
 
 /// Which of the requests to come go wrong.
