@@ -89,13 +89,15 @@ struct Table {
     server: FaultServer,
     logger: Arc<CloudRunLogger>,
     rows: usize,
+    /// Whether the hub has what it says that it has. A sabotage where not.
+    has_what_it_says: bool,
 }
 
 impl Table {
     fn new() -> Self {
         let server = FaultServer::new(|_| Answer::hang_up()).unwrap();
         let logger = Arc::new(CloudRunLogger::new(server.url()).unwrap());
-        Self { server, logger, rows: 0 }
+        Self { server, logger, rows: 0, has_what_it_says: true }
     }
 
     /// A batch of as many records as there are fates gets `answer` first.
@@ -111,10 +113,13 @@ impl Table {
         }
         let intake = Intake::new();
         let (storing, told) = (intake.clone(), fates.to_vec());
+        let stores = self.has_what_it_says;
         let mut first = Some(answer.clone());
         self.server.answers(move |request| match first.take() {
             Some(answer) => {
-                store(&storing, request, &told);
+                if stores {
+                    store(&storing, request, &told);
+                }
                 answer
             }
             None => hub_answer(&storing, request),
@@ -277,4 +282,20 @@ async fn a_hint_at_a_record_sends_all_again_and_none_twice_more() {
             table.row(Answer::new(status).body(body), &[Again; 4]).await;
         }
     }
+}
+
+#[tokio::test]
+#[should_panic(expected = "what was sent again")]
+async fn the_table_notices_a_record_that_should_be_sent_again_and_is_not() {
+    let said = words(&[Said::Accepted; 2]);
+    Table::new().row(Answer::ok(said), &[Delivered, Again]).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "is lost")]
+async fn the_table_notices_a_record_that_a_hub_claims_to_have() {
+    let said = words(&[Said::Accepted; 2]);
+    let mut table = Table::new();
+    table.has_what_it_says = false;
+    table.row(Answer::ok(said), &[Delivered; 2]).await;
 }

@@ -192,6 +192,17 @@ fn what_a_server_said_before_it_went_away_arrives() {
 }
 
 #[test]
+fn a_client_that_goes_away_takes_its_connection_with_it() {
+    let (server, link) = echo();
+    let mut client = Client::to(link.address());
+    client.send(&post("x"));
+    wait_for(|| link.counts().bytes_down > 0);
+    // With an answer unread that is a reset.
+    drop(client);
+    wait_for(|| server.open_connections() == 0);
+}
+
+#[test]
 fn a_server_that_is_not_there_resets_its_clients() {
     let (server, link) = echo();
     drop(server);
