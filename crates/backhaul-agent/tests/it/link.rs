@@ -346,7 +346,8 @@ async fn a_name_that_cannot_be_resolved_is_an_outage() {
     let mut journey = Journey::of(5);
     journey.send_to(journey.logger(format!("http://{UNKNOWN_HOST}:7117")));
     let reason = journey.is_blocked(BlockedKind::Offline).await;
-    assert!(reason.contains("dns error"), "{reason}");
+    // Where no DNS server answers at all, the time to connect is over before that is known.
+    assert!(reason.contains("dns error") || reason.contains("timed out"), "{reason}");
     journey.assert_no_try_was_spent();
     journey.arrives_over_the_link().await;
 }
