@@ -146,19 +146,7 @@ impl CourierState {
             freed += on_disk(unit.bytes);
             self.evict(inner, &unit)?;
         }
-        if freed > 0 && !quota.fits(bytes) {
-            self.shorten_ledger(inner)?;
-        }
         Ok(freed > 0)
-    }
-
-    /// A small cap may be full of the ledger's history: two snapshots leave none of it.
-    fn shorten_ledger(&mut self, inner: &Inner) -> Result<()> {
-        for _ in 0..2 {
-            self.ledger.snapshot(&*inner.context.disk)?;
-        }
-        self.ledger.tell(&inner.context.quota);
-        Ok(())
     }
 
     /// What has to give way next, by the owner's policy.

@@ -601,13 +601,19 @@ impl FolderStore {
         let Some(entry) = self.file(position) else { return Ok(()) };
         let (disk, name) = (&self.context.disk, &*entry.name);
         if entry.place == Place::Failed && place != Place::Failed {
-            let _ = disk
-                .remove(&self.context.path(Place::Failed.folder()).join(format!("{name}.reason")));
+            let failed = self.context.path(Place::Failed.folder());
+            self.remove_beside(&failed.join(format!("{name}.reason")));
         }
         if let (Some(note), Place::Failed) = (note, place) {
             let path = self.context.path(Place::Failed.folder()).join(format!("{name}.reason"));
-            if let Err(error) = write_whole(&**disk, &path, note.as_bytes()) {
-                tracing::warn!(path = %path.display(), %error, "the reason is in the ledger only");
+            match write_whole(&**disk, &path, note.as_bytes()) {
+                Ok(()) if entry.place != place => {
+                    self.context.quota.add(on_disk(note.len() as u64));
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "the reason is in the ledger only");
+                }
             }
         }
         if entry.place == place {
@@ -661,15 +667,22 @@ impl FolderStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             removed => removed.doing("remove a record", &path)?,
         }
-        let _ = self.context.disk.remove(&self.context.path(META).join(&*entry.name));
+        self.remove_beside(&self.context.path(META).join(&*entry.name));
         if entry.place == Place::Failed {
-            let _ =
-                self.context.disk.remove(&path.with_file_name(format!("{}.reason", entry.name)));
+            self.remove_beside(&path.with_file_name(format!("{}.reason", entry.name)));
         }
         let bytes = on_disk(entry.len);
         self.context.quota.release(bytes);
         self.forget(position);
         Ok(bytes)
+    }
+
+    /// Removes a small file that stands beside a record's, if it is there.
+    fn remove_beside(&self, path: &Path) {
+        let len = self.context.disk.open(path, Open::Read).and_then(|file| file.len());
+        if let (Ok(len), Ok(())) = (len, self.context.disk.remove(path)) {
+            self.context.quota.release(on_disk(len));
+        }
     }
 
     /// Makes moves and removals durable.
