@@ -64,7 +64,11 @@ impl Context {
     pub(crate) fn quarantine(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let dir = self.path(QUARANTINE);
         self.disk.create_dir_all(&dir).doing("create the quarantine folder", &dir)?;
-        write_whole(&*self.disk, &dir.join(name), bytes)?;
+        // Another process may put the same bytes aside at this moment.
+        let temporary = self.state(&format!("quarantine-{}.tmp", std::process::id()));
+        write_whole(&*self.disk, &temporary, bytes)?;
+        let path = dir.join(name);
+        self.disk.rename(&temporary, &path).doing("name a file in quarantine", &path)?;
         self.disk.sync_dir(&dir).doing("sync the quarantine folder", &dir)?;
         self.disk.sync_dir(&self.dir).doing("sync the spool folder", &self.dir)?;
         tracing::warn!(path = %dir.join(name).display(), bytes = bytes.len(), "bytes put in quarantine");

@@ -151,11 +151,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Flushes what was acknowledged with [`Flush::Every`].
+    /// Flushes what was acknowledged with [`Flush::Every`], and what a predecessor left.
     fn flush_relaxed(&self) -> Result<()> {
+        let is_clean = self.unflushed.lock().is_ok_and(|unflushed| unflushed.is_empty());
         match self.context.options.flush {
-            Flush::Every(_) => self.flush_store(),
-            Flush::Always | Flush::Never => Ok(()),
+            Flush::Never => Ok(()),
+            Flush::Always if is_clean => Ok(()),
+            Flush::Always | Flush::Every(_) => self.flush_store(),
         }
     }
 }

@@ -85,7 +85,7 @@ impl CourierState {
         if units.is_empty() {
             return Ok(());
         }
-        self.ledger.flush(&*inner.context.disk)?;
+        self.flush_ledger(inner)?;
         for unit in units {
             inner.store.remove(&self.current(inner, unit))?;
         }

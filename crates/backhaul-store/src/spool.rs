@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     /// Appended without a flush, and not flushed since. Only the folder layout has
     /// to know which.
     pub(crate) unflushed: Mutex<Vec<Position>>,
+    /// It stands on disk that there may be such records.
+    is_marked_relaxed: AtomicBool,
     pub(crate) trouble: Mutex<Option<String>>,
     /// When the folder was measured last, since boot.
     pub(crate) measured: Mutex<std::time::Duration>,
@@ -171,6 +173,10 @@ impl Spool {
         });
         let early = if read_only { None } else { lock_courier(&context)? };
         let store = Store::open(layout, Arc::clone(&context), writer)?;
+        let (is_marked_relaxed, unflushed) = match &store {
+            Store::Folder(store) if !read_only => store.left_unflushed()?,
+            _ => (false, Vec::new()),
+        };
         let inner = Inner {
             courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")), early)),
             is_new,
@@ -178,7 +184,8 @@ impl Spool {
             store,
             writer,
             committer: Committer::default(),
-            unflushed: Mutex::default(),
+            unflushed: Mutex::new(unflushed),
+            is_marked_relaxed: AtomicBool::new(is_marked_relaxed),
             trouble: Mutex::default(),
             measured: Mutex::default(),
             attachments: crate::attachments::Pins::default(),
@@ -400,6 +407,7 @@ impl Inner {
         }
         match &result {
             Ok(()) if !flush => {
+                self.mark_relaxed();
                 self.unflushed
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -418,6 +426,19 @@ impl Inner {
             firsts.entry(position.chain).or_insert(position.sequence.0);
         }
         firsts.into_iter().any(|(chain, first)| self.store.next(chain) != first)
+    }
+
+    /// Notes on disk that own records may not be flushed, for a process that gets the
+    /// writer number after a kill.
+    fn mark_relaxed(&self) {
+        let Store::Folder(store) = &self.store else { return };
+        if self.is_marked_relaxed.load(Ordering::Relaxed) {
+            return;
+        }
+        match store.mark_relaxed() {
+            Ok(()) => self.is_marked_relaxed.store(true, Ordering::Relaxed),
+            Err(error) => self.note_trouble(Some(&error)),
+        }
     }
 
     pub(crate) fn flush_store(&self) -> Result<()> {
@@ -444,6 +465,9 @@ impl Inner {
             let flushed = self.flush_store().inspect_err(|error| {
                 tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
             });
+            if let (Store::Folder(store), true) = (&self.store, flushed.is_ok()) {
+                store.unmark_relaxed();
+            }
             self.courier().close(self, flushed.is_ok());
             if let Store::Segments(store) = &self.store {
                 store.let_go_of_all();

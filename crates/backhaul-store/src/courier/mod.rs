@@ -218,6 +218,7 @@ impl CourierState {
             return Ok(false);
         }
         inner.context.delivers.store(true, Ordering::Relaxed);
+        self.wish = None;
         self.take_over(inner, is_early).inspect_err(|_| self.let_go(inner))?;
         Ok(true)
     }
@@ -232,7 +233,7 @@ impl CourierState {
             return Ok(false);
         }
         if self.is_claimed() {
-            self.ledger.flush(&*inner.context.disk)?;
+            self.flush_ledger(inner)?;
             self.place_settled(inner);
             self.let_go(inner);
         }
@@ -261,6 +262,8 @@ impl CourierState {
         self.recall_requeued();
         match &inner.store {
             Store::Folder(_) => {
+                // Lines that a killed process wrote may not be durable yet.
+                self.flush_ledger(inner)?;
                 self.reconcile_files(inner);
                 self.book_missing_files(inner)
             }
@@ -283,7 +286,6 @@ impl CourierState {
 
     pub(crate) fn require(&mut self, inner: &Inner) -> Result<()> {
         if self.claim(inner)? {
-            self.wish = None;
             return Ok(());
         }
         if self.wish.is_none() {
@@ -314,7 +316,7 @@ impl CourierState {
             self.note_accepted(inner, flushed);
         }
         let removed = self.purge(inner, &now)?;
-        self.ledger.flush(&*inner.context.disk)?;
+        self.flush_ledger(inner)?;
         self.refill_reserve(inner);
         self.ledger.keep_reserve(&*inner.context.disk);
         self.ledger.tell(&inner.context.quota);
@@ -328,7 +330,7 @@ impl CourierState {
             if is_flushed {
                 self.note_accepted(inner, &inner.store.chains());
             }
-            if let Err(error) = self.ledger.flush(&*inner.context.disk) {
+            if let Err(error) = self.flush_ledger(inner) {
                 tracing::warn!(%error, "the ledger was not flushed: records may be sent again");
             }
         }

@@ -112,7 +112,7 @@ impl CourierState {
         }
         self.record(inner, entries);
         // Before anything is noted as accepted that stands behind these places.
-        self.ledger.flush(&*inner.context.disk)
+        self.flush_ledger(inner)
     }
 
     /// Unsettled places without a file: chain, first, and where the stretch ends.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::CourierState;
 use crate::clock::Moment;
+use crate::error::Result;
 use crate::id::{Chain, Position};
 use crate::layout::Store;
 use crate::ledger::{Entry, Settled, State};
@@ -44,6 +45,13 @@ impl CourierState {
         self.ledger.tell(&inner.context.quota);
     }
 
+    /// Makes what was written down durable, and tells the quota what it takes.
+    pub(crate) fn flush_ledger(&mut self, inner: &Inner) -> Result<()> {
+        let flushed = self.ledger.flush(&*inner.context.disk);
+        self.ledger.tell(&inner.context.quota);
+        flushed
+    }
+
     pub(crate) fn settle(&mut self, inner: &Inner, settlements: &[(Position, Settled)]) {
         let now = inner.context.clock.now();
         for (position, settled) in settlements {
@@ -75,7 +83,7 @@ impl CourierState {
         let taking_effect: Vec<_> = taking_effect.into_iter().cloned().collect();
         self.record(inner, entries);
         self.to_place.extend(taking_effect);
-        let flushed = if must_last { self.ledger.flush(&*inner.context.disk) } else { Ok(()) };
+        let flushed = if must_last { self.flush_ledger(inner) } else { Ok(()) };
         match flushed {
             Ok(()) => {
                 self.place_settled(inner);

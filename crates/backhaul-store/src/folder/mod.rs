@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::context::{Context, create_anew, read_whole, write_whole};
+use crate::disk::Open;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::{Chain, Lane, Position, Sequence};
 use crate::json_text;
@@ -119,6 +120,38 @@ impl FolderStore {
 
     pub(crate) fn next(&self, chain: Chain) -> u64 {
         self.lock().get(&chain).map_or(1, |files| files.next.max(1))
+    }
+
+    /// Whether a process that had this writer number before was killed with records that
+    /// it had not flushed; if so, all own records that wait.
+    pub(crate) fn left_unflushed(&self) -> Result<(bool, Vec<Position>)> {
+        let path = self.relaxed_mark();
+        match self.context.disk.open(&path, Open::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok((false, Vec::new()));
+            }
+            opened => drop(opened.doing("open a mark", &path)?),
+        }
+        let is_own = |(position, entry): &(Position, FileEntry)| {
+            position.chain.writer == self.writer && entry.place == Place::Pending
+        };
+        let own = self.files().into_iter().filter(is_own).map(|(position, _)| position);
+        Ok((true, own.collect()))
+    }
+
+    fn relaxed_mark(&self) -> std::path::PathBuf {
+        self.context.state(&format!("relaxed-{}", self.writer))
+    }
+
+    pub(crate) fn mark_relaxed(&self) -> Result<()> {
+        let state = self.context.state("");
+        write_whole(&*self.context.disk, &self.relaxed_mark(), b"")?;
+        self.context.disk.sync_dir(&state).doing("sync the state folder", &state)
+    }
+
+    /// Everything is flushed, and nothing more will be appended.
+    pub(crate) fn unmark_relaxed(&self) {
+        let _ = self.context.disk.remove(&self.relaxed_mark());
     }
 
     /// All files with their places, in order.
@@ -280,6 +313,9 @@ impl FolderStore {
         let sequence = self.lock().get(&chain).map_or(1, |files| files.next.max(1));
         let position = Position { chain, sequence: Sequence(sequence) };
         let new_name = name::format(position, wall, &hint);
+        // Whoever put it there may not have made it durable.
+        let file = disk.open(&path, Open::Write).doing("open a file", &path)?;
+        file.flush().doing("flush a file", &path)?;
         disk.rename(&path, &pending.join(&new_name)).doing("adopt a file", &path)?;
         disk.sync_dir(&pending).doing("sync a folder of the spool", &pending)?;
         let mut catalog = self.lock();
@@ -301,7 +337,11 @@ impl FolderStore {
     ) -> Result<()> {
         self.context.quarantine(name, bytes)?;
         self.context.quarantine(&format!("{name}.reason"), reason.as_bytes())?;
-        self.context.disk.remove(path).doing("move a damaged file to quarantine", path)?;
+        match self.context.disk.remove(path) {
+            // Another process was first.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.doing("move a damaged file to quarantine", path)?,
+        }
         tracing::error!(path = %path.display(), reason, "a file is no record: it is in quarantine");
         Ok(())
     }
@@ -463,7 +503,7 @@ impl FolderStore {
         for position in positions {
             let Some(entry) = self.file(*position) else { continue };
             let path = pending.join(&*entry.name);
-            match self.context.disk.open(&path, crate::disk::Open::Write) {
+            match self.context.disk.open(&path, Open::Write) {
                 Ok(file) => file.flush().doing("flush a record", &path)?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error).doing("open a record", &path),
@@ -561,13 +601,19 @@ impl FolderStore {
         let Some(entry) = self.file(position) else { return Ok(()) };
         let (disk, name) = (&self.context.disk, &*entry.name);
         if entry.place == Place::Failed && place != Place::Failed {
-            let _ = disk
-                .remove(&self.context.path(Place::Failed.folder()).join(format!("{name}.reason")));
+            let failed = self.context.path(Place::Failed.folder());
+            self.remove_beside(&failed.join(format!("{name}.reason")));
         }
         if let (Some(note), Place::Failed) = (note, place) {
             let path = self.context.path(Place::Failed.folder()).join(format!("{name}.reason"));
-            if let Err(error) = write_whole(&**disk, &path, note.as_bytes()) {
-                tracing::warn!(path = %path.display(), %error, "the reason is in the ledger only");
+            match write_whole(&**disk, &path, note.as_bytes()) {
+                Ok(()) if entry.place != place => {
+                    self.context.quota.add(on_disk(note.len() as u64));
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "the reason is in the ledger only");
+                }
             }
         }
         if entry.place == place {
@@ -621,15 +667,22 @@ impl FolderStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             removed => removed.doing("remove a record", &path)?,
         }
-        let _ = self.context.disk.remove(&self.context.path(META).join(&*entry.name));
+        self.remove_beside(&self.context.path(META).join(&*entry.name));
         if entry.place == Place::Failed {
-            let _ =
-                self.context.disk.remove(&path.with_file_name(format!("{}.reason", entry.name)));
+            self.remove_beside(&path.with_file_name(format!("{}.reason", entry.name)));
         }
         let bytes = on_disk(entry.len);
         self.context.quota.release(bytes);
         self.forget(position);
         Ok(bytes)
+    }
+
+    /// Removes a small file that stands beside a record's, if it is there.
+    fn remove_beside(&self, path: &Path) {
+        let len = self.context.disk.open(path, Open::Read).and_then(|file| file.len());
+        if let (Ok(len), Ok(())) = (len, self.context.disk.remove(path)) {
+            self.context.quota.release(on_disk(len));
+        }
     }
 
     /// Makes moves and removals durable.

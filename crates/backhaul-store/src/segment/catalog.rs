@@ -287,7 +287,11 @@ impl SegmentStore {
         if bytes.iter().any(|&byte| byte != 0) {
             self.context.quarantine(&format!("{name}.foreign"), &bytes)?;
         }
-        disk.remove(&path).doing("remove a file that is no segment", &path)?;
+        match disk.remove(&path) {
+            // Another process was first.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.doing("remove a file that is no segment", &path)?,
+        }
         disk.sync_dir(&self.context.dir).doing("sync the spool folder", &self.context.dir)
     }
 }

@@ -333,3 +333,35 @@ fn the_ledger_counts_towards_the_cap_as_it_grows() {
         assert!(counted.abs_diff(measured) < 100_000, "{layout:?}: {counted}, {measured}");
     }
 }
+
+#[test]
+fn what_stands_beside_records_is_counted_and_given_back() {
+    let clock = ManualClock::new();
+    let options = Options { keep_delivered_for: Duration::ZERO, ..options(Layout::Folder) };
+    let disk = SimDisk::new();
+    let spool = open_at(Arc::new(disk.clone()), options.clone(), &clock).unwrap();
+    // A stream stands in a file of its own, and so does the reason of a rejection.
+    for number in 1..=60 {
+        spool.append(numbered(number, 300).stream(format!("s{number}"))).unwrap();
+    }
+    let batch = spool.take(&Limits { records: 60, bytes: 1 << 20 }).unwrap().unwrap();
+    let settle = |index: usize| match index % 2 {
+        0 => Settled::new(State::Delivered),
+        _ => Settled::new(State::Rejected).reason("422"),
+    };
+    let settled: Vec<_> = batch
+        .records
+        .iter()
+        .enumerate()
+        .map(|(index, offer)| (offer.record.id.position, settle(index)))
+        .collect();
+    spool.settle(&settled).unwrap();
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(11));
+        spool.maintain().unwrap();
+    }
+    let counted = spool.status().unwrap().bytes;
+    drop((batch, spool));
+    let measured = open_at(Arc::new(disk), options, &clock).unwrap().status().unwrap().bytes;
+    assert!(counted.abs_diff(measured) <= 3 * 4096, "{counted} counted, {measured} there");
+}
