@@ -43,7 +43,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// ```
 /// use backhaul_store::{Lane, Options, Spool};
 /// let dir = std::env::temp_dir().join(format!("backhaul-room-{}", std::process::id()));
-/// let options = Options { max_bytes: Some(1_000_000), ..Options::default() };
+/// // Nothing else is to write meanwhile.
+/// let options =
+///     Options { max_bytes: Some(1_000_000), maintenance_thread: false, ..Options::default() };
 /// let spool = Spool::open(&dir, options)?;
 /// let path = dir.join("notes.txt");
 /// let before = spool.status()?.bytes;
