@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::context::{Context, create_anew, read_whole};
+use crate::context::{Context, create_anew, read_whole, try_lock};
 use crate::disk::Open;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::Chain;
@@ -215,8 +215,7 @@ pub(crate) fn is_alone(inner: &Inner) -> Result<bool> {
             continue;
         }
         let path = writer_lock_path(&context.dir, number);
-        let file = context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-        if !file.try_lock().doing("take a lock", &path)? {
+        if try_lock(&*context.disk, &path)?.is_none() {
             return Ok(false);
         }
     }

@@ -76,6 +76,13 @@ impl Context {
     }
 }
 
+/// Takes the lock that a file stands for, made where it is not there. `Ok(None)`:
+/// another process holds it.
+pub(crate) fn try_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn DiskFile>>> {
+    let file = disk.open(path, Open::Create).doing("open a lock file", path)?;
+    Ok(file.try_lock().doing("take a lock", path)?.then_some(file))
+}
+
 /// A new file, in place of what may stand under the name. The old file is
 /// unlinked and not cut: after a crash during a rename the name may still lead to
 /// the very file that the rename made durable under another name.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, SystemClock};
 use crate::commit::{Committer, Ticket};
-use crate::context::{Context, STATE};
+use crate::context::{Context, STATE, try_lock};
 use crate::courier::{CourierState, lock_courier};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -555,10 +555,8 @@ fn load_or_create_identity(
 /// The lowest writer number that no living process holds.
 fn claim_writer(disk: &dyn Disk, dir: &Path) -> Result<(u16, Box<dyn DiskFile>)> {
     for number in 0..MAX_WRITERS {
-        let path = writer_lock_path(dir, number);
-        let file = disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-        if file.try_lock().doing("take a lock", &path)? {
-            return Ok((number, file));
+        if let Some(lock) = try_lock(disk, &writer_lock_path(dir, number))? {
+            return Ok((number, lock));
         }
     }
     Err(Error::at(

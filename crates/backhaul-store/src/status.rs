@@ -175,7 +175,7 @@ impl Spool {
     }
 }
 
-fn standing_of(account: &Account, sequence: u64) -> Standing {
+pub(crate) fn standing_of(account: &Account, sequence: u64) -> Standing {
     if account.failed.contains_key(&sequence) {
         Standing::Failed
     } else if account.is_settled(sequence) {

@@ -15,9 +15,9 @@ use std::time::Duration;
 pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
 use self::queue::{Cursor, Offered, ReadFailures};
-use crate::context::{Context, STATE};
-use crate::disk::{DiskFile, Open};
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::context::{Context, STATE, try_lock};
+use crate::disk::DiskFile;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
 use crate::ledger::{Account, Ledger, Settled, State};
@@ -51,9 +51,7 @@ impl Spool {
         courier.require(&self.inner)?;
         courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
-        let mut chains: Vec<Chain> = self.inner.store.chains().into_keys().collect();
-        chains.sort();
-        for chain in chains {
+        for chain in self.inner.store.chains().into_keys() {
             let records = courier.take_from(&self.inner, chain, limits)?;
             if !records.is_empty() {
                 let floor = Sequence(courier.floor(chain));
@@ -341,16 +339,12 @@ impl CourierState {
 
 /// The lock of the one that delivers. `Ok(None)`: another process holds it.
 pub(crate) fn lock_courier(context: &Context) -> Result<Option<Box<dyn DiskFile>>> {
-    let path = context.state("courier.lock");
-    let file = context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-    Ok(file.try_lock().doing("take a lock", &path)?.then_some(file))
+    try_lock(&*context.disk, &context.state("courier.lock"))
 }
 
 /// The lock of those that want to deliver. `Ok(None)`: another process holds it.
 fn lock_wish(inner: &Inner) -> Result<Option<Box<dyn DiskFile>>> {
-    let path = inner.context.state("courier.wanted.lock");
-    let file = inner.context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-    Ok(file.try_lock().doing("take a lock", &path)?.then_some(file))
+    try_lock(&*inner.context.disk, &inner.context.state("courier.wanted.lock"))
 }
 
 impl Inner {
@@ -386,9 +380,7 @@ impl Inner {
                 continue;
             }
             let path = writer_lock_path(&self.context.dir, writer);
-            let lock =
-                self.context.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-            if lock.try_lock().doing("take a lock", &path)? {
+            if let Some(lock) = try_lock(&*self.context.disk, &path)? {
                 store.adopt_from_the_dead(writer, lock)?;
                 dead.insert(writer);
             }

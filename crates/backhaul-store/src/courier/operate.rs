@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::id::Position;
 use crate::ledger::{Settled, State};
 use crate::spool::Spool;
-use crate::status::Standing;
+use crate::status::{Standing, standing_of};
 
 /// Records settled together, for one flush of the ledger. In the folder layout each of
 /// them may still cost a file that is written and flushed, and others who need the
@@ -67,13 +67,8 @@ impl Spool {
 impl CourierState {
     fn stands(&self, position: Position, standing: Standing) -> bool {
         let account = self.account(position.chain);
-        let failed =
-            account.is_some_and(|account| account.failed.contains_key(&position.sequence.0));
-        match standing {
-            Standing::Failed => failed,
-            Standing::Pending => !failed && !self.is_settled(position),
-            Standing::Settled => !failed && self.is_settled(position),
-        }
+        let now = account.map(|account| standing_of(account, position.sequence.0));
+        now.unwrap_or(Standing::Pending) == standing
     }
 
     /// Reading in order has stepped over records that had failed.
