@@ -230,7 +230,7 @@ impl Store {
     /// Removes a unit's file. Its records are settled, and that is durable.
     pub(crate) fn remove(&self, unit: &Unit) -> Result<()> {
         match self {
-            Store::Segments(store) => store.remove(&unit.name),
+            Store::Segments(store) => store.remove(unit.chain, unit.first, unit.next),
             Store::Folder(store) => {
                 let sequence = Sequence(unit.first);
                 store.remove(Position { chain: unit.chain, sequence }).map(drop)

@@ -63,6 +63,11 @@ pub struct Options {
     pub keep_delivered_for: Duration,
     /// Delivered data is kept up to this share of the cap (0 to 1). Default: a tenth.
     pub keep_delivered_share: f64,
+    /// Whether neither age nor a full spool removes records before [`Spool::release`]
+    /// says that another reader has done with them. Default: off.
+    ///
+    /// [`Spool::release`]: crate::Spool::release
+    pub keep_until_released: bool,
     /// Whether a background thread maintains the spool. Tests turn it off and call
     /// [`Spool::maintain`](crate::Spool::maintain). Default: on.
     pub maintenance_thread: bool,
@@ -89,6 +94,7 @@ impl Default for Options {
             first_extent_bytes: 256 << 10,
             keep_delivered_for: Duration::from_secs(7 * 24 * 3600),
             keep_delivered_share: 0.1,
+            keep_until_released: false,
             maintenance_thread: true,
             machine: None,
             sabotage_skip_checksums: false,

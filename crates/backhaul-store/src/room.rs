@@ -1,15 +1,64 @@
 //! Making room: delivered data goes when its time is over, or when room is
-//! needed; waiting data only where the owner said so.
+//! needed; waiting data only where the owner said so. What another reader still wants
+//! stays.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Moment;
 use crate::courier::CourierState;
 use crate::error::Result;
-use crate::id::{Lane, Position, Sequence};
+use crate::id::{Chain, Lane, Position, Sequence};
 use crate::layout::{Prepared, Store, Unit};
 use crate::ledger::{Settled, State};
 use crate::options::WhenFull;
 use crate::quota::on_disk;
-use crate::spool::Inner;
+use crate::spool::{Inner, Spool};
+
+/// Up to where another reader has done with the records of each chain.
+#[derive(Debug)]
+pub(crate) struct Released(Mutex<BTreeMap<Chain, Sequence>>);
+
+impl Released {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn covers(&self, unit: &Unit) -> bool {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(&unit.chain).is_some_and(|end| unit.next <= end.0)
+    }
+}
+
+impl Spool {
+    /// Lets segments go whose records stand before these places, now that another
+    /// reader has done with them: they are removed when they would be without it.
+    /// Says something only where [`keep_until_released`] is set, and is forgotten when
+    /// the spool is closed.
+    ///
+    /// [`keep_until_released`]: crate::Options::keep_until_released
+    ///
+    /// # Examples
+    /// ```
+    /// # use backhaul_store::{Options, Record, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options { keep_until_released: true, ..Options::default() };
+    /// let spool = Spool::open(dir.path(), options)?;
+    /// spool.append(Record::new("application/json", b"{}".to_vec()))?;
+    /// let ends = spool.ends()?;
+    /// // Here a reader makes durable what it learned from the records before `ends`.
+    /// spool.release(&ends);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release(&self, places: &BTreeMap<Chain, Sequence>) {
+        let Some(Released(released)) = &self.inner.released else { return };
+        let mut released = released.lock().unwrap_or_else(PoisonError::into_inner);
+        for (&chain, &end) in places {
+            let known = released.entry(chain).or_insert(end);
+            *known = end.max(*known);
+        }
+    }
+}
 
 impl Prepared {
     /// Bytes that the record may take on disk, at most.
@@ -36,6 +85,9 @@ impl CourierState {
         let due: Vec<Unit> = delivered
             .into_iter()
             .filter(|unit| {
+                if !inner.is_released(unit) {
+                    return false;
+                }
                 let since = self
                     .account(unit.chain)
                     .map_or(0, |account| account.settled_since(now_us, keep_us));
@@ -87,7 +139,7 @@ impl CourierState {
         }
         self.flush_ledger(inner)?;
         for unit in units {
-            inner.store.remove(&self.current(inner, unit))?;
+            inner.store.remove(unit)?;
         }
         if let Store::Folder(store) = &inner.store {
             store.sync_places()?;
@@ -104,8 +156,8 @@ impl CourierState {
             return;
         }
         let mut freed = 0;
-        let units = self.delivered_units(inner);
-        let due = units.into_iter().take_while(|unit| {
+        let units = self.delivered_units(inner).into_iter();
+        let due = units.filter(|unit| inner.is_released(unit)).take_while(|unit| {
             let wanted = freed < ENOUGH;
             freed += on_disk(unit.bytes);
             wanted
@@ -117,14 +169,6 @@ impl CourierState {
         self.ledger.tell(&inner.context.quota);
     }
 
-    /// The unit under the name that it has by now.
-    fn current(&self, inner: &Inner, unit: &Unit) -> Unit {
-        let same = |other: &Unit| {
-            other.chain == unit.chain && other.first == unit.first && other.next == unit.next
-        };
-        inner.store.units().into_iter().find(same).unwrap_or_else(|| unit.clone())
-    }
-
     /// Makes room for `bytes` more of a record in `lane`. `Ok(false)`: nothing may
     /// go that is still there.
     pub(crate) fn make_room(&mut self, inner: &Inner, bytes: u64, lane: Lane) -> Result<bool> {
@@ -133,7 +177,8 @@ impl CourierState {
         }
         let quota = &inner.context.quota;
         let mut freed = 0;
-        for unit in self.delivered_units(inner) {
+        let delivered = self.delivered_units(inner).into_iter();
+        for unit in delivered.filter(|unit| inner.is_released(unit)) {
             if freed >= bytes && quota.fits(bytes) {
                 break;
             }
@@ -154,6 +199,7 @@ impl CourierState {
         let may_go = |unit: &Unit| {
             !unit.foreign
                 && unit.first < unit.next
+                && inner.is_released(unit)
                 && self
                     .account(unit.chain)
                     .is_none_or(|account| !account.has_failed_in(unit.first, unit.next))
@@ -185,6 +231,13 @@ impl CourierState {
         tracing::error!(chain = %unit.chain, records = settlements.len(), "waiting records were removed to make room");
         self.settle(inner, &settlements);
         self.remove_units(inner, std::slice::from_ref(unit))
+    }
+}
+
+impl Inner {
+    /// Whether no other reader wants the unit any more.
+    fn is_released(&self, unit: &Unit) -> bool {
+        self.released.as_ref().is_none_or(|released| released.covers(unit))
     }
 }
 

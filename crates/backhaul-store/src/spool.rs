@@ -20,6 +20,7 @@ use crate::options::{Layout, Options};
 use crate::os_disk::OsDisk;
 use crate::quota::Quota;
 use crate::record::{Flush, Record, Stamp};
+use crate::room::Released;
 use crate::segment::SegmentStore;
 
 /// The destination that settlements are booked under until a spool has several.
@@ -80,6 +81,8 @@ pub(crate) struct Inner {
     /// When the folder was measured last, since boot.
     pub(crate) measured: Mutex<std::time::Duration>,
     pub(crate) attachments: crate::attachments::Pins,
+    /// Gone: there is no other reader to wait for.
+    pub(crate) released: Option<Released>,
     has_maintainer: AtomicBool,
     /// Made by this very opening: nothing was named before.
     pub(crate) is_new: bool,
@@ -160,6 +163,7 @@ impl Spool {
         let read_only = writer_lock.is_none();
         let layout = identity.layout();
         let quota = Quota::new(&options);
+        let released = options.keep_until_released.then(Released::new);
         let has_maintainer = AtomicBool::new(options.maintenance_thread && !read_only);
         let context = Arc::new(Context {
             dir: dir.to_owned(),
@@ -189,6 +193,7 @@ impl Spool {
             trouble: Mutex::default(),
             measured: Mutex::default(),
             attachments: crate::attachments::Pins::default(),
+            released,
             has_maintainer,
             process: std::process::id(),
             writer_lock: Mutex::new(writer_lock),

@@ -1,6 +1,6 @@
 //! What is done to segments in the background: free pages, sealing, removal.
 
-use super::catalog::State;
+use super::catalog::{Segment, State};
 use super::writer::Growth;
 use super::{SegmentStore, lock, name, seal};
 use crate::error::{IoContext, Result};
@@ -44,14 +44,16 @@ impl SegmentStore {
         let due = {
             let catalog = lock(&self.catalog);
             // Only what this process wrote or adopted is closed; others seal their own.
-            catalog.values().flatten().find(|segment| segment.state == State::Closed).cloned()
+            let mut all = catalog.iter().flat_map(|(chain, list)| list.iter().map(|s| (*chain, s)));
+            all.find(|(_, segment)| segment.state == State::Closed)
+                .map(|(chain, segment)| (chain, segment.clone()))
         };
-        let Some(segment) = due else {
+        let Some((chain, segment)) = due else {
             self.let_go_of_sealed();
             return Ok(false);
         };
         if segment.next == segment.first() {
-            self.remove(&segment.name)?;
+            self.remove(chain, segment.first(), segment.next)?;
             return Ok(true);
         }
         let sealed =
@@ -73,20 +75,19 @@ impl SegmentStore {
     /// Removes a segment that nobody appends to. The last one of an own chain leaves an
     /// empty successor, so that its sequences are not given away again; whoever gets
     /// a dead writer's number learns from the ledger where its chains go on.
-    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+    pub(crate) fn remove(&self, chain: Chain, first: u64, next: u64) -> Result<()> {
         let found = {
             let catalog = lock(&self.catalog);
-            catalog.iter().find_map(|(chain, segments)| {
-                let index = segments.iter().position(|segment| segment.name == name)?;
-                let segment = segments.get(index)?.clone();
-                Some((*chain, segment, index + 1 == segments.len()))
-            })
+            let segments = catalog.get(&chain).map_or(&[][..], Vec::as_slice);
+            let same = |segment: &Segment| segment.first() == first && segment.next == next;
+            let index = segments.iter().position(same);
+            index.and_then(|at| Some((segments.get(at)?.clone(), at + 1 == segments.len())))
         };
-        let Some((chain, segment, is_last)) = found else { return Ok(()) };
+        let Some((segment, is_last)) = found else { return Ok(()) };
         if is_last && chain.writer == self.writer {
             self.skip_to(chain, segment.next)?;
         }
-        let path = self.context.path(name);
+        let path = self.context.path(&segment.name);
         let mut catalog = lock(&self.catalog);
         match self.context.disk.remove(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -94,7 +95,7 @@ impl SegmentStore {
         }
         self.context.quota.release(on_disk(segment.len));
         if let Some(segments) = catalog.get_mut(&chain) {
-            segments.retain(|other| other.name != name);
+            segments.retain(|other| other.name != segment.name);
         }
         let dir = &self.context.dir;
         self.context.disk.sync_dir(dir).doing("sync the spool folder", dir)

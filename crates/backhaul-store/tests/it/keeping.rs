@@ -83,6 +83,35 @@ fn at_the_cap_delivered_data_gives_way_and_waiting_data_does_not() {
 }
 
 #[test]
+fn what_another_reader_wants_yet_is_kept_over_its_share_and_at_the_cap() {
+    for layout in LAYOUTS {
+        let clock = ManualClock::new();
+        let capped = Options {
+            max_bytes: Some(1_000_000),
+            when_full: WhenFull::DropOldest,
+            keep_until_released: true,
+            ..options(layout)
+        };
+        let spool = open_at(Arc::new(SimDisk::new()), capped, &clock).unwrap();
+        let mut number = 1;
+        while spool.append(numbered(number, 3000)).is_ok() {
+            number += 1;
+            if number == 50 {
+                deliver_all(&spool);
+                clock.advance(day() * 30);
+                spool.maintain().unwrap();
+            }
+        }
+        assert_eq!(numbers(&spool), (1..number).collect::<Vec<_>>(), "{layout:?}");
+        assert_eq!(spool.status().unwrap().books.evicted, 0);
+        spool.release(&spool.ends().unwrap());
+        spool.append(numbered(number, 3000)).unwrap();
+        assert!(numbers(&spool).first() > Some(&1), "{layout:?}");
+        assert!(spool.status().unwrap().books.balance());
+    }
+}
+
+#[test]
 fn drop_oldest_removes_the_oldest_and_critical_last() {
     for layout in LAYOUTS {
         let clock = ManualClock::new();

@@ -9,7 +9,6 @@ mod body;
 mod budget;
 mod elements;
 mod incoming;
-mod kept_segments;
 pub(crate) mod limits;
 mod metrics;
 mod origin;
@@ -40,7 +39,6 @@ use backhaul_store::{
 pub(crate) use self::body::Pace;
 pub(crate) use self::incoming::FROM;
 use self::incoming::{ClientKey, Incoming};
-use self::kept_segments::{Gate, KeepingDisk};
 use self::origin::{Origin, Place, Source};
 use self::refusal::Refusal;
 pub(crate) use self::routes::{Limits, Service, router};
@@ -52,9 +50,10 @@ use crate::exit::{self, OrUsage as _};
 pub(crate) const FOLDER: &str = "hub";
 const DATABASE: &str = "seen.redb";
 
-/// A snapshot is due after this many records, or this many bytes of them: what is
-/// read again at most when the hub is opened after a crash. About a quarter of a
-/// second's work.
+/// A snapshot is due after this many records, or this many bytes of them (a sixteenth
+/// of the cap, where that is less): what is read again at most when the hub is opened
+/// after a crash, about a quarter of a second's work, and what has to stay on the disk
+/// till then, delivered or not.
 const SNAPSHOT_RECORDS: u64 = 4096;
 const SNAPSHOT_BYTES: u64 = 32_000_000;
 
@@ -96,8 +95,6 @@ pub(crate) struct Hub {
     /// Whether its file is to be set aside before it is rebuilt.
     damaged: AtomicBool,
     since_snapshot: Unsaved,
-    /// Open while all records of all closed segments are covered by a snapshot.
-    gate: Arc<Gate>,
     accepted: AtomicU64,
     duplicates: AtomicU64,
     /// Told of each request that stored something.
@@ -132,18 +129,15 @@ impl Hub {
         // The spool takes no record above half its cap.
         let half = spool_options.max_bytes.and_then(|cap| usize::try_from(cap / 2).ok());
         let folder = options.data_dir.join(crate::data_dir::RUNS);
-        let spool_options = backhaul_store::Options { layout: Layout::Segments, ..spool_options };
-        let (disk, gate) = KeepingDisk::new(disk, folder.clone());
-        let spool =
-            Spool::open_on(folder, spool_options, Arc::new(disk), clock).map_err(|error| {
-                exit::of_store(error, "the spool of received runs cannot be opened".to_owned())
-            })?;
-        gate.end_opening();
-        if !options.keep_segments {
-            gate.disable();
-        }
+        let spool_options = backhaul_store::Options {
+            layout: Layout::Segments,
+            keep_until_released: options.keep_segments,
+            ..spool_options
+        };
+        let spool = Spool::open_on(folder, spool_options, disk, clock).map_err(|error| {
+            exit::of_store(error, "the spool of received runs cannot be opened".to_owned())
+        })?;
         let hub = Self {
-            gate,
             max_record_bytes: half.map_or(most, |half| half.min(most)),
             options,
             spool,
@@ -211,9 +205,8 @@ impl Hub {
         let receipt = match outcome {
             Ok(receipt) => receipt,
             Err(Failed::Refused(refusal)) => {
-                if self.gate.take_wanted() {
-                    self.snapshot_or_put_off();
-                }
+                // A full spool may remove what a snapshot covers.
+                self.snapshot_or_put_off();
                 return Err(refusal);
             }
             Err(Failed::Seen(error)) => return Err(self.distrust(&error)),
@@ -353,9 +346,9 @@ impl Hub {
 
     fn snapshot_if_due(&self) {
         let Unsaved { records, bytes } = &self.since_snapshot;
+        let cap = self.options.max_bytes.unwrap_or(u64::MAX);
         let due = records.load(Ordering::Relaxed) >= SNAPSHOT_RECORDS
-            || bytes.load(Ordering::Relaxed) >= SNAPSHOT_BYTES
-            || !self.gate.is_open();
+            || bytes.load(Ordering::Relaxed) >= SNAPSHOT_BYTES.min(cap / 16);
         if due {
             self.snapshot_or_put_off();
         }
@@ -367,23 +360,22 @@ impl Hub {
         }
     }
 
-    /// Makes durable what was seen, if anything was since the last time.
+    /// Makes durable what was seen, if anything was since the last time; the segments
+    /// that it tells of need not stay any more.
     pub(crate) fn snapshot(&self) -> anyhow::Result<()> {
         let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = place.as_ref() else { return Ok(()) };
         // No request is between storing and noting now.
-        if self.since_snapshot.records.load(Ordering::Relaxed) == 0 {
-            self.gate.open();
-            return Ok(());
-        }
         let places = self.spool.ends()?;
-        if let Err(error) = seen.snapshot(&places, self.now()) {
-            self.drop_seen(&mut place, &error);
-            return Err(error).context("what was received cannot be saved");
+        if self.since_snapshot.records.load(Ordering::Relaxed) > 0 {
+            if let Err(error) = seen.snapshot(&places, self.now()) {
+                self.drop_seen(&mut place, &error);
+                return Err(error).context("what was received cannot be saved");
+            }
+            self.since_snapshot.records.store(0, Ordering::Relaxed);
+            self.since_snapshot.bytes.store(0, Ordering::Relaxed);
         }
-        self.since_snapshot.records.store(0, Ordering::Relaxed);
-        self.since_snapshot.bytes.store(0, Ordering::Relaxed);
-        self.gate.open();
+        self.spool.release(&places);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! again when the hub is opened, from what the records say of themselves. So a record
 //! costs the one flush of its spool. Of records that were delivered and removed this
 //! file alone tells: it must not be lost in a power cut (see `seen_file`), and no
-//! segment is removed before a snapshot covers it (see `kept_segments`).
+//! segment is removed before a snapshot covers it (`Options::keep_until_released`).
 //!
 //! A wrong answer loses a record, so that no byte is believed unchecked: each value
 //! ends with a CRC-32 of its key and itself, and a panic of the database is damage.

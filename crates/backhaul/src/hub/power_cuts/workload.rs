@@ -140,8 +140,7 @@ impl Workload {
             12 | 13 => {
                 self.deliver();
                 self.clock.advance(Duration::from_secs(12));
-                // It is put off where a segment has to stay until the next snapshot.
-                let _ = self.hub().spool().maintain();
+                self.hub().spool().maintain().unwrap();
             }
             14 => {
                 self.hub().snapshot().unwrap();
