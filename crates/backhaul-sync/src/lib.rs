@@ -10,6 +10,7 @@
 //! a destination is reached.
 
 mod backoff;
+mod bandwidth;
 mod blocking;
 mod destination;
 mod due;
@@ -19,6 +20,10 @@ mod report;
 mod sync_manager;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
+pub use crate::bandwidth::{
+    BandwidthManager, BandwidthOptions, BandwidthStatus, CONNECTION_BYTES, ClockCheck, Criticality,
+    Denied, KernelClock, Refill, Reservation, wire_bytes,
+};
 pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
