@@ -64,13 +64,17 @@ impl Timeline {
 
     /// Notes what the true time was `ago` in this boot, unless something newer is known.
     pub(crate) fn learn_late(&mut self, not_before: TrueTime, not_after: TrueTime, ago: Duration) {
-        let proven = Proven(self.proven.0.saturating_sub(whole_ms(ago)));
-        if self.anchor.is_some_and(|anchor| anchor.unbroken && anchor.proven >= proven) {
+        let ago = whole_ms(ago);
+        let known_for = |anchor: Anchor| self.proven.0.saturating_sub(anchor.proven.0);
+        if self.anchor.is_some_and(|anchor| anchor.unbroken && known_for(anchor) <= ago) {
             return;
         }
-        let not_before = not_before.later(self.proven.surely_since(proven));
-        let not_after = not_after.later(self.proven.at_most_since(proven));
-        self.learn(not_before, not_after);
+        let (then, now) = (Proven(0), Proven(ago));
+        self.learn(
+            not_before.later(now.surely_since(then)),
+            // What was cut off to the millisecond is made good.
+            not_after.later(now.at_most_since(then)).later(1),
+        );
     }
 
     /// What is known of the moment that was moved on to.

@@ -4,13 +4,15 @@
 //! - An update is durable in both copies before anybody may use what it grants. The copy
 //!   that is worse is written first, so that a sound one stands at every moment.
 //! - A copy that is sound is written over in place: one write and one flush, no new name.
-//!   One that is missing or damaged is replaced by a new file.
+//!   One that is missing or damaged is replaced by a new file, and nothing counts as
+//!   durable until the names are.
 //! - Everything is written under the lock. Reading needs none: while one copy is being
 //!   written the other is whole.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backhaul_store::{Disk, DiskFile, Open};
@@ -28,6 +30,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct UsageFiles {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Whether the names of folder and files survive a power cut, as far as this process
+    /// has seen to it.
+    names_are_durable: AtomicBool,
 }
 
 /// What the copies hold.
@@ -70,7 +75,7 @@ pub(crate) struct Slot {
 
 impl UsageFiles {
     pub(crate) fn new(dir: PathBuf, disk: Arc<dyn Disk>) -> Self {
-        Self { dir, disk }
+        Self { dir, disk, names_are_durable: AtomicBool::new(false) }
     }
 
     /// Keeps other processes from changing the files. Waits two seconds at most.
@@ -119,19 +124,6 @@ impl UsageFiles {
 
     fn slot_path(&self, number: SlotNumber) -> PathBuf {
         self.dir.join(format!("slot-{number}.lock"))
-    }
-
-    /// Makes the folder's name durable: without it the files in it would be lost. Folders
-    /// further up are synced where they can be; most were there before.
-    fn sync_name_of_dir(&self) -> Result<(), Trouble> {
-        let mut parents = self.dir.ancestors().skip(1).map(or_here);
-        if let Some(parent) = parents.next() {
-            self.disk.sync_dir(parent).doing("sync a folder", parent)?;
-        }
-        for parent in parents {
-            let _ = self.disk.sync_dir(parent);
-        }
-        Ok(())
     }
 
     /// Reads the newest sound copy.
@@ -198,9 +190,6 @@ impl UsageFiles {
         loaded: &Loaded,
         _locked: &Locked,
     ) -> Result<(), Trouble> {
-        if loaded.order.iter().all(|copy| copy.sound.is_none()) {
-            self.sync_name_of_dir()?;
-        }
         for copy in &loaded.order {
             let path = self.dir.join(copy.name);
             let bytes = usage.encode(copy.sound.unwrap_or(0));
@@ -210,6 +199,25 @@ impl UsageFiles {
             };
             written.doing("write the usage file", &path)?;
         }
+        self.sync_names()
+    }
+
+    /// Makes the names of the files and of their folder durable, and those of the folders
+    /// above it, which may be as new: without them the files would be lost. Each process
+    /// does it once, because the one that made them may not have come so far.
+    fn sync_names(&self) -> Result<(), Trouble> {
+        if self.names_are_durable.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        for dir in self.dir.ancestors().map(or_here) {
+            match self.disk.sync_dir(dir) {
+                Err(error) if !is_not_ours(&error) => {
+                    return Err(error).doing("sync a folder", dir);
+                }
+                _ => {}
+            }
+        }
+        self.names_are_durable.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -229,6 +237,7 @@ impl UsageFiles {
         let file = self.disk.open(&temporary, Open::CreateNew)?;
         file.write_all_at(bytes, 0)?;
         file.flush()?;
+        self.names_are_durable.store(false, Ordering::Relaxed);
         self.disk.rename(&temporary, path)?;
         self.disk.sync_dir(&self.dir)
     }
@@ -237,4 +246,13 @@ impl UsageFiles {
 /// The path, or the current folder where it is empty.
 fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// Whether a folder cannot be synced because this process may not even read it, or
+/// because its file system knows no such thing.
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
 }

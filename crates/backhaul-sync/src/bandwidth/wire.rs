@@ -22,7 +22,7 @@ pub const CONNECTION_BYTES: u64 = 6_500;
 /// use backhaul_sync::wire_bytes;
 /// assert_eq!(wire_bytes(0), 0);
 /// assert_eq!(wire_bytes(1), 1 + 22 + 72 + 72);
-/// assert_eq!(wire_bytes(1_000_000), 1_078_638);
+/// assert_eq!(wire_bytes(1_000_000), 1_078_692);
 /// ```
 pub fn wire_bytes(http_bytes: u64) -> u64 {
     let records = http_bytes.div_ceil(TLS_RECORD_PAYLOAD).saturating_mul(TLS_RECORD);
