@@ -243,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_forgotten_when_its_last_byte_is_old_enough_and_not_before() {
+        let minutes = |count: u64| Now { proven: Proven(count * 60_000), ..unknown(0) };
+        let counted = [(minutes(0), 1), (minutes(50), 2)];
+        assert_eq!(left(&counted, minutes(24 * 60 + 49)), 3);
+        assert_eq!(left(&counted, minutes(24 * 60 + 51)), 0);
+    }
+
+    #[test]
     fn the_wait_until_enough_comes_back_is_told() {
         let mut spending = Spending::default();
         for (hour, bytes) in [(0, 50), (10, 30), (20, 20)] {

@@ -1,7 +1,9 @@
 //! What is kept on disk, how often it is written, and what a crash wastes.
 
+use std::sync::{Arc, Mutex};
+
 use backhaul_sync::Criticality;
-use backhaul_testkit::{CrashStyle, Prng};
+use backhaul_testkit::{CrashStyle, Prng, SimDisk, SimSnapshot};
 
 use super::support::{Device, HOUR, MB, MINUTE, send, send_all, used};
 
@@ -138,4 +140,41 @@ fn a_refill_finds_what_is_open_and_nothing_else() {
         assert_eq!(sent, 10 * MB, "day {day}");
         device.sleep(24 * HOUR);
     }
+}
+
+/// Does something, and answers with the disk before each of its flushes.
+fn at_each_flush(disk: &SimDisk, act: impl FnOnce()) -> Vec<SimSnapshot> {
+    let snapshots: Arc<Mutex<Vec<SimSnapshot>>> = Arc::default();
+    let of_hook = Arc::clone(&snapshots);
+    disk.on_flush(Box::new(move |snapshot| of_hook.lock().unwrap().push(snapshot.clone())));
+    act();
+    disk.clear_on_flush();
+    std::mem::take(&mut *snapshots.lock().unwrap())
+}
+
+#[test]
+fn no_two_power_cuts_in_a_row_lose_the_file() {
+    let mut random = Prng::new(1);
+    let mut images = 0;
+    let device = Device::with_cap(100, 0);
+    // The first piece, and others when the files are there.
+    for sent in [0, MB] {
+        let first = at_each_flush(&device.disk, || send(&device.start(), MB).unwrap());
+        assert!(first.len() >= 4);
+        for cut in first.iter().cycle().take(300) {
+            let disk = cut.crash_image(&mut random, &CrashStyle::WORST);
+            let again = Device { disk, clock: device.clock.clone(), ..Device::with_cap(100, 0) };
+            let second = at_each_flush(&again.disk, || send(&again.start(), MB).unwrap());
+            for cut in second {
+                images += 1;
+                let disk = cut.crash_image(&mut random, &CrashStyle::WORST);
+                let last = Device { disk, clock: device.clock.clone(), ..Device::with_cap(100, 0) };
+                let counted = used(&last.start());
+                // What was being written when the power went may count, or may not.
+                let most = sent + 2 * (MB + 64_000);
+                assert!((sent..=most).contains(&counted), "{counted} of {sent} counted");
+            }
+        }
+    }
+    println!("{images} images of two cuts in a row");
 }
