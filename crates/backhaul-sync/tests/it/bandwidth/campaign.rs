@@ -106,6 +106,7 @@ fn run_all(cases: u32, shrink: bool, sabotage: Sabotage) -> Result<Figures, Stri
         cases,
         failure_persistence: None,
         max_shrink_iters: if shrink { 4_000 } else { 0 },
+        max_shrink_time: 60_000,
         ..Config::default()
     };
     let mut runner =
