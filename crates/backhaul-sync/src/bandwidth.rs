@@ -1,39 +1,12 @@
 //! The data cap: how much may leave the device until the next refill, and how fast.
 //!
-//! # What holds
-//! - **The cap.** From one refill to the next, by true time, no more is counted than the
-//!   limit, by all processes of the device together; other traffic than critical leaves
-//!   the reserve alone. Reboots, kills, power cuts and clocks that jump change nothing.
-//!   What is recorded without being reserved ([`BandwidthManager::record_sent`]) is
-//!   counted and not stopped, and can pass the limit.
-//! - **A refill has to be proved.** The wall clock counts only while it is known to be
-//!   right: the kernel says that it is synchronised ([`KernelClock`]), or a server's date
-//!   agreed with it in this boot ([`BandwidthManager::note_server_date`]); from then on
-//!   until the reboot true time is counted from there, however the wall clock jumps.
-//!   While it is not known, bytes come back when so much power-on time has passed that
-//!   there was a refill in it for sure: a day after they were counted (a month, with a
-//!   monthly refill), or the time that was left until the refill where it was known
-//!   when they were counted. Power-on time is counted with the monotonic clock and summed
-//!   over boots. A refill is never later than that either, whatever the wall clock says:
-//!   not in 1970 and not in 2036.
-//! - **The disk never says less than what was sent.** A process takes a piece of the
-//!   allowance ahead, durably, before it uses it. What a process that dies has not used of
-//!   its piece is wasted: at most 64 KB, or as much as it had counted since it began, and
-//!   never more than a hundredth of the limit or 1 MB. What it had reserved counts as sent.
-//! - **Damage refills nothing.** The file stands twice. Either copy alone serves; where
-//!   both are damaged the whole allowance counts as used.
-//!
-//! # What does not hold
-//! - Who removes both copies of the file, or puts back a backup of them, while no process
-//!   runs, has what was counted since back. A process that runs notices.
-//! - A clock that is *known* to be right and is wrong refills wrongly, once.
-//! - A process that is killed within a minute of a boot whose clock is not known proves
-//!   nothing of that boot; later, half of it at least, and all but the last quarter of
-//!   an hour. The time between boots is never proved.
-//! - The rate is each process's own.
+//! [`BandwidthManager`] says what holds and what does not. How it is made to hold is in
+//! `account.rs` (who may take what), `spending.rs` (what is forgotten when), `timeline.rs`
+//! (what time is proved) and `usage_files.rs` (how it is kept).
 //!
 //! The file's format is in `docs/format.md`.
 
+mod account;
 mod amount;
 mod clock_check;
 mod denied;
@@ -47,6 +20,7 @@ mod reservation;
 mod shared;
 mod spending;
 mod status;
+mod time_source;
 mod timeline;
 mod trouble;
 mod usage;
@@ -86,6 +60,40 @@ const KILOBYTE: u64 = 1000;
 /// When the last clone is dropped, what was taken ahead is given back. A forked child
 /// begins with nothing of its parent's.
 ///
+/// # What holds
+/// - **The cap.** From one refill to the next, by true time, no more is counted than the
+///   limit, by all processes of the device together; other traffic than critical leaves
+///   the reserve alone. Reboots, kills, power cuts and clocks that jump change nothing.
+///   What is recorded without being reserved ([`BandwidthManager::record_sent`]) is
+///   counted and not stopped, and can pass the limit.
+/// - **A refill has to be proved.** The wall clock counts only while it is known to be
+///   right: the kernel says that it is synchronised ([`KernelClock`]), or a server's date
+///   agreed with it in this boot ([`BandwidthManager::note_server_date`]); from then on
+///   until the reboot true time is counted from there, however the wall clock jumps.
+///   While it is not known, bytes come back when so much power-on time has passed that
+///   there was a refill in it for sure: a day after they were counted (a month, with a
+///   monthly refill), or the time that was left until the refill where it was known
+///   when they were counted. Power-on time is counted with the monotonic clock and summed
+///   over boots. A refill is never later than that either, whatever the wall clock says:
+///   not in 1970 and not in 2036.
+/// - **The disk never says less than what was sent.** A process takes a piece of the
+///   allowance ahead, durably, before it uses it. What a process that dies has not used of
+///   its pieces is wasted: at most 64 KB, or as much as it had counted since it began, and
+///   never more than a hundredth of the limit or 1 MB; for normal and critical traffic
+///   each. What it had reserved counts as sent.
+/// - **Damage refills nothing.** The file stands twice. Either copy alone serves; where
+///   both are damaged the whole allowance counts as used.
+///
+/// # What does not hold
+/// - Who removes both copies of the file, or puts back a backup of them, while no process
+///   runs, has what was counted since back. A process that runs notices.
+/// - A clock that is *known* to be right and is wrong refills wrongly, once.
+/// - Of a boot whose clock is not known and that is cut short, the time up to the last
+///   update is proved: they come after one, two, four, eight minutes and then every quarter
+///   of an hour, while a refill depends on it. The time between boots never is.
+/// - The rate is each process's own.
+///
+/// # Example
 /// ```
 /// use backhaul_sync::{BandwidthManager, BandwidthOptions, Criticality, Denied};
 ///

@@ -6,6 +6,8 @@
 //! batch, and waits longer and longer while nothing gets through. An outage spends
 //! no record's retries.
 //!
+//! A [`BandwidthManager`] keeps the device's data cap and its rate.
+//!
 //! The crate knows spools and clocks. It does not know what a record means, nor how
 //! a destination is reached.
 

@@ -55,6 +55,25 @@ fn while_the_disk_refuses_nothing_is_sent_and_afterwards_all_is_well() {
 }
 
 #[test]
+fn a_trouble_is_told_until_the_disk_takes_what_it_refused() {
+    let device = Device::with_cap(1, 0);
+    let budget = device.start();
+    send(&budget, 1_000).unwrap();
+    budget.faults.add(Fault::read_only());
+    budget.record_sent(500_000);
+    for _ in 0..3 {
+        let status = budget.status();
+        assert!(status.trouble.is_some());
+        assert_eq!(status.used_bytes, 501_000);
+    }
+    budget.faults.clear();
+    budget.maintain();
+    assert_eq!(budget.status().trouble, None);
+    budget.kill();
+    assert_eq!(used(&device.start()), 501_000);
+}
+
+#[test]
 fn a_full_disk_can_still_count() {
     let device = Device::with_cap(1, 0);
     let budget = device.start();
