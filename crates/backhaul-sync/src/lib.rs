@@ -6,10 +6,13 @@
 //! batch, and waits longer and longer while nothing gets through. An outage spends
 //! no record's retries.
 //!
+//! A [`BandwidthManager`] keeps the device's data cap and its rate.
+//!
 //! The crate knows spools and clocks. It does not know what a record means, nor how
 //! a destination is reached.
 
 mod backoff;
+mod bandwidth;
 mod blocking;
 mod destination;
 mod due;
@@ -19,6 +22,10 @@ mod report;
 mod sync_manager;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
+pub use crate::bandwidth::{
+    BandwidthManager, BandwidthOptions, BandwidthStatus, CONNECTION_BYTES, ClockCheck, Criticality,
+    Denied, KernelClock, Refill, Reservation, wire_bytes,
+};
 pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};

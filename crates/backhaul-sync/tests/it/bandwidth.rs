@@ -1,0 +1,12 @@
+//! The data cap: what may be sent, by whom, and when again.
+
+mod budget;
+mod campaign;
+mod clocks;
+mod damage;
+mod failing;
+mod keeping;
+mod processes;
+mod rate;
+mod support;
+mod world;
