@@ -363,7 +363,7 @@ fn drain(dir: &Path) {
     let spool = Spool::open(dir, options()).expect("a spool");
     let began = Instant::now();
     let cpu = device::cpu_seconds();
-    let limits = Limits { records: 256, bytes: 1_000_000 };
+    let limits = Limits { records: 256, bytes: 1_000_000, ..Limits::default() };
     let (mut records, mut bytes) = (0u64, 0usize);
     while let Some(batch) = spool.take(&limits).expect("readable") {
         let settled: Vec<_> = batch

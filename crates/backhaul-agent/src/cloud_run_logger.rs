@@ -3,7 +3,6 @@
 mod client;
 mod reply;
 mod request;
-mod retry_after;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{Batch, Clock, SystemClock};
-use backhaul_sync::{Deliver, Destination, LinkError, LinkErrorKind, Verdict};
+use backhaul_sync::{
+    BandwidthManager, Deliver, Destination, LinkError, LinkErrorKind, Transport, Verdict,
+};
 
 use self::client::Endpoint;
 use self::request::Part;
@@ -41,7 +42,7 @@ use crate::run_span::{RunEnd, RunStart};
 /// ```
 pub struct CloudRunLogger {
     endpoint: Endpoint,
-    client: reqwest::Client,
+    transport: Transport,
     clock: Arc<dyn Clock>,
     gzip: AtomicBool,
     current: Mutex<Option<RunBuilder>>,
@@ -54,6 +55,7 @@ pub struct CloudRunLoggerBuilder {
     api_key: Option<String>,
     timeout: Duration,
     gzip: bool,
+    budget: Option<BandwidthManager>,
     clock: Arc<dyn Clock>,
 }
 
@@ -80,6 +82,13 @@ impl CloudRunLoggerBuilder {
         self
     }
 
+    /// Counts all traffic against a data cap, and keeps its rate. Default: none.
+    #[must_use]
+    pub fn bandwidth(mut self, budget: BandwidthManager) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
     /// The clock; by default the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -93,10 +102,14 @@ impl CloudRunLoggerBuilder {
     /// When the address is no `http` or `https` URL, the key cannot stand in a header,
     /// or the machine has no certificates to check an `https` address with.
     pub fn build(self) -> Result<CloudRunLogger, CloudConfigError> {
-        let endpoint = Endpoint::new(&self.api_url, self.api_key.as_deref(), self.timeout)?;
+        let mut transport =
+            Transport::new(self.timeout).map_err(|error| CloudConfigError(error.to_string()))?;
+        if let Some(budget) = self.budget {
+            transport = transport.with_budget(budget);
+        }
         Ok(CloudRunLogger {
-            client: endpoint.client()?,
-            endpoint,
+            endpoint: Endpoint::new(&self.api_url, self.api_key.as_deref(), &transport)?,
+            transport,
             clock: self.clock,
             gzip: AtomicBool::new(self.gzip),
             current: Mutex::default(),
@@ -143,19 +156,20 @@ impl CloudRunLogger {
             api_key: None,
             timeout: Duration::from_secs(60),
             gzip: true,
+            budget: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
 
     /// Posts one request, and once more without gzip where the hub does not know it.
-    async fn post(&self, client: &reqwest::Client, part: Part) -> Result<Vec<Verdict>, LinkError> {
+    async fn post(&self, transport: &Transport, part: Part) -> Result<Vec<Verdict>, LinkError> {
         let gzip = self.gzip.load(Ordering::Relaxed);
-        let posted = self.endpoint.post(client, &part, gzip, &*self.clock).await;
+        let posted = self.endpoint.post(transport, &part, gzip, &*self.clock).await;
         match posted {
             Err(error) if gzip && error.status() == Some(415) => {
                 self.gzip.store(false, Ordering::Relaxed);
                 tracing::info!("the hub does not take gzip: bodies go as they are");
-                self.endpoint.post(client, &part, false, &*self.clock).await
+                self.endpoint.post(transport, &part, false, &*self.clock).await
             }
             answered => answered,
         }
@@ -168,10 +182,10 @@ impl CloudRunLogger {
             .enable_all()
             .build()
             .map_err(|error| failed(&error))?;
-        // A client of its own: connections belong to the runtime that made them.
-        let client = self.endpoint.client().map_err(|error| failed(&error))?;
+        // With connections of its own: they belong to the runtime that made them.
+        let transport = self.transport.for_another_runtime().map_err(|error| failed(&error))?;
         let part = Part::of_record(&record.to_json());
-        let verdicts = runtime.block_on(self.post(&client, part))?;
+        let verdicts = runtime.block_on(self.post(&transport, part))?;
         verdicts.into_iter().next().ok_or_else(|| LinkError::busy("the hub gave no verdict"))
     }
 }
@@ -190,7 +204,7 @@ impl Destination for CloudRunLogger {
         Box::pin(async move {
             let mut verdicts = Vec::with_capacity(batch.records.len());
             for part in Part::of_batch(batch) {
-                match self.post(&self.client, part).await {
+                match self.post(&self.transport, part).await {
                     Ok(said) => verdicts.extend(said),
                     Err(error) if verdicts.is_empty() => return Err(error),
                     // What was said of the parts before counts. The rest comes again in a
@@ -208,6 +222,10 @@ impl Destination for CloudRunLogger {
             }
             Ok(verdicts)
         })
+    }
+
+    fn bandwidth(&self) -> Option<&BandwidthManager> {
+        self.transport.budget()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backhaul_store::Batch;
 
+use crate::bandwidth::BandwidthManager;
 use crate::link_error::LinkError;
 
 /// The answer to a batch, once it is there.
@@ -35,6 +36,11 @@ pub trait Destination: Send + Sync {
     /// A [`LinkError`] is about the batch as a whole. It settles nothing and spends no
     /// record's retries.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a>;
+
+    /// The data cap that what it sends is counted against. Default: none.
+    fn bandwidth(&self) -> Option<&BandwidthManager> {
+        None
+    }
 }
 
 /// What a destination says of one record.

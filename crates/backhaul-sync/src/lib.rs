@@ -20,6 +20,7 @@ mod link_error;
 mod options;
 mod report;
 mod sync_manager;
+mod transport;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
 pub use crate::bandwidth::{
@@ -31,3 +32,4 @@ pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
+pub use crate::transport::{Answer, Request, Transport, TransportError};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::bandwidth::Denied;
+
 /// The longest wait that a server can ask for. A device that was told to come back
 /// next year would otherwise look dead to its owner.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -26,6 +28,9 @@ pub enum LinkErrorKind {
     TooLarge,
     /// Something in a batch of several is wrong (400, 422). The courier finds out what.
     BadBatch,
+    /// The device's data cap is in the way: nothing was sent. Smaller parts are tried, and
+    /// critical records where the reserve is left.
+    OverBudget,
 }
 
 impl LinkErrorKind {
@@ -38,6 +43,7 @@ impl LinkErrorKind {
             LinkErrorKind::Refused => "refused",
             LinkErrorKind::TooLarge => "too_large",
             LinkErrorKind::BadBatch => "bad_batch",
+            LinkErrorKind::OverBudget => "over_budget",
         }
     }
 }
@@ -66,6 +72,15 @@ pub struct LinkError {
     status: Option<u16>,
     retry_after: Option<Duration>,
     index: Option<usize>,
+    denied: Option<Denied>,
+    is_doubtful: bool,
+}
+
+impl From<Denied> for LinkError {
+    fn from(denied: Denied) -> Self {
+        let error = Self::new(LinkErrorKind::OverBudget, denied.to_string());
+        Self { denied: Some(denied), ..error }
+    }
 }
 
 impl LinkError {
@@ -101,7 +116,16 @@ impl LinkError {
 
     /// An error of a kind.
     pub fn new(kind: LinkErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), status: None, retry_after: None, index: None }
+        let reason = reason.into();
+        Self {
+            kind,
+            reason,
+            status: None,
+            retry_after: None,
+            index: None,
+            denied: None,
+            is_doubtful: false,
+        }
     }
 
     /// Adds the HTTP status.
@@ -123,6 +147,14 @@ impl LinkError {
     #[must_use]
     pub fn with_index(mut self, index: usize) -> Self {
         self.index = Some(index);
+        self
+    }
+
+    /// Says that it may come from something in the destination's place, such as a proxy that
+    /// refuses everything: no record is rejected for it before another one got through.
+    #[must_use]
+    pub fn doubtful(mut self) -> Self {
+        self.is_doubtful = true;
         self
     }
 
@@ -151,16 +183,32 @@ impl LinkError {
         self.index
     }
 
+    /// What of the data cap is in the way.
+    pub fn denied(&self) -> Option<&Denied> {
+        self.denied.as_ref()
+    }
+
     /// Whether the destination answered at all.
     pub fn is_answer(&self) -> bool {
-        !matches!(self.kind, LinkErrorKind::Unreachable | LinkErrorKind::Timeout)
+        use LinkErrorKind::{OverBudget, Timeout, Unreachable};
+        !matches!(self.kind, Unreachable | Timeout | OverBudget)
+    }
+
+    /// Whether it may come from something in the destination's place.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// Whether it says, of a batch of one, that the record will never be taken.
+    pub(crate) fn is_refusal_of_a_record(&self) -> bool {
+        matches!(self.kind, LinkErrorKind::TooLarge | LinkErrorKind::BadBatch)
     }
 
     /// Whether one record of the batch may be what the destination stumbles over: a
-    /// failure of the server itself, or an answer that did not come in time.
+    /// refusal, a failure of the server itself, or an answer that did not come in time.
     pub(crate) fn may_be_a_records_fault(&self) -> bool {
         match self.kind {
-            LinkErrorKind::Timeout => true,
+            LinkErrorKind::Timeout | LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => true,
             LinkErrorKind::Busy => {
                 self.retry_after.is_none() && self.status.is_some_and(|status| status >= 500)
             }
@@ -178,6 +226,7 @@ impl fmt::Display for LinkError {
             LinkErrorKind::Refused => "the destination refuses this sender",
             LinkErrorKind::TooLarge => "the batch is too large",
             LinkErrorKind::BadBatch => "the batch was not accepted",
+            LinkErrorKind::OverBudget => "nothing was sent",
         };
         write!(f, "{what}: {}", self.reason)?;
         match self.status {

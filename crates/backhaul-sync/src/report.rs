@@ -13,6 +13,8 @@ pub struct SyncReport {
     pub duplicates: u64,
     /// Records that it will never take. They are kept, with the reason.
     pub failed: u64,
+    /// Records that were put off because they are larger than the data cap ever allows.
+    pub oversized: u64,
     /// Records that still wait.
     pub remaining: u64,
     /// Bytes of the records that were synced, as they are stored.
@@ -65,6 +67,8 @@ pub enum BlockedKind {
     OtherProcess,
     /// The spool cannot be read.
     Storage,
+    /// The data cap, or what of it is kept for critical records.
+    Cap,
     /// The courier was stopped.
     Stopped,
 }
@@ -79,6 +83,7 @@ impl BlockedKind {
             BlockedKind::PutOff => "put_off",
             BlockedKind::OtherProcess => "other_process",
             BlockedKind::Storage => "storage",
+            BlockedKind::Cap => "cap",
             BlockedKind::Stopped => "stopped",
         }
     }

@@ -10,6 +10,7 @@
 //! - Disk calls run on threads that may wait; time is tokio's, and the spool's clock
 //!   where it is written down.
 
+mod allowance;
 mod drain;
 mod shared;
 
@@ -120,6 +121,7 @@ impl SyncManager {
     /// Offline is no error: the report says what is in the way. The sync goes on when
     /// this future is dropped.
     pub async fn sync_now(&self) -> SyncReport {
+        self.handle.shared.lock().only_critical = None;
         let mut running = self.handle.shared.join_or_begin();
         match running.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(report)) => report.clone(),

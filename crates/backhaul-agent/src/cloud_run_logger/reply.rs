@@ -50,10 +50,6 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             Err(LinkError::unreachable(format!("{} (a captive portal)", reason()))
                 .with_status(status))
         }
-        400 | 422 if records == 1 => {
-            let reason = format!("HTTP {status}: {}", reason());
-            Ok(vec![Verdict::Rejected { reason, status: Some(status) }])
-        }
         _ => {
             let kind = match status {
                 400 | 422 => LinkErrorKind::BadBatch,
@@ -66,6 +62,9 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             if let Some(wait) = reply.retry_after {
                 error = error.with_retry_after(wait);
             }
+            if !has_a_hubs_words(reply.body) {
+                error = error.doubtful();
+            }
             if let Some(index) = blamed(reply.body).filter(|index| *index < records) {
                 error = error.with_index(index);
             }
@@ -77,6 +76,11 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
 /// Whether a body is empty or an object, and no page of somebody else.
 fn may_be_a_hubs(body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || serde_json::from_slice::<Map<String, Value>>(body).is_ok()
+}
+
+/// Whether a refusal is a hub's own, and not a page of something in its place.
+fn has_a_hubs_words(body: &[u8]) -> bool {
+    serde_json::from_slice::<Map<String, Value>>(body).is_ok_and(|said| said.contains_key("error"))
 }
 
 /// Statuses that say nothing of what was sent: the same may be taken later.
@@ -291,10 +295,18 @@ mod tests {
     }
 
     #[test]
-    fn a_record_alone_is_rejected_in_the_hubs_words() {
-        let verdicts = answer(422, r#"{"error": "record 0: no run_id"}"#, 1).unwrap();
-        let reason = "HTTP 422: record 0: no run_id".to_owned();
-        assert_eq!(verdicts, [Verdict::Rejected { reason, status: Some(422) }]);
+    fn a_refusal_is_doubtful_unless_it_has_a_hubs_words() {
+        for (body, is_doubtful) in [
+            (r#"{"error": "record 0: no run_id"}"#, false),
+            ("", true),
+            ("<html>400 Bad Request</html>", true),
+            (r#"{"message": "no"}"#, true),
+        ] {
+            for status in [400, 413, 422] {
+                let error = answer(status, body, 1).unwrap_err();
+                assert_eq!(error.is_doubtful(), is_doubtful, "{status} {body}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use backhaul_store::Batch;
+use backhaul_store::{Batch, Lane};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -18,6 +18,7 @@ pub(super) struct Part {
     array: Arc<Vec<u8>>,
     len: usize,
     origin: Option<Origin>,
+    lane: Option<Lane>,
 }
 
 /// Where the records of a request come from.
@@ -34,7 +35,7 @@ pub(super) struct Origin {
 impl Part {
     /// A record that comes from no spool.
     pub(super) fn of_record(body: &[u8]) -> Self {
-        Self { array: Arc::new(array_of([body])), len: 1, origin: None }
+        Self { array: Arc::new(array_of([body])), len: 1, origin: None, lane: None }
     }
 
     /// A batch, cut where the epoch changes: the headers name one.
@@ -50,6 +51,7 @@ impl Part {
             Some(Self {
                 array: Arc::new(array_of(offers.iter().map(|offer| &*offer.record.body))),
                 len: offers.len(),
+                lane: Some(id.position.chain.lane),
                 origin: Some(Origin {
                     source: format!("{}/{}/{}", id.device, id.epoch, id.position.chain),
                     floor: batch.floor.0,
@@ -66,6 +68,11 @@ impl Part {
 
     pub(super) fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+
+    /// How urgent its records are; `None`: they come from no spool.
+    pub(super) fn lane(&self) -> Option<Lane> {
+        self.lane
     }
 
     pub(super) fn array(&self) -> &Arc<Vec<u8>> {

@@ -7,7 +7,7 @@ use backhaul_agent::{
     InMemoryRunLogger, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, RunRecord, ToolCall,
 };
 use backhaul_store::{QueueEntry, Standing, Timestamp};
-use backhaul_testkit::{Faults, FaultyDisk, ManualClock, SimDisk};
+use backhaul_testkit::{Faults, FaultyDisk, ManualClock, Prng, SimDisk};
 use serde_json::json;
 
 pub(crate) const PATH: &str = "/data/queue";
@@ -79,6 +79,18 @@ pub(crate) fn record(run_id: &str) -> RunRecord {
 pub(crate) fn large_record(run_id: &str, bytes: usize) -> RunRecord {
     let mut record = record(run_id);
     record.metadata.insert("padding".into(), "x".repeat(bytes).into());
+    record
+}
+
+/// A record that no compression makes small.
+pub(crate) fn noise(run_id: &str, bytes: usize) -> RunRecord {
+    let seed =
+        run_id.bytes().fold(bytes as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+    let mut prng = Prng::new(seed);
+    let letters: Vec<char> = ('!'..='~').filter(|letter| !"\"\\".contains(*letter)).collect();
+    let text: String = (0..bytes).map(|_| letters[prng.index(letters.len())]).collect();
+    let mut record = record(run_id);
+    record.metadata.insert("noise".into(), text.into());
     record
 }
 

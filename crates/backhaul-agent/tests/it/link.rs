@@ -8,10 +8,10 @@ use backhaul_store::{Standing, Timestamp};
 use backhaul_sync::BlockedKind;
 use backhaul_testkit::{
     Answer, Certificate, Ending, FaultLink, FaultServer, Intake, LinkFault, LinkState, Pace, Point,
-    Prng, UNKNOWN_HOST,
+    UNKNOWN_HOST,
 };
 
-use crate::device::{record, run_ids};
+use crate::device::{noise, record, run_ids};
 use crate::journey::Journey;
 
 /// For requests that are meant to time out.
@@ -19,17 +19,6 @@ const SHORT: Duration = Duration::from_millis(150);
 
 fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
-}
-
-/// A record that no compression makes small.
-fn noise(run_id: &str, bytes: usize) -> backhaul_agent::RunRecord {
-    let seed = run_id.bytes().fold(bytes as u64, |seed, byte| seed * 31 + u64::from(byte));
-    let mut prng = Prng::new(seed);
-    let letters: Vec<char> = ('!'..='~').filter(|letter| !"\"\\".contains(*letter)).collect();
-    let text: String = (0..bytes).map(|_| letters[prng.index(letters.len())]).collect();
-    let mut record = record(run_id);
-    record.metadata.insert("noise".into(), text.into());
-    record
 }
 
 // --- The link is down --------------------------------------------------------------

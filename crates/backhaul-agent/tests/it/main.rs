@@ -7,6 +7,7 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod cap;
 mod cloud;
 mod cpython;
 mod crashes;

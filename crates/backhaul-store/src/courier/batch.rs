@@ -1,7 +1,7 @@
 //! What is on offer to a destination at one time.
 
 use crate::error::Result;
-use crate::id::{Chain, Position, Sequence};
+use crate::id::{Chain, Lane, Position, Sequence};
 use crate::layout::Store;
 use crate::record::{Flush, StoredRecord};
 use crate::spool::Spool;
@@ -13,11 +13,13 @@ pub struct Limits {
     pub records: usize,
     /// Most bytes of bodies; the first record is taken whatever its size. Default: 1 MB.
     pub bytes: usize,
+    /// The least urgent lane to take from. Default: all.
+    pub down_to: Lane,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { records: 50, bytes: 1_000_000 }
+        Self { records: 50, bytes: 1_000_000, down_to: Lane::Bulk }
     }
 }
 

@@ -51,7 +51,8 @@ impl Spool {
         courier.require(&self.inner)?;
         courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
-        for chain in self.inner.store.chains().into_keys() {
+        let chains = self.inner.store.chains().into_keys();
+        for chain in chains.filter(|chain| chain.lane <= limits.down_to) {
             let records = courier.take_from(&self.inner, chain, limits)?;
             if !records.is_empty() {
                 let floor = Sequence(courier.floor(chain));

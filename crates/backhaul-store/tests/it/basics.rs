@@ -82,7 +82,7 @@ fn a_batch_that_is_dropped_waits_again_in_order() {
         for number in 1..=5 {
             spool.append(numbered(number, 10)).unwrap();
         }
-        drop(spool.take(&Limits { records: 2, bytes: 1000 }).unwrap());
+        drop(spool.take(&Limits { records: 2, bytes: 1000, ..Limits::default() }).unwrap());
         assert_eq!(deliver_all(&spool), [1, 2, 3, 4, 5]);
     }
 }

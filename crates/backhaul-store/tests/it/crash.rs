@@ -100,7 +100,8 @@ impl Workload {
     }
 
     fn deliver(&mut self) {
-        let limits = Limits { records: 1 + self.random.index(20), bytes: 1 << 20 };
+        let limits =
+            Limits { records: 1 + self.random.index(20), bytes: 1 << 20, ..Limits::default() };
         let Some(batch) = self.spool.take(&limits).unwrap() else { return };
         let mut settlements = Vec::new();
         for offer in &batch.records {
@@ -146,8 +147,9 @@ fn verify(disk: &SimDisk, layout: Layout, oracle: &Oracle) -> Result<Spool, Stri
     let mut failed = BTreeSet::new();
     let mut trouble = None;
     let mut batches = Vec::new();
-    while let Some(batch) =
-        spool.take(&Limits { records: 1000, bytes: 1 << 30 }).map_err(|e| e.to_string())?
+    while let Some(batch) = spool
+        .take(&Limits { records: 1000, bytes: 1 << 30, ..Limits::default() })
+        .map_err(|e| e.to_string())?
     {
         for offer in &batch.records {
             let number = number_of(&offer.record.body);

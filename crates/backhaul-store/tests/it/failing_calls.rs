@@ -109,7 +109,7 @@ impl Workload {
 
     /// Takes once, and settles what came in many ways. Gives those to requeue.
     fn deliver(&mut self) -> Vec<Position> {
-        let limits = Limits { records: 8, bytes: 1 << 20 };
+        let limits = Limits { records: 8, bytes: 1 << 20, ..Limits::default() };
         let Ok(Some(batch)) = self.spool().take(&limits) else { return Vec::new() };
         let mut settlements = Vec::new();
         let mut rejected = Vec::new();

@@ -99,7 +99,10 @@ fn fill(spool: &Spool, layout: Layout, clock: &ManualClock) {
     tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
     let batch = loop {
         // The urgent lane first, delivered whole.
-        let batch = spool.take(&Limits { records: 10, bytes: 1 << 20 }).unwrap().unwrap();
+        let batch = spool
+            .take(&Limits { records: 10, bytes: 1 << 20, ..Limits::default() })
+            .unwrap()
+            .unwrap();
         if batch.chain.lane == Lane::Normal {
             break batch;
         }

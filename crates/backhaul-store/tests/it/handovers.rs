@@ -372,7 +372,7 @@ fn a_sealed_segment_of_the_same_length_is_not_sealed_again() {
         }
         println!("{len}: {closed} bytes before and after");
         drop(second);
-        let held = courier.take(&Limits { records: 1, bytes: 1 }).unwrap(); // adopts
+        let held = courier.take(&Limits { records: 1, bytes: 1, ..Limits::default() }).unwrap(); // adopts
         drop(held);
         for _ in 0..3 {
             courier.maintain().unwrap();
@@ -514,7 +514,8 @@ fn one_fault_while_a_process_takes_over_costs_nothing() {
                     let mut seen = Vec::new();
                     for _ in 0..4 {
                         clock.advance(Duration::from_secs(11));
-                        if let Ok(Some(batch)) = second.take(&Limits { records: 2, bytes: 1 << 20 })
+                        if let Ok(Some(batch)) =
+                            second.take(&Limits { records: 2, bytes: 1 << 20, ..Limits::default() })
                         {
                             let settled: Vec<_> = batch
                                 .records

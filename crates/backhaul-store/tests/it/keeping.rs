@@ -342,7 +342,10 @@ fn the_ledger_counts_towards_the_cap_as_it_grows() {
         }
         // Long reasons, over and over: the ledger goes through several files.
         for round in 0..60 {
-            let batch = spool.take(&Limits { records: 60, bytes: 1 << 20 }).unwrap().unwrap();
+            let batch = spool
+                .take(&Limits { records: 60, bytes: 1 << 20, ..Limits::default() })
+                .unwrap()
+                .unwrap();
             let later = Settled::new(State::Later).reason(format!("{round} {}", "x".repeat(2_000)));
             let settled: Vec<_> = batch
                 .records
@@ -373,7 +376,8 @@ fn what_stands_beside_records_is_counted_and_given_back() {
     for number in 1..=60 {
         spool.append(numbered(number, 300).stream(format!("s{number}"))).unwrap();
     }
-    let batch = spool.take(&Limits { records: 60, bytes: 1 << 20 }).unwrap().unwrap();
+    let batch =
+        spool.take(&Limits { records: 60, bytes: 1 << 20, ..Limits::default() }).unwrap().unwrap();
     let settle = |index: usize| match index % 2 {
         0 => Settled::new(State::Delivered),
         _ => Settled::new(State::Rejected).reason("422"),

@@ -214,7 +214,8 @@ impl Round<'_> {
 
     fn deliver(&mut self, spool: &Spool, random: &mut Prng) {
         for _ in 0..random.below(4) {
-            let limits = Limits { records: 1 + random.index(100), bytes: 1 << 20 };
+            let limits =
+                Limits { records: 1 + random.index(100), bytes: 1 << 20, ..Limits::default() };
             let Some(batch) = spool.take(&limits).unwrap() else { return };
             let settled: Vec<_> = batch
                 .records

@@ -15,7 +15,8 @@ fn mixed(spool: &Spool) {
     for number in 0..COUNT {
         spool.append(numbered(number, 20)).unwrap();
     }
-    let batch = spool.take(&Limits { records: 200, bytes: 1 << 20 }).unwrap().unwrap();
+    let batch =
+        spool.take(&Limits { records: 200, bytes: 1 << 20, ..Limits::default() }).unwrap().unwrap();
     let fate = |index: usize| match index % 4 {
         0 => Settled::new(State::Delivered),
         1 => Settled::new(State::Rejected).reason("told so"),

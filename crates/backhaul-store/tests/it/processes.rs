@@ -34,7 +34,7 @@ impl Courier {
     /// Takes and settles one batch, after a look at what others did.
     fn deliver_once(&mut self) {
         self.clock.advance(Duration::from_secs(1));
-        let limits = Limits { records: 64, bytes: 1 << 20 };
+        let limits = Limits { records: 64, bytes: 1 << 20, ..Limits::default() };
         let Some(batch) = self.spool.take(&limits).unwrap() else { return };
         let mut settled = Vec::new();
         for offer in &batch.records {

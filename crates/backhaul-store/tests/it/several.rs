@@ -466,7 +466,7 @@ impl World {
     /// `false`: there was nothing to deliver, or somebody else does.
     fn deliver(&self, member: &Member, spool: &Spool, all: bool) -> bool {
         let records = if all { 100 } else { 1 + self.index(20) };
-        let taken = spool.take(&Limits { records, bytes: 1 << 20 });
+        let taken = spool.take(&Limits { records, bytes: 1 << 20, ..Limits::default() });
         let Some(Some(batch)) = self.hears(member, "takes", taken) else { return false };
         let mut settled: Vec<(Position, Settled)> = Vec::new();
         let mut ended = Vec::new();

@@ -192,7 +192,8 @@ impl Workload {
 
 /// Settles the oldest few as delivered.
 fn deliver_some(spool: &Spool) -> u64 {
-    deliver(spool, &Limits { records: 10, bytes: 1 << 20 }).unwrap().len() as u64
+    deliver(spool, &Limits { records: 10, bytes: 1 << 20, ..Limits::default() }).unwrap().len()
+        as u64
 }
 
 #[test]

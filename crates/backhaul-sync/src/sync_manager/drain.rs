@@ -1,10 +1,13 @@
 //! One sync: batch after batch until nothing can be sent, or something is in the way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use backhaul_store::{Batch, Error, ErrorKind, Limits, Offer, Position, Settled, State};
+use backhaul_store::{Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, State};
 
+use super::allowance::Allowance;
 use super::shared::{Shared, after};
+use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::destination::Verdict;
 use crate::link_error::{LONGEST_WAIT, LinkError, LinkErrorKind};
@@ -13,11 +16,15 @@ use crate::report::{Blocked, BlockedKind, SyncReport};
 /// Records tried one by one, at most, to tell a server that is down from one that
 /// stumbles over a record.
 const MOST_WITNESSES: u32 = 16;
+/// When a record that no allowance holds is looked at again: the cap may have been raised.
+const OVERSIZED_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What stops a sync.
 pub(crate) enum Halt {
     Link(LinkError),
     Blocked(Blocked),
+    /// The data cap: nothing that waits may go now.
+    OverBudget(Denied),
 }
 
 impl From<LinkError> for Halt {
@@ -29,6 +36,7 @@ impl From<LinkError> for Halt {
 pub(crate) struct Drain {
     shared: Arc<Shared>,
     report: SyncReport,
+    allowance: Allowance,
 }
 
 /// What an answered batch came to.
@@ -39,7 +47,8 @@ struct Offered {
 
 impl Drain {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, report: SyncReport::default() }
+        let allowance = Allowance::new(shared.lock().only_critical.clone());
+        Self { shared, report: SyncReport::default(), allowance }
     }
 
     /// What came of it so far, with what remains.
@@ -60,14 +69,19 @@ impl Drain {
                 let reason = "the courier is being stopped";
                 return Some(Halt::Blocked(Blocked::new(BlockedKind::Stopped, reason)));
             }
-            let most = self.shared.lock().pace.records;
+            let most = self.allowance.most(self.shared.lock().pace.records);
             let delivered = match self.take(most).await {
                 Ok(Some(batch)) => self.deliver(batch).await,
-                Ok(None) => return None,
+                Ok(None) => return self.allowance.denied().cloned().map(Halt::OverBudget),
                 Err(halt) => Err(halt),
             };
-            if let Err(halt) = delivered {
-                return Some(halt);
+            match delivered {
+                Ok(()) => {}
+                Err(Halt::Link(error)) => {
+                    let denied = error.denied().cloned();
+                    return Some(denied.map_or(Halt::Link(error), Halt::OverBudget));
+                }
+                Err(halt) => return Some(halt),
             }
         }
     }
@@ -80,7 +94,8 @@ impl Drain {
             state.pace.bytes
         };
         let spool = self.shared.spool.clone();
-        let taken = blocking(move || spool.take(&Limits { records, bytes })).await;
+        let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
+        let taken = blocking(move || spool.take(&limits)).await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
     }
 
@@ -90,6 +105,7 @@ impl Drain {
             Ok(_) => {
                 let most = self.shared.batch_size();
                 self.shared.lock().pace.grow(most);
+                self.allowance.grow();
                 release(batch).await;
                 return Ok(());
             }
@@ -97,18 +113,23 @@ impl Drain {
             Err(halt) => return Err(halt),
         };
         match error.kind() {
-            LinkErrorKind::TooLarge => {
+            LinkErrorKind::TooLarge if records > 1 => {
                 self.shared.lock().pace.shrink_bytes(records, bytes_of(&batch));
                 release(batch).await;
                 Ok(())
             }
-            LinkErrorKind::BadBatch => match error.index().filter(|index| *index < records) {
-                Some(index) => self.try_blamed(batch, index).await,
-                None => self.bisect(batch, error).await,
-            },
+            LinkErrorKind::BadBatch if records > 1 => {
+                match error.index().filter(|index| *index < records) {
+                    Some(index) => self.try_blamed(batch, index).await,
+                    None => self.bisect(batch, error).await,
+                }
+            }
+            LinkErrorKind::OverBudget => self.go_without(batch, error).await,
             _ if error.may_be_a_records_fault() => {
-                let timed_out = error.kind() == LinkErrorKind::Timeout;
-                self.shared.lock().pace.shrink(records, timed_out);
+                if !error.is_refusal_of_a_record() {
+                    let timed_out = error.kind() == LinkErrorKind::Timeout;
+                    self.shared.lock().pace.shrink(records, timed_out);
+                }
                 if records == 1 {
                     return self.find_witness(batch, error).await;
                 }
@@ -118,6 +139,37 @@ impl Drain {
             _ => {
                 release(batch).await;
                 Err(error.into())
+            }
+        }
+    }
+
+    /// The data cap has no room for a batch: a smaller one may fit, or critical records. A
+    /// record that never fits is put off, so that it holds up its stream alone.
+    async fn go_without(&mut self, batch: Batch, error: LinkError) -> Result<(), Halt> {
+        let records = batch.records.len();
+        let Some(denied) = error.denied().cloned() else { return Err(error.into()) };
+        if records > 1 && !matches!(denied, Denied::Storage { .. }) {
+            self.allowance.shrink(records);
+            release(batch).await;
+            return Ok(());
+        }
+        match denied {
+            Denied::NeverFits { .. } => {
+                tracing::error!(%error, "a record is larger than the data cap ever allows: raise the cap, or carry it out another way");
+                self.report.oversized += 1;
+                let wait = Some(OVERSIZED_AGAIN);
+                self.settle_alone(&batch, |_| not_its_fault(&error, wait)).await?;
+                release(batch).await;
+                Ok(())
+            }
+            denied => {
+                let lane = batch.chain.lane;
+                release(batch).await;
+                if lane == Lane::Critical || !matches!(denied, Denied::Reserve { .. }) {
+                    return Err(Halt::OverBudget(denied));
+                }
+                self.allowance.keep_to_critical(denied);
+                Ok(())
             }
         }
     }
@@ -133,9 +185,15 @@ impl Drain {
     }
 
     async fn deliver_alone(&mut self, batch: Batch) -> Result<(), Halt> {
-        let offered = self.offer(&batch).await;
-        release(batch).await;
-        offered.map(drop)
+        match self.offer(&batch).await {
+            Err(Halt::Link(error)) if error.may_be_a_records_fault() => {
+                self.find_witness(batch, error).await
+            }
+            offered => {
+                release(batch).await;
+                offered.map(drop)
+            }
+        }
     }
 
     /// Finds the record that spoils a batch. What turns out well on the way is
@@ -159,9 +217,12 @@ impl Drain {
                     }
                 }
                 Err(Halt::Link(again)) if again.kind() == LinkErrorKind::BadBatch => {
+                    release(rest).await;
+                    if bad.records.len() == 1 {
+                        return self.find_witness(bad, again).await;
+                    }
                     error = again;
                     left_over = true;
-                    release(rest).await;
                 }
                 Err(halt) => return Err(halt),
             }
@@ -176,9 +237,9 @@ impl Drain {
         }
     }
 
-    /// A record sent alone made the server fail, or was not answered in time. If another
-    /// one gets through, it is the record's fault, and it is put off; else the server is
-    /// down for all.
+    /// A record sent alone was refused, made the server fail, or was not answered in time.
+    /// If another one gets through, it is the record's fault: it is rejected or put off;
+    /// else it is the server's, or that of something in its place, for all.
     async fn find_witness(&mut self, first: Batch, error: LinkError) -> Result<(), Halt> {
         // Several bad records in a row must not pass for an outage for ever: each time
         // one more is looked at.
@@ -186,26 +247,42 @@ impl Drain {
             LinkErrorKind::Timeout => 1,
             _ => self.shared.lock().failures.saturating_add(1).min(MOST_WITNESSES),
         };
-        let mut suspects = vec![first];
+        let mut suspects = vec![(first, error)];
         for _ in 0..witnesses {
             let Some(witness) = self.take(1).await? else { break };
             match self.offer(&witness).await {
                 Ok(_) => {
                     release(witness).await;
-                    for suspect in suspects {
-                        self.settle_alone(&suspect, |_| later(&error)).await?;
+                    for (suspect, error) in suspects {
+                        self.settle_alone(&suspect, |_| verdict_on(&error)).await?;
                         release(suspect).await;
                     }
                     return Ok(());
                 }
-                Err(Halt::Link(again)) if again.may_be_a_records_fault() => suspects.push(witness),
+                Err(Halt::Link(again)) if again.may_be_a_records_fault() => {
+                    suspects.push((witness, again));
+                }
                 Err(halt) => return Err(halt),
             }
         }
-        for suspect in suspects {
+        self.give_back(suspects).await
+    }
+
+    /// Nothing got through. A record that was refused again and again, with none beside it
+    /// that could be a witness, has had its retries.
+    async fn give_back(&mut self, suspects: Vec<(Batch, LinkError)>) -> Result<(), Halt> {
+        let is_alone = suspects.len() == 1;
+        let has_had_its_retries = self.shared.lock().failures >= self.shared.options.max_retries;
+        let mut why = None;
+        for (suspect, error) in suspects {
+            if is_alone && has_had_its_retries && error.is_refusal_of_a_record() {
+                self.settle_alone(&suspect, |_| rejected(&error)).await?;
+            } else {
+                why.get_or_insert(error);
+            }
             release(suspect).await;
         }
-        Err(error.into())
+        why.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Offers a batch and settles what is said of it. What is said of a batch of one
@@ -213,8 +290,10 @@ impl Drain {
     async fn offer(&mut self, batch: &Batch) -> Result<Offered, Halt> {
         self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
         let answer = self.shared.destination.deliver(batch).await;
-        let is_online = answer.as_ref().err().is_none_or(LinkError::is_answer);
-        self.shared.lock().is_online = Some(is_online);
+        if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
+            let is_online = answer.as_ref().err().is_none_or(LinkError::is_answer);
+            self.shared.lock().is_online = Some(is_online);
+        }
         let records = batch.records.len();
         let verdicts = match answer {
             Ok(verdicts) if verdicts.len() == records => verdicts,
@@ -223,13 +302,16 @@ impl Drain {
                 let reason = format!("it gave {count} verdicts on {records} records");
                 return Err(LinkError::busy(reason).into());
             }
-            Err(error) if records == 1 => match error.kind() {
-                LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => vec![rejected(&error)],
-                _ => return Err(error.into()),
-            },
+            Err(error) if records == 1 && self.is_settled_by(&error) => vec![rejected(&error)],
             Err(error) => return Err(error.into()),
         };
         self.settle(batch, verdicts).await
+    }
+
+    /// Whether what was said of a record alone is the last word on it. Where nothing else
+    /// got through, something in the server's place may refuse everything.
+    fn is_settled_by(&self, error: &LinkError) -> bool {
+        error.is_refusal_of_a_record() && (!error.is_doubtful() || self.report.synced > 0)
     }
 
     async fn settle_alone(
@@ -319,7 +401,17 @@ async fn release(batch: Batch) {
 }
 
 fn rejected(error: &LinkError) -> Verdict {
-    Verdict::Rejected { reason: error.to_string(), status: error.status() }
+    let status = error.status();
+    let reason = match status {
+        Some(status) => format!("HTTP {status}: {}", error.reason()),
+        None => error.to_string(),
+    };
+    Verdict::Rejected { reason, status }
+}
+
+/// What is said of a record that alone does not get through.
+fn verdict_on(error: &LinkError) -> Verdict {
+    if error.is_refusal_of_a_record() { rejected(error) } else { later(error) }
 }
 
 /// A server that fails over a record costs it a retry. An answer that does not come in time
@@ -327,6 +419,10 @@ fn rejected(error: &LinkError) -> Verdict {
 fn later(error: &LinkError) -> Verdict {
     let spends_retry = error.is_answer();
     Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry }
+}
+
+fn not_its_fault(error: &LinkError, retry_after: Option<Duration>) -> Verdict {
+    Verdict::Later { reason: error.to_string(), retry_after, spends_retry: false }
 }
 
 fn bytes_of(batch: &Batch) -> usize {

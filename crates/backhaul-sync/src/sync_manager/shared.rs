@@ -7,15 +7,20 @@ use std::time::Duration;
 use backhaul_store::{Books, Spool, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
 use crate::backoff::Backoff;
+use crate::bandwidth::Denied;
+use crate::blocking::blocking;
 use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::link_error::LinkErrorKind;
 use crate::options::SyncOptions;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
+
+/// How often the data cap is looked after.
+const BUDGET_CARE: Duration = Duration::from_secs(60);
 
 pub(crate) type Outcome = watch::Receiver<Option<SyncReport>>;
 
@@ -45,6 +50,9 @@ pub(crate) struct State {
     pub(crate) failures: u32,
     pub(crate) next_attempt: Option<Instant>,
     paused: Option<String>,
+    /// Why a sync that a new record asks for offers critical records alone, or none, until
+    /// the next one that is due.
+    pub(crate) only_critical: Option<Denied>,
     pub(crate) is_online: Option<bool>,
     pub(crate) last_attempt_at: Option<Timestamp>,
     last_sync_at: Option<Timestamp>,
@@ -191,6 +199,7 @@ impl Shared {
                 }
                 state.failures = 0;
                 state.paused = None;
+                state.only_critical = None;
                 state.last_error = None;
                 if report.synced > 0 {
                     state.last_sync_at = Some(now.wall);
@@ -231,6 +240,20 @@ impl Shared {
                 }
                 report.blocked_by = Some(blocked);
             }
+            Some(Halt::OverBudget(denied)) => {
+                wait = wait.min(denied.refill_in().unwrap_or(wait));
+                if let Some(due) = state.next_attempt.filter(|_| state.only_critical.is_some()) {
+                    // Asked for by a new record: the one that looks at all of them is due
+                    // when it was.
+                    wait = due.saturating_duration_since(Instant::now());
+                }
+                tracing::info!(%denied, ?wait, "the data cap holds records back");
+                state.failures = 0;
+                state.paused = None;
+                state.last_error = Some(denied.to_string());
+                report.blocked_by = Some(Blocked::new(BlockedKind::Cap, denied.to_string()));
+                state.only_critical = Some(denied);
+            }
         }
         state.next_attempt = Some(Instant::now() + wait);
         report
@@ -240,18 +263,22 @@ impl Shared {
 
     pub(crate) async fn run_in_background(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
+        let mut care = tokio::time::interval(BUDGET_CARE);
         loop {
             let (at, patient) = {
                 let state = self.lock();
                 let failing = state.failures > 0 || state.paused.is_some();
-                (state.next_attempt.unwrap_or_else(Instant::now), failing)
+                let none_may_go =
+                    !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
+                (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)
             };
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = self.ended.notified() => continue,
                 () = self.nudged.notified() => if patient { continue },
-                () = tokio::time::sleep_until(at) => {}
+                () = self.budget_wants_care(&mut care) => continue,
+                () = tokio::time::sleep_until(at) => self.lock().only_critical = None,
             }
             let mut outcome = self.join_or_begin();
             tokio::select! {
@@ -261,6 +288,16 @@ impl Shared {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
         }
+    }
+
+    /// Gives back what the data cap does not need, once a minute.
+    async fn budget_wants_care(&self, care: &mut Interval) {
+        let Some(budget) = self.destination.bandwidth() else {
+            return std::future::pending().await;
+        };
+        care.tick().await;
+        let budget = budget.clone();
+        blocking(move || budget.maintain()).await;
     }
 
     pub(crate) fn ask_to_stop(&self, stop: bool) {
@@ -337,6 +374,7 @@ fn kind_of(kind: LinkErrorKind) -> BlockedKind {
     match kind {
         LinkErrorKind::Unreachable | LinkErrorKind::Timeout => BlockedKind::Offline,
         LinkErrorKind::Refused => BlockedKind::Refused,
+        LinkErrorKind::OverBudget => BlockedKind::Cap,
         LinkErrorKind::Busy | LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => {
             BlockedKind::Busy
         }

@@ -8,6 +8,7 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod allowance;
 mod bandwidth;
 mod draining;
 mod life;

@@ -1,7 +1,7 @@
 //! One bad record costs the others little, and nothing but itself in the end.
 
 use backhaul_store::Standing;
-use backhaul_sync::{LinkError, SyncOptions, Verdict};
+use backhaul_sync::{BlockedKind, LinkError, SyncOptions, Verdict};
 
 use crate::support::{Answer, Device, append, entries, pass, plain, record, takes_all};
 
@@ -86,6 +86,40 @@ async fn a_server_that_refuses_a_whole_batch_once_costs_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_refuses_everything_in_the_servers_place_empties_no_queue() {
+    let device = Device::new();
+    let refusal = || LinkError::bad_batch("bad request").with_status(400).doubtful();
+    device.hub.answers(move |_| Err(refusal()));
+    let courier = device.courier_of(50);
+    for _ in 0..10 {
+        let report = courier.sync_now().await;
+        assert_eq!((report.synced, report.failed, report.remaining), (0, 0, 50));
+        assert_eq!(report.blocked_by.unwrap().kind, BlockedKind::Busy);
+    }
+    // It is gone, and one record is bad indeed.
+    device.hub.answers(move |bodies| match bodies.iter().any(|body| body == "0") {
+        true => Err(refusal()),
+        false => takes_all(bodies),
+    });
+    let report = courier.sync_now().await;
+    assert_eq!((report.synced, report.failed, report.remaining), (49, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_waits_alone_is_rejected_when_it_has_had_its_retries() {
+    let device = Device::new();
+    device.hub.answers(|_| Err(LinkError::too_large("too large").with_status(413).doubtful()));
+    let courier = device.courier_of(1);
+    for _ in 0..3 {
+        assert_eq!(courier.sync_now().await.remaining, 1);
+    }
+    assert_eq!(courier.sync_now().await.failed, 1);
+    assert_eq!(device.hub.requests(), 4);
+    let failed = entries(courier.spool(), Standing::Failed);
+    assert_eq!(failed[0].last_error.as_deref(), Some("HTTP 413: too large"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_names_the_bad_record_is_asked_about_that_one() {
     let device = Device::new();
     device.hub.answers(|bodies| match bodies.iter().position(|body| body == "37") {
@@ -122,7 +156,7 @@ async fn a_record_alone_that_is_too_large_fails_with_that_reason() {
     assert_eq!((report.synced, report.failed, report.remaining), (11, 1, 0));
     let failed = entries(courier.spool(), Standing::Failed);
     let why = failed[0].last_error.as_deref().unwrap();
-    assert_eq!(why, "the batch is too large: the limit is 5 (HTTP 413)");
+    assert_eq!(why, "HTTP 413: the limit is 5");
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ impl Run<'_> {
         let expected = self.expect_take(records, bytes);
         let taken = self
             .spool()
-            .take(&Limits { records, bytes })
+            .take(&Limits { records, bytes, ..Limits::default() })
             .map_err(|error| format!("take: {error}"))?;
         self.records_are_durable();
         let places: Vec<Place> = taken

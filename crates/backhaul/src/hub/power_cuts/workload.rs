@@ -174,7 +174,7 @@ impl Workload {
     /// As the courier does.
     fn deliver(&mut self) {
         let records = 1 + self.random.index(60);
-        let limits = Limits { records, bytes: 1 << 20 };
+        let limits = Limits { records, bytes: 1 << 20, ..Limits::default() };
         while let Some(batch) = self.hub().spool().take(&limits).unwrap() {
             self.settle(&batch);
             if self.random.chance(0.2) {
