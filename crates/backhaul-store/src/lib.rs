@@ -12,6 +12,7 @@
 //! what in `docs/guarantees.md`.
 
 mod attachments;
+mod clean;
 mod clock;
 mod commit;
 mod context;
@@ -20,6 +21,7 @@ mod disk;
 mod error;
 mod file_room;
 mod folder;
+mod high_water;
 mod id;
 mod identity;
 mod json_text;
@@ -38,12 +40,14 @@ mod status;
 mod tail;
 
 pub use crate::attachments::Attachment;
+pub use crate::clean::Cleaned;
 pub use crate::clock::{Clock, Moment, SystemClock, Timestamp};
 pub use crate::commit::Ticket;
 pub use crate::courier::{Batch, Limits, Offer, WINDOW};
 pub use crate::disk::{Disk, DiskFile, Entry, Open, Space};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::file_room::FileRoom;
+pub use crate::high_water::HighWater;
 pub use crate::id::{Chain, DeviceId, Epoch, Lane, Position, RecordId, Sequence};
 pub use crate::identity::machine_evidence;
 pub use crate::ledger::{Attempts, Books, Failure, Settled, State};

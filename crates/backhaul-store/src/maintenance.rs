@@ -118,7 +118,8 @@ impl Inner {
         let flushed = self.flushed_chains();
         let purged = self.courier().maintain(self, flushed.as_ref());
         result.and(self.measure_again())?;
-        if purged? { crate::attachments::sweep(self) } else { Ok(()) }
+        self.watch_room()?;
+        if purged? { crate::attachments::sweep(self).map(drop) } else { Ok(()) }
     }
 
     /// The chains at this moment, if all that was appended is flushed.

@@ -23,8 +23,8 @@ pub(crate) fn on_disk(len: u64) -> u64 {
 pub(crate) struct Quota {
     used: AtomicU64,
     max: Option<u64>,
-    min_free_bytes: u64,
-    min_free_inodes: u64,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) min_free_inodes: u64,
     /// What of `used` is reserved for files that others keep in the folder.
     pub(crate) kept: Mutex<KeptFiles>,
 }

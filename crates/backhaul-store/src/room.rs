@@ -105,18 +105,12 @@ impl CourierState {
 
     /// Units whose records all wait no more, and of which none is kept as failed;
     /// oldest first.
-    fn delivered_units(&self, inner: &Inner) -> Vec<Unit> {
+    pub(crate) fn delivered_units(&self, inner: &Inner) -> Vec<Unit> {
         let mut units: Vec<Unit> = inner
             .store
             .units()
             .into_iter()
-            .filter(|unit| !unit.foreign && !unit.open && unit.first < unit.next)
-            .filter(|unit| {
-                self.account(unit.chain).is_some_and(|account| {
-                    account.all_settled(unit.first, unit.next)
-                        && !account.has_failed_in(unit.first, unit.next)
-                })
-            })
+            .filter(|unit| !unit.foreign && !unit.open && self.is_delivered(unit))
             .collect();
         units.sort_by_key(|unit| (unit.created, unit.chain, unit.first));
         units
@@ -133,7 +127,7 @@ impl CourierState {
     }
 
     /// Removes files whose records are settled; the ledger is made durable before.
-    fn remove_units(&mut self, inner: &Inner, units: &[Unit]) -> Result<()> {
+    pub(crate) fn remove_units(&mut self, inner: &Inner, units: &[Unit]) -> Result<()> {
         if units.is_empty() {
             return Ok(());
         }
@@ -236,7 +230,7 @@ impl CourierState {
 
 impl Inner {
     /// Whether no other reader wants the unit any more.
-    fn is_released(&self, unit: &Unit) -> bool {
+    pub(crate) fn is_released(&self, unit: &Unit) -> bool {
         self.released.as_ref().is_none_or(|released| released.covers(unit))
     }
 }

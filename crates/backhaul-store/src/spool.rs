@@ -11,6 +11,7 @@ use crate::context::{Context, STATE, try_lock};
 use crate::courier::{CourierState, lock_courier};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::high_water::Alert;
 use crate::id::{Chain, DeviceId, Position, RecordId};
 use crate::identity::{Identity, evidence};
 use crate::layout::{Built, Prepared, Store};
@@ -78,6 +79,7 @@ pub(crate) struct Inner {
     /// It stands on disk that there may be such records.
     is_marked_relaxed: AtomicBool,
     pub(crate) trouble: Mutex<Option<String>>,
+    pub(crate) alert: Alert,
     /// When the folder was measured last, since boot.
     pub(crate) measured: Mutex<std::time::Duration>,
     pub(crate) attachments: crate::attachments::Pins,
@@ -191,6 +193,7 @@ impl Spool {
             unflushed: Mutex::new(unflushed),
             is_marked_relaxed: AtomicBool::new(is_marked_relaxed),
             trouble: Mutex::default(),
+            alert: Alert::default(),
             measured: Mutex::default(),
             attachments: crate::attachments::Pins::default(),
             released,

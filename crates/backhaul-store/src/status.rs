@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::context::QUARANTINE;
 use crate::error::{Error, ErrorKind, Result};
+use crate::high_water::HighWater;
 use crate::id::{Chain, Lane, Position, RecordId, Sequence};
 use crate::ledger::{Account, Books};
 use crate::record::{Facts, StoredRecord};
@@ -26,6 +27,9 @@ pub struct Status {
     pub bytes: u64,
     /// The cap, where there is one.
     pub max_bytes: Option<u64>,
+    /// The limit that the spool has come close to, if there is one; see
+    /// [`Spool::on_high_water`].
+    pub high_water: Option<HighWater>,
     /// Waiting records that the medium does not give at the moment, as far as this
     /// process has tried; they count as damaged after a day.
     pub unreadable: usize,
@@ -112,6 +116,7 @@ impl Spool {
             oldest_age,
             bytes,
             max_bytes: context.quota.max(),
+            high_water: inner.high_water(bytes).unwrap_or(None),
             quarantined: quarantine.iter().filter(|entry| !entry.name.ends_with(".reason")).count(),
             unreadable,
             damaged_ledger_lines,

@@ -350,7 +350,7 @@ fn lock_wish(inner: &Inner) -> Result<Option<Box<dyn DiskFile>>> {
 
 impl Inner {
     /// Sees what other processes appended, and takes over what dead ones left.
-    fn look_around(&self) -> Result<()> {
+    pub(crate) fn look_around(&self) -> Result<()> {
         let now = self.context.clock.now().since_boot;
         {
             let mut courier = self.courier();

@@ -28,6 +28,7 @@ mod processes;
 mod readers;
 mod readers_of_files;
 mod several;
+mod room_alerts;
 mod small_disks;
 mod support;
 mod vanished;

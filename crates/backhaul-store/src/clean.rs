@@ -1,0 +1,113 @@
+//! Removing delivered data because somebody asks for it.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::courier::CourierState;
+use crate::error::Result;
+use crate::layout::{Store, Unit};
+use crate::quota::on_disk;
+use crate::segment::Read;
+use crate::spool::{Inner, Spool};
+
+/// What [`Spool::clean`] removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Records whose data is gone. They stay in the books.
+    pub records: u64,
+    /// Bytes on disk that are free now.
+    pub bytes: u64,
+}
+
+impl Spool {
+    /// Removes delivered data that was stored longer ago than this, with the attachments
+    /// that only it named. Data goes by whole files: a segment stays for as long as one of
+    /// its records waits, failed or is younger. Age is that of the record, by the boot
+    /// clock within its own boot and by the wall clock otherwise.
+    ///
+    /// What waits, what failed, and what another reader still wants
+    /// ([`keep_until_released`](crate::Options::keep_until_released)) is never removed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) while another process delivers from
+    /// this spool. After an I/O error some of it may be removed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use backhaul_store::{Limits, Options, Record, Settled, Spool, State};
+    /// # let dir = tempfile::tempdir()?;
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// let id = spool.append(Record::new("run", b"{}".to_vec()))?;
+    /// assert_eq!(spool.clean(Duration::ZERO)?.records, 0);
+    /// spool.settle(&[(id.position, Settled::new(State::Delivered))])?;
+    /// assert_eq!(spool.clean(Duration::from_secs(3600))?.records, 0);
+    /// assert_eq!(spool.clean(Duration::ZERO)?.records, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clean(&self, older_than: Duration) -> Result<Cleaned> {
+        let inner = &self.inner;
+        inner.check_process()?;
+        inner.check_writable()?;
+        inner.look_around()?;
+        let now = inner.context.clock.now();
+        let is_due = |unit: &Unit| inner.is_old(unit, older_than, &now);
+        inner.close_delivered(&is_due);
+        let mut cleaned = Cleaned::default();
+        {
+            let mut courier = inner.courier();
+            courier.require(inner)?;
+            let units = courier.delivered_units(inner).into_iter();
+            let due: Vec<Unit> =
+                units.filter(|unit| inner.is_released(unit) && is_due(unit)).collect();
+            courier.remove_units(inner, &due)?;
+            for unit in &due {
+                cleaned.records += unit.next - unit.first;
+                cleaned.bytes += on_disk(unit.bytes);
+            }
+        }
+        if cleaned.records > 0 {
+            cleaned.bytes += crate::attachments::sweep(inner)?;
+        }
+        Ok(cleaned)
+    }
+}
+
+impl Inner {
+    /// Closes segments that are being appended to and hold nothing but delivered data.
+    fn close_delivered(&self, is_due: &dyn Fn(&Unit) -> bool) {
+        let Store::Segments(store) = &self.store else { return };
+        let _paused = self.committer.pause();
+        let courier = self.courier();
+        let units = self.store.units().into_iter();
+        for unit in units.filter(|unit| unit.open && courier.is_delivered(unit) && is_due(unit)) {
+            store.rotate(unit.chain);
+        }
+    }
+
+    /// Whether the newest record of a unit is at least as old as this. Where it cannot be
+    /// read, its file is asked.
+    fn is_old(&self, unit: &Unit, than: Duration, now: &Moment) -> bool {
+        if than.is_zero() {
+            return true;
+        }
+        let newest = unit.next.saturating_sub(1);
+        let age = match self.store.read(unit.chain, newest, &mut None) {
+            Ok(Read::Record(record)) => {
+                Some(record.stamp.age(now, self.context.clock.boot_id()))
+            }
+            _ => unit.created.map(|created| now.wall.since(created)),
+        };
+        age.is_some_and(|age| age >= than)
+    }
+}
+
+impl CourierState {
+    /// Whether a unit holds records, none of which waits or is kept as failed.
+    pub(crate) fn is_delivered(&self, unit: &Unit) -> bool {
+        unit.first < unit.next
+            && self.account(unit.chain).is_some_and(|account| {
+                account.all_settled(unit.first, unit.next)
+                    && !account.has_failed_in(unit.first, unit.next)
+            })
+    }
+}
