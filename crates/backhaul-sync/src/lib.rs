@@ -18,6 +18,7 @@ mod destination;
 mod due;
 mod link_error;
 mod options;
+mod outage;
 mod report;
 mod sync_manager;
 mod transport;
@@ -30,6 +31,7 @@ pub use crate::bandwidth::{
 pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
+pub use crate::outage::Outage;
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
 pub use crate::transport::{Answer, Request, Transport, TransportError};

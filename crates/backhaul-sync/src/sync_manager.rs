@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::destination::Destination;
 use crate::options::{OptionError, SyncOptions};
+use crate::outage::Outage;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use shared::Shared;
 
@@ -93,6 +94,16 @@ impl SyncManager {
     /// what a queue holds back in memory while the disk does not take it.
     pub fn before_each_sync(&self, prepare: impl Fn() + Send + Sync + 'static) {
         self.handle.shared.lock().prepare = Some(Arc::new(prepare));
+    }
+
+    /// Has `outage` asked before each request, on a thread that may wait. While it gives an
+    /// [`Outage`] nothing is sent, new records are left to wait, and the courier counts as
+    /// offline. A request under way goes on.
+    ///
+    /// The courier looks again when the outage is over, where that is known, and at each
+    /// interval; [`sync_now`](SyncManager::sync_now) has it look at once.
+    pub fn offline_while(&self, outage: impl Fn() -> Option<Outage> + Send + Sync + 'static) {
+        self.handle.shared.lock().outage = Some(Arc::new(outage));
     }
 
     /// Starts syncing in the background, at once and then as often as needed. A courier

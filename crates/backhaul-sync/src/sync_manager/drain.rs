@@ -11,6 +11,7 @@ use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::destination::Verdict;
 use crate::link_error::{LONGEST_WAIT, LinkError, LinkErrorKind};
+use crate::outage::Outage;
 use crate::report::{Blocked, BlockedKind, SyncReport};
 
 /// Records tried one by one, at most, to tell a server that is down from one that
@@ -25,6 +26,7 @@ pub(crate) enum Halt {
     Blocked(Blocked),
     /// The data cap: nothing that waits may go now.
     OverBudget(Denied),
+    Outage(Outage),
 }
 
 impl From<LinkError> for Halt {
@@ -288,6 +290,9 @@ impl Drain {
     /// Offers a batch and settles what is said of it. What is said of a batch of one
     /// is said of its record.
     async fn offer(&mut self, batch: &Batch) -> Result<Offered, Halt> {
+        if let Some(outage) = self.shared.outage().await {
+            return Err(Halt::Outage(outage));
+        }
         self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
         let answer = self.shared.destination.deliver(batch).await;
         if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {

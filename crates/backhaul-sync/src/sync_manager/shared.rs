@@ -17,6 +17,7 @@ use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::link_error::LinkErrorKind;
 use crate::options::SyncOptions;
+use crate::outage::Outage;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 
 /// How often the data cap is looked after.
@@ -40,6 +41,9 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) outage: Option<Arc<dyn Fn() -> Option<Outage> + Send + Sync>>,
+    /// Whether an outage that was asked for stopped the last sync.
+    in_outage: bool,
     pub(crate) background: Option<JoinHandle<()>>,
     running: Option<(Outcome, AbortHandle)>,
     /// Somebody joined: look once more before the end.
@@ -151,6 +155,12 @@ impl Shared {
         self.options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE)
     }
 
+    /// The outage that was asked for, if there is one.
+    pub(crate) async fn outage(&self) -> Option<Outage> {
+        let outage = self.lock().outage.clone()?;
+        blocking(move || outage()).await.flatten()
+    }
+
     // --- Syncing -------------------------------------------------------------
 
     /// The sync that runs, or a new one.
@@ -192,6 +202,7 @@ impl Shared {
         let now = self.spool.clock().now();
         let failures = state.failures;
         let mut wait = self.options.interval();
+        state.in_outage = matches!(halt, Some(Halt::Outage(_)));
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -254,6 +265,13 @@ impl Shared {
                 report.blocked_by = Some(Blocked::new(BlockedKind::Cap, denied.to_string()));
                 state.only_critical = Some(denied);
             }
+            Some(Halt::Outage(outage)) => {
+                wait = wait.min(outage.left.unwrap_or(wait));
+                state.failures = 0;
+                state.is_online = Some(false);
+                state.last_error = Some(outage.reason.clone());
+                report.blocked_by = Some(Blocked::new(BlockedKind::Outage, outage.reason));
+            }
         }
         state.next_attempt = Some(Instant::now() + wait);
         report
@@ -267,7 +285,8 @@ impl Shared {
         loop {
             let (at, patient) = {
                 let state = self.lock();
-                let failing = state.failures > 0 || state.paused.is_some();
+                let failing =
+                    state.failures > 0 || state.paused.is_some() || state.in_outage;
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
                 (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)

@@ -13,6 +13,7 @@ mod bandwidth;
 mod draining;
 mod life;
 mod link;
+mod outage;
 mod poison;
 mod retries;
 mod support;
