@@ -59,7 +59,10 @@ impl HeldRecords {
         }
         self.bytes += bytes;
         self.records.push_back(record);
-        tracing::error!(held = self.records.len(), "a run record is held in memory");
+        match self.records.len() {
+            1 => tracing::error!("run records are held in memory: the disk does not take them"),
+            held => tracing::debug!(held, "one more run record is held in memory"),
+        }
         Enqueued::Held
     }
 
@@ -74,7 +77,7 @@ impl HeldRecords {
                 journal.remove();
             }
             if self.records.is_empty() {
-                tracing::warn!("all run records that were held in memory are stored");
+                tracing::info!("all run records that were held in memory are stored");
             }
         }
     }

@@ -143,7 +143,7 @@ impl Journal {
         match self.write_out() {
             Ok(()) => {
                 if self.state == State::Behind {
-                    tracing::warn!(path = %self.path.display(), "the journal of a run is whole again");
+                    tracing::info!(path = %self.path.display(), "the journal of a run is whole again");
                 }
                 self.state = State::Fine;
                 self.raised = None;

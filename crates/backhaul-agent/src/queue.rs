@@ -517,7 +517,7 @@ impl OfflineQueue {
         }
         let dropped = Settled::new(State::Dropped).reason(BY_OPERATOR);
         self.inner.spool.settle(&[(position, dropped)])?;
-        tracing::warn!(%position, "a record was removed by an operator");
+        tracing::info!(%position, "a record was removed by an operator");
         Ok(true)
     }
 
@@ -529,7 +529,7 @@ impl OfflineQueue {
     pub fn purge(&self, standing: Standing) -> Result<u64, QueueError> {
         let dropped = self.inner.spool.drop_all(standing, BY_OPERATOR)?;
         if dropped > 0 {
-            tracing::warn!(dropped, "records were removed by an operator");
+            tracing::info!(dropped, "records were removed by an operator");
         }
         Ok(dropped)
     }

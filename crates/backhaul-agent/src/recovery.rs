@@ -67,7 +67,7 @@ pub(crate) fn recover(queue: &OfflineQueue) -> u64 {
     let stored = match stored_runs(queue, &told) {
         Ok(stored) => stored,
         Err(error) => {
-            tracing::error!(%error, "interrupted runs are left for the next time");
+            tracing::warn!(%error, "interrupted runs are left for the next time");
             return 0;
         }
     };
@@ -83,7 +83,7 @@ pub(crate) fn recover(queue: &OfflineQueue) -> u64 {
 }
 
 fn put_off(path: &Path, error: &dyn std::fmt::Display) {
-    tracing::error!(path = %path.display(), %error, "an interrupted run is left for the next time");
+    tracing::warn!(path = %path.display(), %error, "an interrupted run is left for the next time");
 }
 
 /// Whether the run went into the queue: it was not there yet.

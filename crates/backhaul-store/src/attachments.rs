@@ -142,10 +142,9 @@ fn sync_name(context: &Context, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes attachments that no stored record names, and says how many bytes they took.
-/// Left for another time while another process has the spool open, or while an
-/// attachment waits for its record.
-pub(crate) fn sweep(inner: &Inner) -> Result<u64> {
+/// Removes attachments that no stored record names. Left for another time while
+/// another process has the spool open, or while an attachment waits for its record.
+pub(crate) fn sweep(inner: &Inner) -> Result<()> {
     let context = &inner.context;
     // The long part comes first, while others go on.
     let places: BTreeMap<Chain, u64> =
@@ -153,7 +152,7 @@ pub(crate) fn sweep(inner: &Inner) -> Result<u64> {
     let mut unnamed = stored(context)?;
     forget_named(inner, &mut unnamed, &BTreeMap::new())?;
     if unnamed.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     // No commit happens from here on, none is waiting to, and no process comes.
     let _paused = inner.committer.pause();
@@ -161,19 +160,17 @@ pub(crate) fn sweep(inner: &Inner) -> Result<u64> {
     let is_waited_for =
         inner.attachments.0.load(Ordering::Acquire) > 0 || inner.committer.has_waiting();
     if is_waited_for || !is_alone(inner)? {
-        return Ok(0);
+        return Ok(());
     }
     // What was appended meanwhile, by others too.
     inner.store.refresh()?;
     forget_named(inner, &mut unnamed, &places)?;
-    let mut freed = 0;
     for (digest, len) in unnamed {
         let path = path_of(context, &digest);
         context.disk.remove(&path).doing("remove an attachment", &path)?;
         context.quota.release(on_disk(len));
-        freed += on_disk(len);
     }
-    Ok(freed)
+    Ok(())
 }
 
 /// All attachments by their names, with their lengths.

@@ -6,7 +6,6 @@ use crate::clock::Moment;
 use crate::courier::CourierState;
 use crate::error::Result;
 use crate::layout::{Store, Unit};
-use crate::quota::on_disk;
 use crate::segment::Read;
 use crate::spool::{Inner, Spool};
 
@@ -15,7 +14,8 @@ use crate::spool::{Inner, Spool};
 pub struct Cleaned {
     /// Records whose data is gone. They stay in the books.
     pub records: u64,
-    /// Bytes on disk that are free now.
+    /// Bytes on disk that are free now and were not before: less where records came
+    /// meanwhile, and none of a segment whose place a new one had to take.
     pub bytes: u64,
 }
 
@@ -49,26 +49,23 @@ impl Spool {
         inner.check_process()?;
         inner.check_writable()?;
         inner.look_around()?;
+        let used = inner.context.quota.used();
         let now = inner.context.clock.now();
         let is_due = |unit: &Unit| inner.is_old(unit, older_than, &now);
         inner.close_delivered(&is_due);
-        let mut cleaned = Cleaned::default();
-        {
+        let records = {
             let mut courier = inner.courier();
             courier.require(inner)?;
             let units = courier.delivered_units(inner).into_iter();
             let due: Vec<Unit> =
                 units.filter(|unit| inner.is_released(unit) && is_due(unit)).collect();
             courier.remove_units(inner, &due)?;
-            for unit in &due {
-                cleaned.records += unit.next - unit.first;
-                cleaned.bytes += on_disk(unit.bytes);
-            }
+            due.iter().map(|unit| unit.next - unit.first).sum()
+        };
+        if records > 0 {
+            crate::attachments::sweep(inner)?;
         }
-        if cleaned.records > 0 {
-            cleaned.bytes += crate::attachments::sweep(inner)?;
-        }
-        Ok(cleaned)
+        Ok(Cleaned { records, bytes: used.saturating_sub(inner.context.quota.used()) })
     }
 }
 
@@ -92,9 +89,7 @@ impl Inner {
         }
         let newest = unit.next.saturating_sub(1);
         let age = match self.store.read(unit.chain, newest, &mut None) {
-            Ok(Read::Record(record)) => {
-                Some(record.stamp.age(now, self.context.clock.boot_id()))
-            }
+            Ok(Read::Record(record)) => Some(record.stamp.age(now, self.context.clock.boot_id())),
             _ => unit.created.map(|created| now.wall.since(created)),
         };
         age.is_some_and(|age| age >= than)

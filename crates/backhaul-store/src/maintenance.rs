@@ -119,7 +119,7 @@ impl Inner {
         let purged = self.courier().maintain(self, flushed.as_ref());
         result.and(self.measure_again())?;
         self.watch_room()?;
-        if purged? { crate::attachments::sweep(self).map(drop) } else { Ok(()) }
+        if purged? { crate::attachments::sweep(self) } else { Ok(()) }
     }
 
     /// The chains at this moment, if all that was appended is flushed.

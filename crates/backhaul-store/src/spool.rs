@@ -492,7 +492,7 @@ impl Inner {
                 tracing::error!(dir = %self.context.dir.display(), %error, "the spool cannot store records");
             }
             (None, true) => {
-                tracing::warn!(dir = %self.context.dir.display(), "the spool stores records again");
+                tracing::info!(dir = %self.context.dir.display(), "the spool stores records again");
             }
             _ => {}
         }
@@ -547,7 +547,7 @@ fn load_or_create_identity(
         Ok(None) => {}
         Err(error) if error.kind() == ErrorKind::Damaged => {
             // The records matter more than their old names: they get new ones.
-            tracing::error!(%error, "the spool gets a new identity; the damaged one is kept beside it");
+            tracing::warn!(%error, "the spool gets a new identity; the damaged one is kept beside it");
             let kept = path.with_extension("damaged");
             disk.rename(&path, &kept).doing("keep a damaged identity", &path)?;
         }

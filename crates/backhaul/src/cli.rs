@@ -1,5 +1,7 @@
 //! What can be said on the command line. Pure: nothing is opened or looked up here.
 
+mod operating;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::byte_size::ByteSize;
 use crate::hub::limits;
 
+pub(crate) use self::operating::{Clean, Outage, OutageArgs, QueueDrop, QueueRetry};
+
 const EXAMPLES: &str = "\
 Examples:
   backhaul demo                       see it survive an outage, in 20 seconds
@@ -15,6 +19,7 @@ Examples:
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
   backhaul sync --runs-url http://hub:7117    deliver what waits, now
+  backhaul outage for 10m             count as offline, to see what happens
 
 Exit codes: 0 done; 1 not wholly done, or something was left behind; 2 wrong usage or
 configuration. Data goes to stdout, everything else to stderr. BACKHAUL_LOG=info (or
@@ -36,6 +41,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Queue(Queue),
     Sync(Sync),
+    Clean(Clean),
+    #[command(subcommand)]
+    Outage(Outage),
     #[command(hide = true)]
     DemoAgent(DemoAgent),
 }
@@ -131,7 +139,7 @@ pub(crate) struct Serve {
 
 /// Show what waits, how old it is, and whether the books balance.
 ///
-/// Only reads, and so works beside a running backhaul.
+/// Asks the backhaul that runs here, and else reads the files.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -145,7 +153,7 @@ pub(crate) struct Status {
     pub(crate) json: bool,
 }
 
-/// Look at the records that wait or failed.
+/// Look at the records that wait or failed, and decide about them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
     /// List each record that waits or failed, most urgent first.
@@ -160,6 +168,18 @@ Examples:
   backhaul queue show normal/42
   backhaul queue show normal/42 --spool runs --json | jq .body")]
     Show(QueueShow),
+    /// Put records that failed back among the waiting, with all their retries.
+    #[command(after_help = "\
+Examples:
+  backhaul queue retry normal/42
+  backhaul queue retry --all")]
+    Retry(QueueRetry),
+    /// Drop records that wait or failed: they are counted, and never sent.
+    #[command(after_help = "\
+Examples:
+  backhaul queue drop normal/42
+  backhaul queue drop normal/42 normal/43 --yes")]
+    Drop(QueueDrop),
 }
 
 #[derive(Debug, Args)]
@@ -191,8 +211,8 @@ pub(crate) struct QueueShow {
 
 /// Deliver everything that waits, once and now.
 ///
-/// Exits with 0 only if nothing is left behind. The spools must not be delivered from by
-/// another process at the same time.
+/// Exits with 0 only if nothing is left behind. Where a backhaul runs that delivers, it is
+/// asked to do so now, and goes to its own --runs-url.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -222,7 +242,7 @@ pub(crate) struct DemoAgent {
 }
 
 /// Reads `90s`, `10m`, `12h` or `7d`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no time: expected a number with s, m, h or d");
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(bad)?;
     let factor = match unit {

@@ -3,15 +3,20 @@
 mod byte_size;
 mod cli;
 mod commands;
+mod control;
 mod data_dir;
 mod demo;
 mod exit;
 mod hub;
 mod hub_link;
-mod presence;
+mod metrics;
+mod outage;
 mod printer;
+mod record_name;
+mod report;
 mod runtime;
 mod secret;
+mod synced;
 
 use std::process::ExitCode;
 
@@ -44,6 +49,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Status(args) => commands::status::run(args),
         Command::Queue(args) => commands::queue::run(args),
         Command::Sync(args) => commands::sync::run(args),
+        Command::Clean(args) => commands::clean::run(args),
+        Command::Outage(args) => commands::outage::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoAgent(args) => demo::agent::run(args),
     }

@@ -95,9 +95,11 @@ impl CourierState {
         }
         let mut entries = Vec::new();
         for (chain, first, end) in missing {
-            tracing::warn!(%chain, first, last = end - 1, "there are no records in these places");
             let accepted = self.account(chain).map_or(1, |account| account.accepted);
             let accepted_end = accepted.clamp(first, end);
+            if first < accepted_end {
+                tracing::error!(%chain, first, last = accepted_end - 1, "records are missing on disk");
+            }
             let damaged = Settled::new(State::Damaged).reason("its file is gone");
             let void = Settled::new(State::Void).reason("no file at opening");
             for (first, end, settled) in [(first, accepted_end, damaged), (accepted_end, end, void)]

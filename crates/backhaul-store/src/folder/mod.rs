@@ -342,7 +342,7 @@ impl FolderStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             removed => removed.doing("move a damaged file to quarantine", path)?,
         }
-        tracing::error!(path = %path.display(), reason, "a file is no record: it is in quarantine");
+        tracing::warn!(path = %path.display(), reason, "a file is no record: it is in quarantine");
         Ok(())
     }
 

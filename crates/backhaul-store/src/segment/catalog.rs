@@ -263,7 +263,7 @@ impl SegmentStore {
         let Some(first) = first_member(file, len).doing("read a segment", &path)? else {
             return Ok(None);
         };
-        tracing::error!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
+        tracing::warn!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
         let sealed = index::sealed(file, first.nonce).doing("read a segment", &path)?;
         let head = Head {
             nonce: first.nonce,

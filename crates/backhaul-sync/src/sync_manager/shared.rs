@@ -202,7 +202,8 @@ impl Shared {
         let now = self.spool.clock().now();
         let failures = state.failures;
         let mut wait = self.options.interval();
-        state.in_outage = matches!(halt, Some(Halt::Outage(_)));
+        let in_outage = matches!(halt, Some(Halt::Outage(_)));
+        let was_in_outage = std::mem::replace(&mut state.in_outage, in_outage);
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -235,7 +236,10 @@ impl Shared {
                     state.failures = failures.saturating_add(1);
                     wait = self.backoff.delay(failures);
                     wait = wait.max(error.retry_after().unwrap_or_default());
-                    tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
+                    match failures {
+                        0 => tracing::info!(%error, ?wait, "nothing gets through"),
+                        _ => tracing::debug!(%error, failures, ?wait, "still nothing gets through"),
+                    }
                 }
                 state.last_error = Some(reason.clone());
                 report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
@@ -244,7 +248,10 @@ impl Shared {
                 if blocked.kind == BlockedKind::Storage {
                     state.failures = failures.saturating_add(1);
                     wait = self.backoff.delay(failures);
-                    tracing::error!(reason = %blocked, "the courier cannot use its spool");
+                    match failures {
+                        0 => tracing::error!(reason = %blocked, "the courier cannot use its spool"),
+                        _ => tracing::debug!(reason = %blocked, "it still cannot use its spool"),
+                    }
                 }
                 if blocked.kind != BlockedKind::Stopped {
                     state.last_error = Some(blocked.reason.clone());
@@ -267,6 +274,9 @@ impl Shared {
             }
             Some(Halt::Outage(outage)) => {
                 wait = wait.min(outage.left.unwrap_or(wait));
+                if !was_in_outage {
+                    tracing::info!(reason = outage.reason, "nothing is sent");
+                }
                 state.failures = 0;
                 state.is_online = Some(false);
                 state.last_error = Some(outage.reason.clone());
@@ -285,8 +295,7 @@ impl Shared {
         loop {
             let (at, patient) = {
                 let state = self.lock();
-                let failing =
-                    state.failures > 0 || state.paused.is_some() || state.in_outage;
+                let failing = state.failures > 0 || state.paused.is_some() || state.in_outage;
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
                 (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)

@@ -1,5 +1,8 @@
 //! One module for each command.
 
+pub(crate) mod clean;
+pub(crate) mod operate;
+pub(crate) mod outage;
 pub(crate) mod queue;
 pub(crate) mod serve;
 pub(crate) mod status;

@@ -3,15 +3,17 @@
 use std::ops::ControlFlow;
 
 use anyhow::{anyhow, bail};
-use backhaul_store::{ErrorKind, Position, QueueEntry, RecordId, Spool, Standing, StoredRecord};
+use backhaul_store::{ErrorKind, QueueEntry, Spool, Standing, StoredRecord};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::byte_size::ByteSize;
 use crate::cli;
+use crate::commands::operate;
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
 use crate::printer::{Printer, harmless};
+use crate::record_name::RecordName;
 
 /// The label with the run's id.
 const RUN_ID: &str = "run_id";
@@ -20,6 +22,8 @@ pub(crate) fn run(args: cli::Queue) -> anyhow::Result<Outcome> {
     match args {
         cli::Queue::List(args) => list(args),
         cli::Queue::Show(args) => show(args),
+        cli::Queue::Retry(args) => operate::retry(args),
+        cli::Queue::Drop(args) => operate::drop_records(args),
     }
 }
 
@@ -100,14 +104,14 @@ fn run_id(spool: &Spool, entry: &QueueEntry) -> Option<String> {
 
 fn show(args: cli::QueueShow) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let wanted = Wanted::parse(&args.id).or_usage()?;
+    let wanted: RecordName = args.id.parse().or_usage()?;
     let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
     data_dir.choose(args.spool.as_deref()).or_usage()?;
     let spools = data_dir.open_read_only(args.spool.as_deref())?;
     let mut found = Vec::new();
     for (name, spool) in &spools {
         match spool.get(wanted.position) {
-            Ok((entry, _)) if wanted.id.is_some_and(|id| id != entry.id) => {}
+            Ok((entry, _)) if !wanted.is(&entry) => {}
             Ok((entry, record)) => found.push((name, spool, entry, record)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -135,26 +139,6 @@ fn show(args: cli::QueueShow) -> anyhow::Result<Outcome> {
                 names.join(" or ")
             )
         }
-    }
-}
-
-/// A record's name as it was asked for.
-struct Wanted {
-    /// The whole name, where that was given.
-    id: Option<RecordId>,
-    position: Position,
-}
-
-impl Wanted {
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        if text.rsplit('/').next().is_some_and(|number| number.starts_with(['+', '0'])) {
-            bail!("bad record id {text:?}: expected LANE/NUMBER such as normal/42");
-        }
-        if text.matches('/').count() > 1 {
-            let id: RecordId = text.parse()?;
-            return Ok(Self { id: Some(id), position: id.position });
-        }
-        Ok(Self { id: None, position: text.parse()? })
     }
 }
 

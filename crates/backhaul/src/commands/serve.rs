@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli;
+use crate::control::{Control, Desk, Forwarding, Keeper};
 use crate::data_dir::{DataDir, RUNS};
-use crate::exit::{OrUsage as _, Outcome};
+use crate::exit::{OrUsage as _, Outcome, UsageError};
 use crate::hub::token::{TOKEN_VARIABLE, Token};
 use crate::hub::{self, Hub, limits, server};
 use crate::hub_link;
-use crate::presence::Presence;
+use crate::metrics;
+use crate::outage::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
 
@@ -47,7 +50,8 @@ struct Settings {
     token: Option<Token>,
     hub: hub::Options,
     limits: hub::Limits,
-    forward_to: Option<Arc<CloudRunLogger>>,
+    forward_to: Option<(String, Arc<CloudRunLogger>)>,
+    outage: Arc<OutageSwitch>,
     crash_before_reply: bool,
     stop_with_stdin: bool,
 }
@@ -70,11 +74,13 @@ impl Settings {
             let min = backhaul_store::MIN_CAP_BYTES;
             bail!("--cap is {} bytes: expected at least {min}", cap.0);
         }
+        let data_dir = DataDir::resolve(args.data_dir.data_dir)?.for_writing()?;
         Ok(Self {
             address,
+            outage: Arc::new(OutageSwitch::of(&data_dir)?),
             token,
             hub: hub::Options {
-                data_dir: DataDir::resolve(args.data_dir.data_dir)?.for_writing()?,
+                data_dir,
                 max_bytes: args.cap.map(|cap| cap.0),
                 key_age: args.remember_keys.unwrap_or(limits::DEFAULT_KEY_AGE),
                 deduplicate: !args.sabotage_dedupe,
@@ -91,7 +97,7 @@ impl Settings {
                 request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
             },
             forward_to: match hub_link::url(args.runs_url) {
-                Some(url) => Some(hub_link::open(&url, None)?),
+                Some(url) => Some((hub_link::shown(&url), hub_link::open(&url, None)?)),
                 None => None,
             },
             crash_before_reply: args.crash_before_reply,
@@ -134,39 +140,46 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
     let options = settings.hub;
     let hub = tokio::task::spawn_blocking(move || Hub::open(options)).await??;
     let hub = Arc::new(hub);
-    let presence = Presence::announce(&data_dir, address)
-        .inspect_err(|error| {
-            let error = format!("{error:#}");
-            tracing::warn!(error, "`backhaul status` will not find this process");
-        })
-        .ok();
-    let forwards = settings.forward_to.is_some();
-    let courier = match settings.forward_to {
-        Some(other) => Some(forward(&hub, other).await?),
+    let outage = settings.outage;
+    let forwarding = match settings.forward_to {
+        Some((url, other)) => Some(forward(&hub, other, url, &outage).await?),
         None => None,
     };
     let snapshots = tokio::spawn(snapshot_now_and_then(Arc::clone(&hub)));
+    let service = {
+        let (forwarding, outage) = (forwarding.clone(), Arc::clone(&outage));
+        hub::Service::new(
+            Arc::clone(&hub),
+            settings.token,
+            settings.limits,
+            move |page| {
+                forwarding.iter().for_each(|it| it.measure(page));
+                metrics::outage(page, outage.report().as_ref());
+            },
+            settings.crash_before_reply,
+        )
+    };
+    let desk = Desk {
+        service: Arc::clone(&service),
+        keeper: Keeper::Hub(Arc::clone(&hub)),
+        forwarding: forwarding.clone(),
+        outage,
+    };
+    let control = serve_control(&data_dir, desk)?;
     printer.talk(format_args!(
         "listening on http://{address}, storing in {}",
         data_dir.join(RUNS).display()
     ));
-    let service = hub::Service::new(
-        Arc::clone(&hub),
-        settings.token,
-        settings.limits,
-        forwards,
-        settings.crash_before_reply,
-    );
     let router = hub::router(service);
     let broken_off = server::serve(listener, router, settings.limits, shutdown).await;
     if broken_off > 0 {
         let seconds = limits::SHUTDOWN_GRACE.as_secs();
         printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));
     }
-    drop(presence);
-    if let Some(courier) = courier {
+    if let Some(Forwarding { courier, .. }) = forwarding {
         courier.stop().await;
     }
+    drop(control);
     snapshots.abort();
     let last = tokio::task::spawn_blocking(move || hub.snapshot());
     if let Ok(Ok(Err(error))) = tokio::time::timeout(Duration::from_secs(2), last).await {
@@ -177,12 +190,32 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
 }
 
 /// Starts delivering what the hub stores to another hub.
-async fn forward(hub: &Hub, other: Arc<CloudRunLogger>) -> anyhow::Result<SyncManager> {
+async fn forward(
+    hub: &Hub,
+    destination: Arc<CloudRunLogger>,
+    url: String,
+    outage: &Arc<OutageSwitch>,
+) -> anyhow::Result<Forwarding> {
     let options = SyncOptions { stop_timeout: FORWARD_GRACE, ..SyncOptions::default() };
-    let courier = SyncManager::new(hub.spool().clone(), other, options)?;
+    let courier = SyncManager::new(hub.spool().clone(), Arc::clone(&destination) as _, options)?;
+    let outage = Arc::clone(outage);
+    courier.offline_while(move || outage.outage());
     hub.on_stored(courier.notifier());
     courier.start().await;
-    Ok(courier)
+    Ok(Forwarding { courier, destination, url })
+}
+
+/// Serves the control socket. On a file system that takes none, the hub goes without.
+fn serve_control(data_dir: &Path, desk: Desk) -> anyhow::Result<Option<Control>> {
+    match Control::serve(data_dir, desk) {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if error.downcast_ref::<UsageError>().is_some() => Err(error),
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "without a control socket, commands do not reach this process");
+            Ok(None)
+        }
+    }
 }
 
 async fn snapshot_now_and_then(hub: Arc<Hub>) {

@@ -1,16 +1,23 @@
 //! `backhaul status`: what waits, how old it is, and whether the books balance.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backhaul_store::Books;
 use serde_json::{Map, Value, json};
 
 use crate::byte_size::ByteSize;
 use crate::cli;
+use crate::control::Client;
+use crate::control::message::Overview;
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
-use crate::presence::Presence;
+use crate::outage::{OutageReport, OutageSwitch};
 use crate::printer::{Printer, table};
+use crate::report::{BooksReport, CourierReport, HighWater, SpoolReport};
+use crate::runtime;
+
+/// How long the process that serves a spool may take to say how it stands.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
@@ -18,7 +25,7 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
     let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
     if !explicit && !data_dir.path().exists() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
-        return print(printer, &data_dir, &[]);
+        return print(printer, &data_dir, &[], None);
     }
     let spools = data_dir.spools().or_usage()?;
     let broken = data_dir.broken_spools();
@@ -30,30 +37,57 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
         if broken.is_empty() {
             printer.talk(format_args!("there is no spool in {}", data_dir.path().display()));
         }
-        print(printer, &data_dir, &[])?;
+        print(printer, &data_dir, &[], None)?;
         return Ok(outcome);
     }
+    let overviews = runtime::start(1)?.block_on(ask_owners(printer, &spools));
     let mut found = Vec::new();
     for (name, spool) in data_dir.open_read_only(None)? {
-        let mut status = spool.status()?;
         // The process that has the spool open knows more than its files tell.
+        let of_owner = overviews.iter().find_map(|overview| overview.spools.get(&name));
         let is_hubs = name == RUNS && data_dir.path().join(RUNS).is_dir();
-        let mut courier = if is_hubs { Courier::Absent } else { Courier::Unknown };
-        if let Some(hub) = Presence::ask(data_dir.path(), &name) {
-            status.trouble = hub.trouble;
-            status.max_bytes = hub.cap_bytes;
-            courier = Courier::of(hub.forwards);
-        }
-        found.push(Found { name, status, courier });
+        let (report, courier) = match of_owner {
+            Some(report) => (report.clone(), Courier::of(report.forwards)),
+            None if is_hubs => (SpoolReport::new(&spool.status()?), Courier::Absent),
+            None => (SpoolReport::new(&spool.status()?), Courier::Unknown),
+        };
+        found.push(Found { name, report, courier });
     }
-    print(printer, &data_dir, &found)?;
+    let outage = match overviews.first() {
+        Some(overview) => overview.outage.clone(),
+        None => OutageSwitch::of(data_dir.path()).or_usage()?.report(),
+    };
+    if let (Some(outage), false) = (&outage, printer.json) {
+        printer.data(format_args!("OFFLINE: {outage}\n"))?;
+    }
+    print(printer, &data_dir, &found, outage.as_ref())?;
     Ok(outcome)
+}
+
+/// What the processes say that have spools open. One that does not answer is left out, and
+/// its files are read.
+async fn ask_owners(printer: Printer, spools: &[(String, PathBuf)]) -> Vec<Overview> {
+    let ask = async |path: &Path| match Client::of_spool(path).await? {
+        Some(mut client) => client.get("/v1/status").await.map(Some),
+        None => Ok(None),
+    };
+    let mut overviews = Vec::new();
+    for (name, path) in spools {
+        match tokio::time::timeout(PATIENCE, ask(path)).await {
+            Ok(Ok(overview)) => overviews.extend(overview),
+            Ok(Err(error)) => printer.talk(format_args!("{name}: {error:#}")),
+            Err(_) => printer.talk(format_args!(
+                "{name}: the process that serves it does not answer: this is what its files tell"
+            )),
+        }
+    }
+    overviews
 }
 
 /// A spool, and who delivers from it.
 struct Found {
     name: String,
-    status: backhaul_store::Status,
+    report: SpoolReport,
     courier: Courier,
 }
 
@@ -79,15 +113,6 @@ impl Courier {
         }
     }
 
-    /// Whether records are passed on, where that is known.
-    fn forwards(self) -> Option<bool> {
-        match self {
-            Courier::Hub => Some(true),
-            Courier::None => Some(false),
-            Courier::Absent | Courier::Unknown => None,
-        }
-    }
-
     /// What there is to say of records that wait.
     fn remark(self) -> Option<&'static str> {
         match self {
@@ -104,11 +129,16 @@ impl Courier {
     }
 }
 
-fn print(printer: Printer, data_dir: &DataDir, found: &[Found]) -> anyhow::Result<Outcome> {
+fn print(
+    printer: Printer,
+    data_dir: &DataDir,
+    found: &[Found],
+    outage: Option<&OutageReport>,
+) -> anyhow::Result<Outcome> {
     if printer.json {
         let spools: Map<String, Value> =
-            found.iter().map(|found| (found.name.clone(), object(found))).collect();
-        printer.object(&json!({"spools": spools}))?;
+            found.iter().map(|found| (found.name.clone(), json!(found.report))).collect();
+        printer.object(&json!({"spools": spools, "outage": outage}))?;
     } else if !found.is_empty() {
         printer.data(format_args!("data dir  {}\n", data_dir.path().display()))?;
         printer.data(page(found))?;
@@ -116,51 +146,27 @@ fn print(printer: Printer, data_dir: &DataDir, found: &[Found]) -> anyhow::Resul
     Ok(Outcome::Done)
 }
 
-/// A spool as JSON.
-fn object(found: &Found) -> Value {
-    let Found { status, courier, .. } = found;
-    let books = &status.books;
-    let mut all = serde_json::to_value(books).unwrap_or_default();
-    if let Some(all) = all.as_object_mut() {
-        all.insert("balance".to_owned(), books.balance().into());
-    }
-    json!({
-        "pending": books.pending,
-        "synced": books.delivered,
-        "failed": books.rejected,
-        "oldest_age_seconds": status.oldest_age.map(|age| age.as_secs()),
-        "bytes": status.bytes,
-        "cap_bytes": status.max_bytes,
-        "quarantined": status.quarantined,
-        "unreadable": status.unreadable,
-        "damaged_ledger_lines": status.damaged_ledger_lines,
-        "trouble": status.trouble,
-        "forwards": courier.forwards(),
-        "books": all,
-    })
-}
-
 fn page(found: &[Found]) -> String {
     let heads = ["spool", "pending", "oldest", "synced", "failed", "on disk", "cap"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for Found { name, status, .. } in found {
+    for Found { name, report, .. } in found {
         let dash = || "-".to_owned();
         rows.push(vec![
             name.clone(),
-            status.books.pending.to_string(),
-            status.oldest_age.map_or_else(dash, age),
-            status.books.delivered.to_string(),
-            status.books.rejected.to_string(),
-            ByteSize(status.bytes).to_string(),
-            status.max_bytes.map_or_else(dash, |cap| ByteSize(cap).to_string()),
+            report.pending.to_string(),
+            report.oldest_age_seconds.map_or_else(dash, age),
+            report.synced.to_string(),
+            report.failed.to_string(),
+            ByteSize(report.bytes).to_string(),
+            report.cap_bytes.map_or_else(dash, |cap| ByteSize(cap).to_string()),
         ]);
     }
     let mut lines = vec![table(&rows), String::new()];
-    for Found { name, status, courier } in found {
-        lines.push(format!("{name}: {}", sentence(&status.books)));
-        let of_courier = courier.remark().filter(|_| status.books.pending > 0);
-        lines.extend(of_courier.map(|remark| format!("{name}: {remark}")));
-        lines.extend(remarks(status).into_iter().map(|remark| format!("{name}: {remark}")));
+    for Found { name, report, courier } in found {
+        lines.push(format!("{name}: {}", sentence(&report.books)));
+        let of_courier = courier.remark().filter(|_| report.pending > 0);
+        let remarks = of_courier.map(ToOwned::to_owned).into_iter().chain(remarks(report));
+        lines.extend(remarks.map(|remark| format!("{name}: {remark}")));
     }
     lines.push(String::new());
     lines.push(
@@ -172,43 +178,47 @@ fn page(found: &[Found]) -> String {
 }
 
 /// The books in words: what was accepted, and what became of it.
-fn sentence(books: &Books) -> String {
+fn sentence(report: &BooksReport) -> String {
+    let BooksReport { books, balance } = report;
     let sum: Vec<String> = books
         .parts()
         .into_iter()
         .filter(|(name, count)| *count > 0 || *name == "pending")
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
-    let verdict = match books.balance() {
+    let verdict = match balance {
         true => "the books balance",
         false => "THE BOOKS DO NOT BALANCE: please report this",
     };
     format!("{} accepted = {}; {verdict}", books.accepted, sum.join(" + "))
 }
 
-fn remarks(status: &backhaul_store::Status) -> Vec<String> {
-    let mut remarks = Vec::new();
-    if let Some(trouble) = &status.trouble {
+fn remarks(report: &SpoolReport) -> Vec<String> {
+    let mut remarks: Vec<String> = report.courier.iter().flat_map(CourierReport::remarks).collect();
+    if let Some(HighWater { reason, .. }) = &report.high_water {
+        remarks.push(format!("ROOM RUNS OUT: {reason}: `backhaul clean`, or deliver"));
+    }
+    if let Some(trouble) = &report.trouble {
         remarks.push(format!("TROUBLE: {trouble}"));
     }
-    if status.unreadable > 0 {
-        let count = status.unreadable;
+    if report.unreadable > 0 {
+        let count = report.unreadable;
         remarks.push(format!("{count} waiting records cannot be read from the disk now"));
     }
-    if status.quarantined > 0 {
-        let count = status.quarantined;
+    if report.quarantined > 0 {
+        let count = report.quarantined;
         remarks.push(format!("{count} damaged pieces were set aside in quarantine/"));
     }
-    if status.damaged_ledger_lines > 0 {
-        let count = status.damaged_ledger_lines;
+    if report.damaged_ledger_lines > 0 {
+        let count = report.damaged_ledger_lines;
         remarks.push(format!("{count} lines of the ledger were unreadable"));
     }
     remarks
 }
 
 /// An age in the unit that fits.
-fn age(age: Duration) -> String {
-    match age.as_secs() {
+fn age(seconds: u64) -> String {
+    match seconds {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds @ 7200..172_800 => format!("{} h", seconds / 3600),

@@ -7,17 +7,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use backhaul_agent::{CloudRunLogger, OfflineQueue};
 use backhaul_store::{Books, ErrorKind, Layout, Options, Spool};
-use backhaul_sync::{Blocked, BlockedKind, SyncManager, SyncOptions, SyncReport};
-use serde_json::{Map, Value, json};
+use backhaul_sync::{BlockedKind, SyncManager, SyncOptions, SyncReport};
 
-use crate::byte_size::ByteSize;
 use crate::cli;
+use crate::control::{self, Client, message};
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
 use crate::hub_link;
-use crate::presence::Presence;
+use crate::outage::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
+use crate::synced::{self, Synced};
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,75 +30,76 @@ pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
     let spools = data_dir.choose(None).or_usage()?;
-    let url = hub_link::url(args.runs_url)
-        .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
-        .or_usage()?;
-    let hub = hub_link::open(&url, args.token_file.as_deref()).or_usage()?;
+    let url = hub_link::url(args.runs_url);
+    let hub = url.as_deref().map(|url| hub_link::open(url, args.token_file.as_deref()));
+    let hub = hub.transpose().or_usage()?;
     let runtime = runtime::start(1)?;
-    let synced = runtime.block_on(sync_all(printer, data_dir.path(), spools, &hub));
+    let synced = runtime.block_on(sync_all(printer, spools, url.as_deref(), hub.as_ref()));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    report(printer, &synced?)
-}
-
-/// What the sync of a spool came to.
-struct Synced {
-    name: String,
-    report: SyncReport,
-    /// Records that were found damaged, ran out of time or made room meanwhile.
-    damaged: u64,
-    expired: u64,
-    evicted: u64,
-    /// Why what became of the records could not be written down.
-    trouble: Option<String>,
-}
-
-impl Synced {
-    fn new(name: String, report: SyncReport, before: &Books, spool: &Spool) -> Self {
-        let (after, trouble) = match spool.status() {
-            Ok(status) => (status.books, status.trouble),
-            Err(error) => (*before, Some(error.to_string())),
-        };
-        Self {
-            name,
-            report,
-            damaged: after.damaged.saturating_sub(before.damaged),
-            expired: after.expired.saturating_sub(before.expired),
-            evicted: after.evicted.saturating_sub(before.evicted),
-            trouble,
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        let lost = self.damaged + self.expired + self.evicted;
-        self.report.is_complete() && lost == 0 && self.trouble.is_none()
-    }
+    synced::print(printer, &synced?)
 }
 
 async fn sync_all(
     printer: Printer,
-    data_dir: &Path,
     spools: Vec<(String, PathBuf)>,
-    hub: &Arc<CloudRunLogger>,
+    url: Option<&str>,
+    hub: Option<&Arc<CloudRunLogger>>,
 ) -> anyhow::Result<Vec<Synced>> {
     let mut synced = Vec::new();
     for (name, path) in spools {
-        let (spool, before) = open(&name, &path)?;
-        // Nobody is told to wait a whole backoff for an operator who is there.
-        let courier =
-            SyncManager::new(spool.clone(), Arc::clone(hub) as _, SyncOptions::default())?;
-        let mut report = with_progress(printer, &name, &courier).await;
-        let mut patience = HANDOVER_TRIES;
-        while is_held_by_other(&report) && patience > 0 {
-            tokio::time::sleep(HANDOVER_INTERVAL).await;
-            report = with_progress(printer, &name, &courier).await;
-            patience -= 1;
+        if let Some(of_owner) = sync_by_owner(printer, &name, &path, url).await? {
+            synced.push(of_owner);
+            continue;
         }
-        if let Some(blocked) = report.blocked_by.take() {
-            report.blocked_by = Some(explained(blocked, data_dir, &name));
-        }
-        synced.push(Synced::new(name, report, &before, &spool));
+        let hub = hub
+            .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
+            .or_usage()?;
+        synced.push(sync_here(printer, name, &path, hub).await?);
     }
     Ok(synced)
+}
+
+/// Has the process sync that has the spool open. `Ok(None)`: there is none that delivers.
+async fn sync_by_owner(
+    printer: Printer,
+    name: &str,
+    path: &Path,
+    url: Option<&str>,
+) -> anyhow::Result<Option<Synced>> {
+    let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
+    let whole = client.pending(name).await?;
+    let asked = message::Sync { runs_url: url.map(ToOwned::to_owned) };
+    let sync = client.post("/v1/sync", &asked);
+    let waiting = async || match Client::of_spool(path).await {
+        Ok(Some(mut client)) => client.pending(name).await.unwrap_or(whole),
+        _ => whole,
+    };
+    control::unless_absent(with_progress(printer, name, whole, sync, waiting).await)
+}
+
+async fn sync_here(
+    printer: Printer,
+    name: String,
+    path: &Path,
+    hub: &Arc<CloudRunLogger>,
+) -> anyhow::Result<Synced> {
+    let (spool, before) = open(&name, path)?;
+    // Nobody is told to wait a whole backoff for an operator who is there.
+    let courier = SyncManager::new(spool.clone(), Arc::clone(hub) as _, SyncOptions::default())?;
+    let outage = OutageSwitch::of(path.parent().unwrap_or(Path::new("."))).or_usage()?;
+    courier.offline_while(move || outage.outage());
+    let pending = || courier.status().pending_count;
+    let whole = pending();
+    let sync =
+        async || with_progress(printer, &name, whole, courier.sync_now(), async || pending()).await;
+    let mut report = sync().await;
+    let mut patience = HANDOVER_TRIES;
+    while is_held_by_other(&report) && patience > 0 {
+        tokio::time::sleep(HANDOVER_INTERVAL).await;
+        report = sync().await;
+        patience -= 1;
+    }
+    Ok(Synced::new(name, &report, &before, &spool))
 }
 
 /// Opens a spool to deliver from it, and gives its books from before. An agent's queue
@@ -122,137 +123,33 @@ fn open(name: &str, path: &Path) -> anyhow::Result<(Spool, Books)> {
     Ok((spool, before))
 }
 
-/// What is in the way, with what to do about it where that can be told.
-fn explained(blocked: Blocked, data_dir: &Path, name: &str) -> Blocked {
-    if blocked.kind != BlockedKind::OtherProcess {
-        return blocked;
-    }
-    let hub = Presence::ask(data_dir, name).filter(|hub| hub.forwards == Some(true));
-    let Some(hub) = hub else { return blocked };
-    let reason = format!(
-        "the hub that runs here (process {}) delivers from the spool by itself, to its own \
-         --runs-url: `backhaul status` shows how far it is",
-        hub.process
-    );
-    Blocked { reason, ..blocked }
-}
-
 /// Whether another process holds the part of delivering. One that never delivers gives
 /// it up when it is asked for.
 fn is_held_by_other(report: &SyncReport) -> bool {
     report.blocked_by.as_ref().is_some_and(|blocked| blocked.kind == BlockedKind::OtherProcess)
 }
 
-async fn with_progress(printer: Printer, name: &str, courier: &SyncManager) -> SyncReport {
-    let whole = courier.status().pending_count;
-    let sync = courier.sync_now();
+/// Says from time to time how far it is.
+async fn with_progress<T>(
+    printer: Printer,
+    name: &str,
+    whole: u64,
+    sync: impl Future<Output = T>,
+    waiting: impl AsyncFn() -> u64,
+) -> T {
     let mut sync = std::pin::pin!(sync);
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+    ticks.tick().await;
     loop {
         tokio::select! {
-            report = &mut sync => {
+            done = &mut sync => {
                 printer.end_progress();
-                return report;
+                return done;
             }
-            () = tokio::time::sleep(PROGRESS_INTERVAL) => {
-                let waiting = courier.status().pending_count;
-                let done = whole.saturating_sub(waiting);
+            _ = ticks.tick() => {
+                let done = whole.saturating_sub(waiting().await);
                 printer.progress(format_args!("{name}: {done} of {whole} delivered"));
             }
         }
-    }
-}
-
-fn report(printer: Printer, synced: &[Synced]) -> anyhow::Result<Outcome> {
-    let sum = |count: fn(&Synced) -> u64| synced.iter().map(count).sum::<u64>();
-    let blocked = synced.iter().find_map(|synced| synced.report.blocked_by.as_ref());
-    if printer.json {
-        let spools: Map<String, Value> =
-            synced.iter().map(|synced| (synced.name.clone(), object(synced))).collect();
-        printer.object(&json!({
-            "synced": sum(|synced| synced.report.synced),
-            "duplicates": sum(|synced| synced.report.duplicates),
-            "failed": sum(|synced| synced.report.failed),
-            "remaining": sum(|synced| synced.report.remaining),
-            "damaged": sum(|synced| synced.damaged),
-            "expired": sum(|synced| synced.expired),
-            "evicted": sum(|synced| synced.evicted),
-            "trouble": synced.iter().find_map(|synced| synced.trouble.clone()),
-            "bytes": sum(|synced| synced.report.bytes),
-            "blocked_by": blocked.map(|blocked| blocked.kind.name()),
-            "reason": blocked.map(|blocked| blocked.reason.clone()),
-            "spools": spools,
-        }))?;
-    } else {
-        for synced in synced {
-            printer.data(sentence(synced))?;
-        }
-    }
-    let complete = synced.iter().all(Synced::is_complete);
-    Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
-}
-
-fn object(synced: &Synced) -> Value {
-    let report = &synced.report;
-    json!({
-        "synced": report.synced,
-        "duplicates": report.duplicates,
-        "failed": report.failed,
-        "remaining": report.remaining,
-        "damaged": synced.damaged,
-        "expired": synced.expired,
-        "evicted": synced.evicted,
-        "trouble": synced.trouble,
-        "bytes": report.bytes,
-        "blocked_by": report.blocked_by.as_ref().map(|blocked| blocked.kind.name()),
-        "reason": report.blocked_by.as_ref().map(|blocked| blocked.reason.clone()),
-    })
-}
-
-fn sentence(synced: &Synced) -> String {
-    let Synced { name, report, .. } = synced;
-    let mut text = format!("{name}: {} delivered ({})", report.synced, ByteSize(report.bytes));
-    if report.duplicates > 0 {
-        text.push_str(&format!(", {} of them were there already", report.duplicates));
-    }
-    if report.failed > 0 {
-        text.push_str(&format!(", {} refused (see `backhaul queue list`)", report.failed));
-    }
-    let lost = [
-        (synced.damaged, "found damaged"),
-        (synced.expired, "expired"),
-        (synced.evicted, "evicted to make room"),
-    ];
-    for (count, what) in lost.into_iter().filter(|(count, _)| *count > 0) {
-        text.push_str(&format!(", {count} {what}"));
-    }
-    text.push_str(&format!(", {} remaining", report.remaining));
-    if let Some(blocked) = &report.blocked_by {
-        text.push_str(&format!(": {blocked}"));
-    }
-    if let Some(trouble) = &synced.trouble {
-        text.push_str(&format!("; TROUBLE: {trouble}"));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_settlement_that_was_not_written_down_is_no_success() {
-        let mut synced = Synced {
-            name: "runs".to_owned(),
-            report: SyncReport::default(),
-            damaged: 0,
-            expired: 0,
-            evicted: 0,
-            trouble: None,
-        };
-        assert!(synced.is_complete());
-        synced.trouble = Some("the disk is full".to_owned());
-        assert!(!synced.is_complete());
-        assert!(sentence(&synced).ends_with("TROUBLE: the disk is full"));
-        assert_eq!(object(&synced)["trouble"], "the disk is full");
     }
 }

@@ -10,9 +10,9 @@ mod budget;
 mod elements;
 mod incoming;
 pub(crate) mod limits;
-mod metrics;
 mod origin;
 mod refusal;
+mod requests;
 mod routes;
 mod seen;
 mod seen_file;
@@ -24,7 +24,6 @@ mod window;
 #[cfg(test)]
 mod power_cuts;
 
-use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,7 +39,7 @@ pub(crate) use self::body::Pace;
 pub(crate) use self::incoming::FROM;
 use self::incoming::{ClientKey, Incoming};
 use self::origin::{Origin, Place, Source};
-use self::refusal::Refusal;
+pub(crate) use self::refusal::Refusal;
 pub(crate) use self::routes::{Limits, Service, router};
 use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
@@ -221,7 +220,7 @@ impl Hub {
     }
 
     /// How many records came since the hub was opened.
-    fn receipts(&self) -> Receipt {
+    pub(crate) fn receipts(&self) -> Receipt {
         Receipt {
             accepted: self.accepted.load(Ordering::Relaxed),
             duplicates: self.duplicates.load(Ordering::Relaxed),
@@ -244,7 +243,7 @@ impl Hub {
 
     /// After an error nothing is taken before what was seen is rebuilt.
     fn distrust(&self, error: &redb::Error) -> Refusal {
-        tracing::error!(%error, "the record of what was received failed: it is rebuilt from the spool");
+        tracing::warn!(%error, "the record of what was received failed: it is rebuilt from the spool");
         let mut place = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         self.drop_seen(&mut place, error);
         Refusal::unavailable(format!("cannot note what was received: {error}"))
@@ -556,10 +555,4 @@ fn hash_of(source: Source) -> u64 {
     source.to_bytes().into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// Makes a file that only its owner can read, where there is none.
-pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }

@@ -19,11 +19,12 @@ use super::Hub;
 use super::body::{Coding, Pace, decompress, discard, receive};
 use super::budget::Budget;
 use super::limits;
-use super::metrics::{self, Requests};
 use super::origin::Origin;
 use super::refusal::Refusal;
+use super::requests::Requests;
 use super::token::{self, Token};
-use crate::presence::Readiness;
+use crate::data_dir::RUNS;
+use crate::metrics::{self, Page};
 
 /// The limits that can be set.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +42,8 @@ pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     token: Option<Token>,
     limits: Limits,
-    /// Whether what is stored is passed on to another hub.
-    forwards: bool,
+    /// Adds what is measured beside the hub to a page of metrics.
+    measure_others: Box<dyn Fn(&mut Page) + Send + Sync>,
     budget: Budget,
     at_work: Semaphore,
     requests: Requests,
@@ -55,20 +56,44 @@ impl Service {
         hub: Arc<Hub>,
         token: Option<Token>,
         limits: Limits,
-        forwards: bool,
+        measure_others: impl Fn(&mut Page) + Send + Sync + 'static,
         crash_before_reply: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             hub,
             token,
             limits,
-            forwards,
+            measure_others: Box::new(measure_others),
             budget: Budget::new(limits::MAX_BYTES_IN_FLIGHT),
             at_work: Semaphore::new(limits::MAX_AT_WORK),
             requests: Requests::default(),
             crash_before_reply,
         })
     }
+
+    /// All metrics at this moment. Waits for the disk.
+    pub(crate) fn metrics(&self) -> backhaul_store::Result<String> {
+        let mut page = Page::default();
+        metrics::spool(&mut page, RUNS, &self.hub.spool().status()?);
+        (self.measure_others)(&mut page);
+        let receipts = self.hub.receipts();
+        page.family(&metrics::HUB_ACCEPTED).value(&[], receipts.accepted);
+        page.family(&metrics::HUB_DUPLICATES).value(&[], receipts.duplicates);
+        page.family(&metrics::HTTP_REQUESTS);
+        for (status, count) in self.requests.by_status() {
+            page.value(&[("status", &status.to_string())], count);
+        }
+        Ok(page.text())
+    }
+}
+
+/// What a hub says of itself at `/readyz`.
+#[derive(serde::Serialize)]
+struct Readiness {
+    ready: bool,
+    /// Why it cannot store records; only for those who may send some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
 }
 
 type Shared = State<Arc<Service>>;
@@ -175,13 +200,10 @@ fn request_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 /// Ready is who can store: the spool has no trouble.
 async fn show_readiness(State(service): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
     let is_let_in = token::check(service.token.as_ref(), &headers).is_ok();
-    let status = status(Arc::clone(&service)).await?;
+    let status = of_spool(service, |service| service.hub.spool().status()).await?;
     let readiness = Readiness {
         ready: status.trouble.is_none(),
         trouble: status.trouble.filter(|_| is_let_in),
-        cap_bytes: status.max_bytes,
-        forwards: Some(service.forwards),
-        process: std::process::id(),
     };
     let code = match readiness.ready {
         true => StatusCode::OK,
@@ -192,16 +214,17 @@ async fn show_readiness(State(service): Shared, headers: HeaderMap) -> Result<Re
 
 async fn show_metrics(State(service): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
     token::check(service.token.as_ref(), &headers)?;
-    let status = status(Arc::clone(&service)).await?;
-    let text = metrics::text(&status, service.hub.receipts(), &service.requests);
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, text).into_response())
+    let text = of_spool(service, |service| service.metrics()).await?;
+    Ok((metrics::CONTENT_TYPE, text).into_response())
 }
 
-async fn status(service: Arc<Service>) -> Result<backhaul_store::Status, Refusal> {
-    let status = tokio::task::spawn_blocking(move || service.hub.spool().status()).await;
+async fn of_spool<T: Send + 'static>(
+    service: Arc<Service>,
+    ask: impl FnOnce(&Service) -> backhaul_store::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let said = tokio::task::spawn_blocking(move || ask(&service)).await;
     let unavailable = |error: &dyn std::fmt::Display| {
         Refusal::unavailable(format!("the spool does not say how it stands: {error}"))
     };
-    status.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
+    said.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
 }

@@ -116,9 +116,9 @@ fn says_how_it_is() {
     let metrics = hub.get("/metrics");
     assert!(metrics.head.contains("text/plain; version=0.0.4"));
     for line in [
-        "backhaul_spool_records{spool=\"runs\",state=\"pending\"} 3",
-        "backhaul_spool_accepted_total{spool=\"runs\"} 3",
-        "backhaul_intake_records_total{outcome=\"accepted\"} 3",
+        "backhaul_spool_records{spool=\"runs\",lane=\"normal\",standing=\"pending\"} 3",
+        "backhaul_spool_accepted_total{spool=\"runs\",lane=\"normal\"} 3",
+        "backhaul_hub_accepted_total 3",
         "backhaul_http_requests_total{status=\"200\"} 3",
         "backhaul_http_requests_total{status=\"400\"} 1",
         "backhaul_spool_trouble{spool=\"runs\"} 0",

@@ -7,10 +7,12 @@
 )]
 
 mod cli;
+mod control;
 mod dedupe;
 mod demo;
 mod intake;
 mod keys;
 mod limits;
+mod metrics;
 mod support;
 mod sync;

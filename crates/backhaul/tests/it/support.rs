@@ -220,11 +220,23 @@ pub(crate) fn run(number: u64) -> String {
     format!("{{\"run_id\": \"run_{number}\"}}")
 }
 
+/// Text that does not shrink, another for each seed.
+pub(crate) fn noise(seed: u64, len: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let word = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    std::iter::repeat_with(word).take(len.div_ceil(16)).collect()
+}
+
 /// The binary, away from the environment of whoever runs the tests.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments);
-    for variable in ["DATA_DIR", "TOKEN", "RUNS_URL", "API_KEY", "LOG"] {
+    for variable in ["DATA_DIR", "TOKEN", "RUNS_URL", "API_KEY", "LOG", "OUTAGE"] {
         command.env_remove(format!("BACKHAUL_{variable}"));
     }
     command

@@ -69,16 +69,28 @@ fn beside_a_hub_that_delivers_to_nobody_it_delivers() {
 }
 
 #[test]
-fn beside_a_hub_that_forwards_it_says_who_delivers() {
-    let dir = tempdir().unwrap();
-    let url = "http://127.0.0.1:9";
-    let hub = Hub::start_with(dir.path(), &["--runs-url", url]);
+fn beside_a_hub_that_forwards_it_has_that_one_deliver() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let other = Hub::start(to.path());
+    let address = other.address;
+    let url = format!("http://{address}");
+    other.kill();
+    let hub = Hub::start_with(from.path(), &["--runs-url", &url]);
     assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
-    let (_, report, _) = sync(dir.path(), url);
-    assert_eq!(report["blocked_by"], "other_process");
-    let reason = report["reason"].as_str().unwrap();
-    let process = format!("(process {})", hub.process());
-    assert!(reason.contains(&process) && reason.contains("by itself"), "{reason}");
+    let (code, report, _) = sync(from.path(), &format!("{url}/v1/runs"));
+    assert_eq!((code, &report["remaining"]), (1, &3.into()), "{report}");
+    assert_eq!(report["blocked_by"], "offline");
+    // It goes where that one goes.
+    let (code, stdout, stderr) = backhaul(&["sync", "--runs-url", "http://else:1"], from.path());
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    let process = format!("({})", hub.process());
+    assert!(stderr.contains(&process) && stderr.contains(&url), "{stderr}");
+    let _other = Hub::start_at(to.path(), address);
+    // Without saying where to: by hand, or by itself meanwhile, but not both.
+    let (code, stdout, stderr) = backhaul(&["sync", "--json"], from.path());
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["remaining"]), (0, &0.into()), "{report} {stderr}");
+    assert_eq!(stored_bodies(to.path()), stored_bodies(from.path()));
 }
 
 #[test]

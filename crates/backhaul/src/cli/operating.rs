@@ -1,0 +1,111 @@
+//! The commands that change something by hand.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{DataDirArg, parse_duration};
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueRetry {
+    /// The records: LANE/NUMBER as `queue list` shows them, or their full ids.
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) ids: Vec<String>,
+    /// All records that failed.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The spool that they are in: runs or offline [default: where there are such records]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArg,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueDrop {
+    /// The records: LANE/NUMBER as `queue list` shows them, or their full ids.
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Ask nobody. Without a terminal nobody is asked either.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// The spool that they are in: runs or offline [default: where there are such records]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArg,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Remove delivered data, to have its room back.
+///
+/// What waits and what failed stays, and so does all that is younger. Data goes by whole
+/// files: a file stays while one of its records has to.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backhaul clean
+  backhaul clean --older-than 12h --json | jq .bytes")]
+pub(crate) struct Clean {
+    /// How long ago it has to be stored, such as 12h or 0s [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = parse_age, default_value = "7d", hide_default_value = true)]
+    pub(crate) older_than: Duration,
+    /// Only this spool: runs or offline [default: all there are]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArg,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Count as offline, on purpose: to test, or while the link costs money.
+///
+/// Records are stored meanwhile, and wait; nothing is sent, and no retry is spent. The
+/// switch survives restarts. BACKHAUL_OUTAGE=on (or a time) does the same for one process.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  backhaul outage for 10m
+  backhaul outage on
+  backhaul outage off")]
+pub(crate) enum Outage {
+    /// Count as offline until it is turned off.
+    On(OutageArgs),
+    /// Count as online again.
+    Off(OutageArgs),
+    /// Count as offline for a time.
+    For(OutageFor),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutageArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArg,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutageFor {
+    /// How long, such as 10m or 12h.
+    #[arg(value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) time: Duration,
+    #[command(flatten)]
+    pub(crate) outage: OutageArgs,
+}
+
+/// A time that may be none.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" | "0m" | "0h" | "0d" => Ok(Duration::ZERO),
+        text => parse_duration(text),
+    }
+}

@@ -1,0 +1,65 @@
+//! `backhaul clean`: removes delivered data.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::operate::patiently;
+use crate::byte_size::ByteSize;
+use crate::cli;
+use crate::control::message::{self, Cleaned};
+use crate::control::{self, Client, Keeper};
+use crate::data_dir::DataDir;
+use crate::exit::{OrUsage as _, Outcome};
+use crate::printer::Printer;
+use crate::runtime;
+
+pub(crate) fn run(args: cli::Clean) -> anyhow::Result<Outcome> {
+    let printer = Printer { json: args.json };
+    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
+    let runtime = runtime::start(1)?;
+    let mut cleaned = Vec::new();
+    for (name, path) in spools {
+        let asked = runtime.block_on(ask_owner(&name, &path, args.older_than))?;
+        let of_spool = match asked {
+            Some(of_spool) => of_spool,
+            None => {
+                let keeper = Keeper::open(&name, &path)?;
+                patiently(|| keeper.clean(args.older_than))?
+            }
+        };
+        cleaned.push((name, of_spool));
+    }
+    print(printer, &cleaned)?;
+    Ok(Outcome::Done)
+}
+
+async fn ask_owner(
+    name: &str,
+    path: &Path,
+    older_than: Duration,
+) -> anyhow::Result<Option<Cleaned>> {
+    let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
+    let asked = message::Clean { older_than_seconds: older_than.as_secs() };
+    control::unless_absent(client.post(&format!("/v1/spools/{name}/clean"), &asked).await)
+}
+
+fn print(printer: Printer, cleaned: &[(String, Cleaned)]) -> anyhow::Result<()> {
+    if printer.json {
+        let spools: Map<String, Value> =
+            cleaned.iter().map(|(name, cleaned)| (name.clone(), json!(cleaned))).collect();
+        printer.object(&json!({
+            "records": cleaned.iter().map(|(_, cleaned)| cleaned.records).sum::<u64>(),
+            "bytes": cleaned.iter().map(|(_, cleaned)| cleaned.bytes).sum::<u64>(),
+            "spools": spools,
+        }))?;
+        return Ok(());
+    }
+    for (name, Cleaned { records, bytes }) in cleaned {
+        let bytes = ByteSize(*bytes);
+        printer.data(format_args!("{name}: {records} delivered records removed, {bytes} freed"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What is measured, under which names. Described in `docs/operating.md` too.
+
+mod page;
+
+use axum::http::HeaderName;
+use axum::http::header::CONTENT_TYPE as HEADER;
+use backhaul_store::{Books, Status};
+use backhaul_sync::{BandwidthStatus, SyncStatus};
+
+pub(crate) use self::page::Page;
+use crate::outage::OutageReport;
+
+/// The header of an answer with a page.
+pub(crate) const CONTENT_TYPE: [(HeaderName, &str); 1] =
+    [(HEADER, "text/plain; version=0.0.4; charset=utf-8")];
+
+/// A family of values.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident $kind:ident $name:literal $help:literal;)*) => {
+        $(pub(crate) const $constant: Metric =
+            Metric { name: $name, kind: stringify!($kind), help: $help };)*
+        /// All there are.
+        #[cfg(test)]
+        const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    SPOOL_RECORDS gauge "backhaul_spool_records" "Records by lane and by what became of them.";
+    SPOOL_ACCEPTED counter "backhaul_spool_accepted_total" "Records that were acknowledged.";
+    SPOOL_OLDEST_AGE gauge "backhaul_spool_oldest_age_seconds" "Age of the oldest waiting record; 0 while none waits.";
+    SPOOL_BYTES gauge "backhaul_spool_bytes" "Bytes on disk of the spool's folder.";
+    SPOOL_CAP_BYTES gauge "backhaul_spool_cap_bytes" "Bytes that the spool's folder may take.";
+    SPOOL_HIGH_WATER gauge "backhaul_spool_high_water" "1 while a limit is close: cap, free_bytes or free_inodes.";
+    SPOOL_TROUBLE gauge "backhaul_spool_trouble" "1 while the spool cannot store records.";
+    SPOOL_QUARANTINED gauge "backhaul_spool_quarantined_files" "Damaged pieces that were set aside.";
+    SYNC_ONLINE gauge "backhaul_sync_online" "1 if the destination answered the last attempt.";
+    SYNC_PAUSED gauge "backhaul_sync_paused" "1 while the destination is paused until somebody acts.";
+    SYNC_RUNNING gauge "backhaul_sync_running" "1 while a batch is under way.";
+    SYNC_LAST_SUCCESS gauge "backhaul_sync_last_success_timestamp_seconds" "When records were last delivered.";
+    SYNC_NEXT_ATTEMPT gauge "backhaul_sync_next_attempt_timestamp_seconds" "When the next attempt is due.";
+    BUDGET_USED gauge "backhaul_budget_used_bytes" "Bytes of the data cap that are used.";
+    BUDGET_LIMIT gauge "backhaul_budget_limit_bytes" "The data cap.";
+    BUDGET_LEFT gauge "backhaul_budget_left_bytes" "Bytes that are left of the data cap, by the kind of traffic.";
+    OUTAGE gauge "backhaul_outage" "1 while an outage that was asked for lasts.";
+    HUB_ACCEPTED counter "backhaul_hub_accepted_total" "Records that were received and stored since the start.";
+    HUB_DUPLICATES counter "backhaul_hub_duplicates_total" "Records that were received and here already.";
+    HTTP_REQUESTS counter "backhaul_http_requests_total" "Requests answered, by status.";
+}
+
+/// A spool.
+pub(crate) fn spool(page: &mut Page, spool: &str, status: &Status) {
+    let by_lane: Vec<(String, &Books)> =
+        status.lanes.iter().map(|(lane, books)| (lane.to_string(), books)).collect();
+    page.family(&SPOOL_RECORDS);
+    for (lane, books) in &by_lane {
+        for (standing, count) in books.parts() {
+            page.value(&[("spool", spool), ("lane", lane), ("standing", standing)], count);
+        }
+    }
+    page.family(&SPOOL_ACCEPTED);
+    for (lane, books) in &by_lane {
+        page.value(&[("spool", spool), ("lane", lane)], books.accepted);
+    }
+    let of_spool = [("spool", spool)];
+    let age = status.oldest_age.unwrap_or_default();
+    page.family(&SPOOL_OLDEST_AGE).value(&of_spool, age.as_secs());
+    page.family(&SPOOL_BYTES).value(&of_spool, status.bytes);
+    if let Some(cap) = status.max_bytes {
+        page.family(&SPOOL_CAP_BYTES).value(&of_spool, cap);
+    }
+    page.family(&SPOOL_HIGH_WATER);
+    for limit in ["cap", "free_bytes", "free_inodes"] {
+        let is_close = status.high_water.is_some_and(|alert| alert.name() == limit);
+        page.value(&[("spool", spool), ("limit", limit)], u8::from(is_close));
+    }
+    page.family(&SPOOL_TROUBLE).value(&of_spool, u8::from(status.trouble.is_some()));
+    page.family(&SPOOL_QUARANTINED).value(&of_spool, status.quarantined);
+}
+
+/// The courier of a spool.
+pub(crate) fn courier(page: &mut Page, spool: &str, status: &SyncStatus) {
+    let of_spool = [("spool", spool)];
+    if let Some(is_online) = status.is_online {
+        page.family(&SYNC_ONLINE).value(&of_spool, u8::from(is_online));
+    }
+    page.family(&SYNC_PAUSED).value(&of_spool, u8::from(status.paused.is_some()));
+    page.family(&SYNC_RUNNING).value(&of_spool, u8::from(status.is_syncing));
+    let times =
+        [(&SYNC_LAST_SUCCESS, status.last_sync_at), (&SYNC_NEXT_ATTEMPT, status.next_attempt_at)];
+    for (metric, at) in times {
+        if let Some(at) = at {
+            page.family(metric).value(&of_spool, at.as_micros().div_euclid(1_000_000));
+        }
+    }
+}
+
+/// The data cap of the device.
+pub(crate) fn budget(page: &mut Page, status: &BandwidthStatus) {
+    page.family(&BUDGET_USED).value(&[], status.used_bytes);
+    if let Some(limit) = status.limit_bytes {
+        page.family(&BUDGET_LIMIT).value(&[], limit);
+    }
+    if let (Some(normal), Some(critical)) = (status.left_bytes, status.left_critical_bytes) {
+        page.family(&BUDGET_LEFT)
+            .value(&[("traffic", "normal")], normal)
+            .value(&[("traffic", "critical")], critical);
+    }
+}
+
+/// The outage switch.
+pub(crate) fn outage(page: &mut Page, outage: Option<&OutageReport>) {
+    page.family(&OUTAGE).value(&[], u8::from(outage.is_some()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_and_are_described() {
+        let described = include_str!("../../../../docs/operating.md");
+        for Metric { name, kind, help } in ALL {
+            assert!(described.contains(&format!("| `{name}")), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
+            assert!(name.starts_with("backhaul_") && help.ends_with('.'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! How a spool stands, as `status` and the control socket say it, in text and in JSON.
+
+use std::collections::BTreeMap;
+
+use backhaul_store::{Books, Status};
+use backhaul_sync::{BandwidthStatus, SyncStatus};
+use serde::{Deserialize, Serialize};
+
+/// A spool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpoolReport {
+    pub(crate) pending: u64,
+    pub(crate) synced: u64,
+    pub(crate) failed: u64,
+    pub(crate) oldest_age_seconds: Option<u64>,
+    pub(crate) bytes: u64,
+    pub(crate) cap_bytes: Option<u64>,
+    /// The limit that is close.
+    pub(crate) high_water: Option<HighWater>,
+    pub(crate) quarantined: usize,
+    pub(crate) unreadable: usize,
+    pub(crate) damaged_ledger_lines: u64,
+    pub(crate) trouble: Option<String>,
+    /// Whether records are passed on, where that is known.
+    pub(crate) forwards: Option<bool>,
+    /// Of the process that delivers, where it says so.
+    pub(crate) courier: Option<CourierReport>,
+    pub(crate) books: BooksReport,
+    /// The waiting records of each lane that was ever used.
+    pub(crate) pending_by_lane: BTreeMap<String, u64>,
+}
+
+/// The books, and whether they balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BooksReport {
+    #[serde(flatten)]
+    pub(crate) books: Books,
+    pub(crate) balance: bool,
+}
+
+/// A limit that a spool has come close to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HighWater {
+    /// `cap`, `free_bytes` or `free_inodes`.
+    pub(crate) limit: String,
+    pub(crate) reason: String,
+}
+
+/// Who delivers, and how that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CourierReport {
+    pub(crate) destination: String,
+    /// Whether it answered the last time; none before the first.
+    pub(crate) is_online: Option<bool>,
+    pub(crate) is_syncing: bool,
+    pub(crate) last_sync_at: Option<String>,
+    pub(crate) last_attempt_at: Option<String>,
+    pub(crate) next_attempt_at: Option<String>,
+    pub(crate) last_error: Option<String>,
+    /// Why nothing is sent until somebody acts.
+    pub(crate) paused: Option<String>,
+    /// The data cap, where one is counted.
+    pub(crate) budget: Option<BudgetReport>,
+}
+
+/// The data cap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BudgetReport {
+    pub(crate) limit_bytes: Option<u64>,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) used_bytes: u64,
+    pub(crate) left_bytes: Option<u64>,
+    pub(crate) left_critical_bytes: Option<u64>,
+    pub(crate) next_refill_at: Option<String>,
+    pub(crate) clock_is_known: bool,
+    pub(crate) trouble: Option<String>,
+}
+
+impl SpoolReport {
+    pub(crate) fn new(status: &Status) -> Self {
+        let books = status.books;
+        let lanes = status.lanes.iter();
+        Self {
+            pending: books.pending,
+            synced: books.delivered,
+            failed: books.rejected,
+            oldest_age_seconds: status.oldest_age.map(|age| age.as_secs()),
+            bytes: status.bytes,
+            cap_bytes: status.max_bytes,
+            high_water: status.high_water.map(|limit| HighWater {
+                limit: limit.name().to_owned(),
+                reason: limit.to_string(),
+            }),
+            quarantined: status.quarantined,
+            unreadable: status.unreadable,
+            damaged_ledger_lines: status.damaged_ledger_lines,
+            trouble: status.trouble.clone(),
+            forwards: None,
+            courier: None,
+            books: BooksReport { books, balance: books.balance() },
+            pending_by_lane: lanes.map(|(lane, books)| (lane.to_string(), books.pending)).collect(),
+        }
+    }
+}
+
+impl CourierReport {
+    pub(crate) fn new(
+        destination: &str,
+        status: SyncStatus,
+        budget: Option<BandwidthStatus>,
+    ) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            is_online: status.is_online,
+            is_syncing: status.is_syncing,
+            last_sync_at: status.last_sync_at.map(|at| at.to_string()),
+            last_attempt_at: status.last_attempt_at.map(|at| at.to_string()),
+            next_attempt_at: status.next_attempt_at.map(|at| at.to_string()),
+            last_error: status.last_error,
+            paused: status.paused,
+            budget: budget.map(BudgetReport::new),
+        }
+    }
+
+    /// What there is to say of it, beside that it delivers.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let state = match (&self.paused, self.is_syncing, self.is_online) {
+            (Some(reason), ..) => format!("PAUSED until somebody acts: {reason}"),
+            (None, true, _) => "delivering now".to_owned(),
+            (None, false, Some(true)) => "the link is up".to_owned(),
+            (None, false, Some(false)) => "the link is down".to_owned(),
+            (None, false, None) => "nothing was sent yet".to_owned(),
+        };
+        remarks.push(format!("to {}: {state}", self.destination));
+        if let (Some(error), None) = (&self.last_error, &self.paused) {
+            remarks.push(format!("last error: {error}"));
+        }
+        let times = [("last delivered", &self.last_sync_at), ("next try", &self.next_attempt_at)];
+        let times: Vec<String> = times
+            .into_iter()
+            .filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?)))
+            .collect();
+        if !times.is_empty() {
+            remarks.push(times.join(", "));
+        }
+        remarks.extend(self.budget.as_ref().map(BudgetReport::sentence));
+        remarks
+    }
+}
+
+impl BudgetReport {
+    fn new(status: BandwidthStatus) -> Self {
+        Self {
+            limit_bytes: status.limit_bytes,
+            reserve_bytes: status.reserve_bytes,
+            used_bytes: status.used_bytes,
+            left_bytes: status.left_bytes,
+            left_critical_bytes: status.left_critical_bytes,
+            next_refill_at: status.next_refill_at.map(|at| at.to_string()),
+            clock_is_known: status.clock_is_known,
+            trouble: status.trouble,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        use crate::byte_size::ByteSize;
+        let used = ByteSize(self.used_bytes);
+        let mut text = match self.limit_bytes {
+            Some(limit) => format!("data cap: {used} of {} used", ByteSize(limit)),
+            None => format!("no data cap, {used} counted"),
+        };
+        if let Some(at) = &self.next_refill_at {
+            text.push_str(&format!(", full again {at}"));
+        }
+        if let Some(trouble) = &self.trouble {
+            text.push_str(&format!("; TROUBLE: {trouble}"));
+        }
+        text
+    }
+}
