@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{
-    Books, Clock, Disk, Flush, Layout, Options, OsDisk, Position, QueueEntry, Record, RecordId,
-    Settled, Spool, Standing, State, SystemClock, Timestamp, WhenFull,
+    Books, Clock, Disk, Flush, HighWater, Layout, Options, OsDisk, Position, QueueEntry, Record,
+    RecordId, Settled, Spool, Standing, State, SystemClock, Timestamp, WhenFull,
 };
 use backhaul_sync::{Destination, SyncManager, SyncOptions};
 use serde_json::{Map, Value, json};
@@ -99,6 +99,9 @@ pub struct QueueStats {
     pub bytes: u64,
     /// The cap on them.
     pub max_bytes: u64,
+    /// The limit that the queue has come close to, if there is one: at four fifths of the
+    /// cap, or near the floor of free space. [`Spool::on_high_water`] tells when it is so.
+    pub high_water: Option<HighWater>,
     /// The age of the oldest waiting record.
     pub oldest_age: Option<Duration>,
     /// Files in `quarantine/`: what was found and is no record.
@@ -457,6 +460,7 @@ impl OfflineQueue {
             books: status.books,
             bytes: status.bytes,
             max_bytes: status.max_bytes.unwrap_or(u64::MAX),
+            high_water: status.high_water,
             oldest_age: status.oldest_age,
             quarantined: status.quarantined,
             held_in_memory: held.len(),

@@ -20,8 +20,8 @@ use crate::runtime;
 
 /// How often and how many times another process is asked for the part of delivering: it
 /// looks for such wishes once a second.
-const HANDOVER_INTERVAL: Duration = Duration::from_millis(250);
-const HANDOVER_TRIES: u32 = 16;
+pub(super) const HANDOVER_INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const HANDOVER_TRIES: u32 = 16;
 
 /// What is done to records.
 #[derive(Clone, Copy)]

@@ -179,7 +179,9 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
     if let Some(Forwarding { courier, .. }) = forwarding {
         courier.stop().await;
     }
-    drop(control);
+    if let Some(control) = control {
+        control.stop().await;
+    }
     snapshots.abort();
     let last = tokio::task::spawn_blocking(move || hub.snapshot());
     if let Ok(Ok(Err(error))) = tokio::time::timeout(Duration::from_secs(2), last).await {

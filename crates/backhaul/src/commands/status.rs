@@ -72,7 +72,13 @@ async fn ask_owners(printer: Printer, spools: &[(String, PathBuf)]) -> Vec<Overv
         None => Ok(None),
     };
     let mut overviews = Vec::new();
+    let mut asked = Vec::new();
     for (name, path) in spools {
+        // All spools of a data dir are served by one process.
+        if asked.contains(&path.parent()) {
+            continue;
+        }
+        asked.push(path.parent());
         match tokio::time::timeout(PATIENCE, ask(path)).await {
             Ok(Ok(overview)) => overviews.extend(overview),
             Ok(Err(error)) => printer.talk(format_args!("{name}: {error:#}")),

@@ -9,6 +9,7 @@ use backhaul_agent::{CloudRunLogger, OfflineQueue};
 use backhaul_store::{Books, ErrorKind, Layout, Options, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncOptions, SyncReport};
 
+use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use crate::cli;
 use crate::control::{self, Client, message};
 use crate::data_dir::DataDir;
@@ -21,10 +22,6 @@ use crate::synced::{self, Synced};
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often and how many times another process is asked for the part of delivering: it
-/// looks for such wishes once a second.
-const HANDOVER_INTERVAL: Duration = Duration::from_millis(250);
-const HANDOVER_TRIES: u32 = 16;
 
 pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };

@@ -58,7 +58,7 @@ async fn show_metrics(State(desk): At) -> Result<Response, Refusal> {
 
 async fn retry(State(desk): At, Path(spool): Path<String>, request: Request) -> Answer<Changed> {
     let asked: Retry = read(request).await?;
-    if asked.all == !asked.ids.is_empty() {
+    if asked.all != asked.ids.is_empty() {
         return Err(Refusal::bad_request("expected either ids, or all = true"));
     }
     let names = names(&asked.ids)?;

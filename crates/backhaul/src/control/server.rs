@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::routes::router;
 use super::socket::ControlSocket;
 
-/// The served control socket. It is gone when this is dropped.
+/// The served control socket.
 pub(crate) struct Control(JoinHandle<()>);
 
 impl Control {
@@ -26,10 +26,10 @@ impl Control {
             }
         })))
     }
-}
 
-impl Drop for Control {
-    fn drop(&mut self) {
+    /// Ends it: the socket is gone when this returns.
+    pub(crate) async fn stop(self) {
         self.0.abort();
+        let _ = self.0.await;
     }
 }

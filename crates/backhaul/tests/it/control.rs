@@ -8,6 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use backhaul::observability::RunRecord;
+use backhaul::offline::OfflineQueue;
+use backhaul::store::Timestamp;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -109,6 +112,22 @@ fn what_failed_is_put_back_by_name_or_all_at_once() {
             assert_eq!((&books["pending"], &books["rejected"]), (&3.into(), &0.into()));
         },
     );
+}
+
+#[test]
+fn what_is_put_back_on_a_hub_that_forwards_goes_at_once() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    failed(from.path(), 3);
+    let other = Hub::start(to.path());
+    let url = format!("http://{}", other.address);
+    let _hub = Hub::start_with(from.path(), &["--runs-url", &url]);
+    assert_eq!(ask(&["queue", "retry", "--all"], from.path()).1["requeued"], 3);
+    let patience = Instant::now() + Duration::from_secs(30);
+    while stored(to.path()).len() < 3 {
+        assert!(Instant::now() < patience);
+        std::thread::yield_now();
+    }
+    assert_eq!(books(from.path())["delivered"], 3);
 }
 
 #[test]
@@ -284,6 +303,31 @@ fn an_outage_of_the_environment_lasts_as_long_as_the_process() {
     let output = serve.arg(dir.path()).env("BACKHAUL_OUTAGE", "maybe").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("BACKHAUL_OUTAGE is \"maybe\""));
+}
+
+#[test]
+fn the_queue_of_an_agent_is_operated_on_beside_the_agent_and_without_it() {
+    let dir = tempdir().unwrap();
+    let queue = OfflineQueue::new(dir.path().join("offline")).unwrap();
+    for number in 0..3 {
+        let at = Timestamp::from_micros(number);
+        queue.enqueue(&RunRecord::new(format!("run_{number}"), at)).unwrap();
+    }
+    // The agent that has it open does not deliver, and lets the command have the part.
+    assert_eq!(
+        ask(&["queue", "drop", "normal/1"], dir.path()),
+        (0, json!({"dropped": 1, "unchanged": []}))
+    );
+    // A hub that runs beside it has another spool.
+    let hub = Hub::start(dir.path());
+    assert_eq!(ask(&["queue", "drop", "normal/2"], dir.path()).1["dropped"], 1);
+    drop((queue, hub));
+    assert_eq!(
+        ask(&["queue", "drop", "normal/3", "--spool", "offline"], dir.path()).1["dropped"],
+        1
+    );
+    let (_, status) = ask(&["status"], dir.path());
+    assert_eq!(status["spools"]["offline"]["books"]["dropped"], 3);
 }
 
 // --- The socket ------------------------------------------------------------

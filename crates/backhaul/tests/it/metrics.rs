@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::tempdir;
@@ -108,4 +109,23 @@ fn a_spool_that_fills_up_raises_the_alert_everywhere() {
     assert!(hub.get("/metrics").body.lines().any(|found| found == line));
     let (_, text, _) = crate::support::backhaul(&["status"], dir.path());
     assert!(text.contains("runs: ROOM RUNS OUT: the spool takes "), "{text}");
+    // The log says it too, once, by the thread that looks every second.
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !hub.said().contains("room runs out") {
+        assert!(Instant::now() < patience, "{}", hub.said());
+    }
+    assert_eq!(hub.said().matches("WARN").count(), 1, "{}", hub.said());
+}
+
+#[test]
+fn an_outage_is_nothing_that_the_operator_has_to_act_on() {
+    let dir = tempdir().unwrap();
+    let hub = Hub::start_with(dir.path(), &["--runs-url", "http://127.0.0.1:9"]);
+    assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
+    for outage in ["on", "off"] {
+        assert_eq!(crate::support::backhaul(&["outage", outage], dir.path()).0, 0);
+        assert_eq!(crate::support::backhaul(&["sync"], dir.path()).0, 1);
+    }
+    let lines = hub.said();
+    assert!(lines.lines().all(|line| line.starts_with("listening on")), "{lines}");
 }

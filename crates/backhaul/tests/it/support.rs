@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use backhaul::store::{Spool, StoredRecord};
@@ -19,6 +20,8 @@ pub(crate) const SOURCE: &str = "6ba7b8109dad11d180b400c04fd430c8/0000beef/norma
 pub(crate) struct Hub {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it has written to stderr.
+    said: Arc<Mutex<String>>,
 }
 
 impl Hub {
@@ -57,8 +60,20 @@ impl Hub {
                 break rest.split(',').next().unwrap().parse().unwrap();
             }
         };
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { child, address }
+        let said = Arc::new(Mutex::new(said));
+        let listener = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut said = listener.lock().unwrap();
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Self { child, address, said }
+    }
+
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     pub(crate) fn process(&self) -> u32 {
