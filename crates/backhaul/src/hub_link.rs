@@ -6,14 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use backhaul_agent::CloudRunLogger;
 
+use crate::hub_address::INTAKE;
 use crate::secret::Secret;
 
 /// The key for the other hub.
 const KEY: Secret =
     Secret { name: "key", variable: "BACKHAUL_API_KEY", hint: "expected the key for the hub" };
-
-/// What the address of an intake ends with. The address of the hub alone does as well.
-const INTAKE: &str = "/v1/runs";
 
 /// The environment variable with the address of the other hub.
 const URL_VARIABLE: &str = "BACKHAUL_RUNS_URL";
@@ -21,17 +19,6 @@ const URL_VARIABLE: &str = "BACKHAUL_RUNS_URL";
 /// The given address, else that of `BACKHAUL_RUNS_URL` where it is not empty.
 pub(crate) fn url(given: Option<String>) -> Option<String> {
     given.or_else(|| std::env::var(URL_VARIABLE).ok().filter(|url| !url.trim().is_empty()))
-}
-
-/// The address of the hub alone, as it may be shown: without its intake, and without
-/// credentials.
-pub(crate) fn shown(url: &str) -> String {
-    let hub = url.trim().trim_end_matches('/');
-    let hub = hub.strip_suffix(INTAKE).unwrap_or(hub).trim_end_matches('/');
-    let Some((scheme, rest)) = hub.split_once("://") else { return hub.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{}://{}{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
 }
 
 /// A destination for run records: the hub's address, with the key of the file, else
@@ -52,17 +39,4 @@ pub(crate) fn open(url: &str, key_file: Option<&Path>) -> anyhow::Result<Arc<Clo
         builder = builder.api_key(key);
     }
     Ok(Arc::new(builder.build().context("--runs-url")?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-
-    #[test]
-    fn one_hub_is_shown_in_one_way_and_without_a_password() {
-        for url in ["http://hub:7117", "HTTP://Hub:7117/", "http://hub:7117/v1/runs/"] {
-            assert_eq!(shown(url), "http://hub:7117");
-        }
-        assert_eq!(shown("https://u:p@ss@hub/Base/v1/runs"), "https://hub/Base");
-    }
 }

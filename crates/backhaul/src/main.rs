@@ -8,6 +8,7 @@ mod data_dir;
 mod demo;
 mod exit;
 mod hub;
+mod hub_address;
 mod hub_link;
 mod metrics;
 mod outage;

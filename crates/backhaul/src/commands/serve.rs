@@ -19,6 +19,7 @@ use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome, UsageError};
 use crate::hub::token::{TOKEN_VARIABLE, Token};
 use crate::hub::{self, Hub, limits, server};
+use crate::hub_address;
 use crate::hub_link;
 use crate::metrics;
 use crate::outage::OutageSwitch;
@@ -97,7 +98,7 @@ impl Settings {
                 request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
             },
             forward_to: match hub_link::url(args.runs_url) {
-                Some(url) => Some((hub_link::shown(&url), hub_link::open(&url, None)?)),
+                Some(url) => Some((hub_address::shown(&url), hub_link::open(&url, None)?)),
                 None => None,
             },
             crash_before_reply: args.crash_before_reply,

@@ -16,7 +16,7 @@ use super::keeper::Keeper;
 use super::message::{Changed, Clean, Cleaned, Discard, Overview, Retry, Switched, Sync, TurnOn};
 use crate::data_dir::RUNS;
 use crate::hub::Refusal;
-use crate::hub_link;
+use crate::hub_address;
 use crate::metrics;
 use crate::record_name::RecordName;
 use crate::synced::Synced;
@@ -100,7 +100,7 @@ async fn sync(State(desk): At, request: Request) -> Answer<Synced> {
         return Err(Refusal::new(StatusCode::NOT_FOUND, reason));
     };
     if let Some(wanted) = asked.runs_url
-        && hub_link::shown(&wanted) != url
+        && hub_address::shown(&wanted) != url
     {
         let process = std::process::id();
         let reason = format!(
