@@ -16,6 +16,7 @@ mod bandwidth;
 mod blocking;
 mod destination;
 mod due;
+mod events;
 mod link_error;
 mod options;
 mod report;
@@ -28,6 +29,7 @@ pub use crate::bandwidth::{
     Denied, KernelClock, Refill, Reservation, wire_bytes,
 };
 pub use crate::destination::{Deliver, Destination, Verdict};
+pub use crate::events::{EventHandle, SyncEvent, SyncEvents};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};

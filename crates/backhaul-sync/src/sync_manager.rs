@@ -20,6 +20,7 @@ use backhaul_store::Spool;
 use tokio::time::Instant;
 
 use crate::destination::Destination;
+use crate::events::{self, EventHandle, SyncEvent, SyncEvents};
 use crate::options::{OptionError, SyncOptions};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use shared::Shared;
@@ -145,7 +146,20 @@ impl SyncManager {
         }
     }
 
-    /// How things stand. Costs no disk call where this process delivers from the spool.
+    /// What happens from now on.
+    pub fn events(&self) -> SyncEvents {
+        self.handle.shared.subscribers.subscribe()
+    }
+
+    /// Has `callback` called with each event from now on, one after the other, on a thread
+    /// that may wait. One that is slow misses events; one that panics is called again with
+    /// the next. Neither holds up the courier.
+    pub fn on_event(&self, callback: impl Fn(&SyncEvent) + Send + Sync + 'static) -> EventHandle {
+        events::call_with_each(self.events(), callback)
+    }
+
+    /// How things stand. Reads one waiting record of each chain, and the usage file of a
+    /// data cap: from async code call it where waiting for the disk is allowed.
     pub fn status(&self) -> SyncStatus {
         self.handle.shared.status()
     }

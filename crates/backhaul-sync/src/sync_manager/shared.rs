@@ -11,10 +11,11 @@ use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
 use crate::backoff::Backoff;
-use crate::bandwidth::Denied;
+use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
 use crate::destination::Destination;
 use crate::due::DueTimes;
+use crate::events::{Subscribers, SyncEvent};
 use crate::link_error::LinkErrorKind;
 use crate::options::SyncOptions;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// A sync ended, and with it the time of the next.
     ended: Notify,
     stopping: watch::Sender<bool>,
+    pub(crate) subscribers: Subscribers,
 }
 
 #[derive(Default)]
@@ -57,6 +59,8 @@ pub(crate) struct State {
     pub(crate) last_attempt_at: Option<Timestamp>,
     last_sync_at: Option<Timestamp>,
     last_error: Option<String>,
+    /// What stopped the last sync.
+    blocked_by: Option<Blocked>,
     books: Books,
 }
 
@@ -139,6 +143,7 @@ impl Shared {
             nudged: Notify::new(),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
+            subscribers: Subscribers::default(),
         }
     }
 
@@ -171,6 +176,7 @@ impl Shared {
 
     async fn sync(self: Arc<Self>, sender: watch::Sender<Option<SyncReport>>) {
         let mut running = Running { shared: Arc::clone(&self), ended: false };
+        self.subscribers.tell(&SyncEvent::Started);
         let mut drain = Drain::new(Arc::clone(&self));
         let report = loop {
             let halt = drain.run().await;
@@ -184,6 +190,7 @@ impl Shared {
             break self.finish(&mut state, report, halt);
         };
         self.ended.notify_one();
+        self.subscribers.tell(&SyncEvent::Ended(report.clone()));
         sender.send_replace(Some(report));
     }
 
@@ -196,6 +203,7 @@ impl Shared {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
                     tracing::info!(synced = report.synced, "records get through again");
+                    self.subscribers.tell(&SyncEvent::Recovered);
                 }
                 state.failures = 0;
                 state.paused = None;
@@ -217,6 +225,7 @@ impl Shared {
                 if error.kind() == LinkErrorKind::Refused {
                     if state.paused.is_none() {
                         tracing::error!(%error, "the destination is paused until somebody acts");
+                        self.subscribers.tell(&SyncEvent::Paused { reason: reason.clone() });
                     }
                     state.paused = Some(reason.clone());
                 } else {
@@ -256,6 +265,7 @@ impl Shared {
             }
         }
         state.next_attempt = Some(Instant::now() + wait);
+        state.blocked_by.clone_from(&report.blocked_by);
         report
     }
 
@@ -347,13 +357,32 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> SyncStatus {
-        let books = self.books();
+        let spool = self.spool.status();
+        let books = match &spool {
+            Ok(status) => status.books,
+            Err(_) => self.books(),
+        };
+        let lanes = spool.as_ref().map(|status| &status.lanes).into_iter().flatten();
+        let pending = lanes.map(|(lane, books)| (*lane, books.pending));
+        let bandwidth = self.destination.bandwidth();
         let now = self.spool.clock().now();
         let state = self.lock();
         let is_running = state.background.as_ref().is_some_and(|task| !task.is_finished());
+        let is_syncing = state.running.is_some();
         let next = state.next_attempt.filter(|_| is_running);
+        let is_slowed = is_syncing && bandwidth.is_some_and(|cap| !cap.wait_for(1).is_zero());
+        let blocked_by = match &state.blocked_by {
+            _ if books.pending == 0 => None,
+            None if is_slowed => {
+                Some(Blocked::new(BlockedKind::Rate, "the rate limit slows a request"))
+            }
+            blocked_by => blocked_by.clone(),
+        };
         SyncStatus {
             pending_count: books.pending,
+            pending_by_lane: pending.filter(|(_, count)| *count > 0).collect(),
+            oldest_age: spool.as_ref().ok().and_then(|status| status.oldest_age),
+            bytes: spool.as_ref().map_or(0, |status| status.bytes),
             last_sync_at: state.last_sync_at,
             is_online: state.is_online,
             last_attempt_at: state.last_attempt_at,
@@ -363,9 +392,11 @@ impl Shared {
                 after(now.wall, wait)
             }),
             failed_count: books.rejected,
+            blocked_by,
             paused: state.paused.clone(),
-            is_syncing: state.running.is_some(),
+            is_syncing,
             is_running,
+            bandwidth: bandwidth.map(BandwidthManager::status),
         }
     }
 }

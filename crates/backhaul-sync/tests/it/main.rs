@@ -16,3 +16,4 @@ mod link;
 mod poison;
 mod retries;
 mod support;
+mod watching;
