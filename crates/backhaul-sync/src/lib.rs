@@ -6,21 +6,33 @@
 //! batch, and waits longer and longer while nothing gets through. An outage spends
 //! no record's retries.
 //!
+//! A [`ConnectivityMonitor`] tells whether there is a link.
+//!
 //! The crate knows spools and clocks. It does not know what a record means, nor how
 //! a destination is reached.
 
 mod backoff;
 mod blocking;
+mod connectivity;
 mod destination;
 mod due;
 mod link_error;
 mod options;
 mod report;
 mod sync_manager;
+// Where the data cap's estimates stand.
+#[path = "bandwidth/wire.rs"]
+mod wire;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
+pub use crate::connectivity::{
+    Async, Callback, CallbackHandle, Check, CheckRule, CheckUrl, Connectivity, ConnectivityMonitor,
+    ConnectivityOptions, ConnectivityStatus, Evidence, HttpProbe, LinkChange, LinkEvents, Listen,
+    Plain, Probe, ProbeBytes, ProbeError, ProbeErrorKind, SystemLinkEvents,
+};
 pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
+pub use crate::wire::{CONNECTION_BYTES, wire_bytes};

@@ -23,6 +23,8 @@ use crate::options::{OptionError, SyncOptions};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use shared::Shared;
 
+pub(crate) use shared::after;
+
 /// Delivers the records of one spool to one destination, in the background or on demand.
 ///
 /// Cheap to clone; all clones are one courier, which stops when the last of them is
