@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod check_url;
+mod credit;
 mod dial;
 mod evidence;
 mod http_probe;

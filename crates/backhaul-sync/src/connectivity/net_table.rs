@@ -2,33 +2,37 @@
 //!
 //! The kernel repeats itself: when a wireless interface scans, when a router announces
 //! itself. Only what differs from what was known is a change. What there was before the
-//! first message is not asked for: of that, the first repetition counts as a change.
+//! first message is not asked for: of that, the first word counts as a change.
 //!
 //! Messages are those of linux/netlink.h, if_link.h, if_addr.h and rtnetlink.h, in the
 //! machine's own byte order. One that is cut short or of an unknown kind is passed over.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::link_events::LinkChange;
 
+/// Whether something is there, as it was last told; what was deleted is not kept.
 #[derive(Debug, Default)]
-pub(super) struct NetTable(BTreeSet<Entry>);
+pub(super) struct NetTable(BTreeMap<Entry, bool>);
 
-/// What can come and go. Addresses are kept as they stand in the message.
+/// Something of an interface that can come and go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Entry {
-    /// An interface that is up and has a carrier.
-    Running {
-        interface: u32,
-    },
-    Address {
-        interface: u32,
-        address: Vec<u8>,
-    },
-    DefaultRoute {
-        interface: Vec<u8>,
-        gateway: Vec<u8>,
-    },
+struct Entry {
+    interface: u32,
+    kind: Kind,
+}
+
+/// Addresses are kept as they stand in the message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// The interface is up and has a carrier: packets can leave.
+    Carrier,
+    /// It may be used as well: it is known to its wireless network, for instance. The
+    /// kernel may take a second to say so of one that has no such conditions.
+    Running,
+    Address(Vec<u8>),
+    /// With its gateway.
+    DefaultRoute(Vec<u8>),
 }
 
 /// `nlmsghdr`: length, type, flags, sequence, port.
@@ -43,6 +47,7 @@ const RTM_DELROUTE: u16 = 25;
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
 const IFF_RUNNING: u32 = 0x40;
+const IFF_LOWER_UP: u32 = 0x1_0000;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -62,44 +67,63 @@ impl NetTable {
         while let Some((length, kind)) = u32_at(datagram, 0).zip(u16_at(datagram, 4)) {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let Some(body) = datagram.get(HEADER..length) else { break };
-            changes.extend(self.take(kind, body).filter(|change| !changes.contains(change)));
+            for (entry, is_there) in told(kind, body) {
+                let is_news = self.note(kind, &entry, is_there);
+                let change = if is_there { LinkChange::Up } else { LinkChange::Down };
+                if is_news && !changes.contains(&change) {
+                    changes.push(change);
+                }
+            }
             datagram = datagram.get(aligned(length)..).unwrap_or_default();
         }
         changes
     }
 
-    fn take(&mut self, kind: u16, body: &[u8]) -> Option<LinkChange> {
-        let (entry, is_there) = match kind {
-            RTM_NEWLINK => link(body)?,
-            RTM_DELLINK => (link(body)?.0, false),
-            RTM_NEWADDR => address(body)?,
-            RTM_DELADDR => (address(body)?.0, false),
-            RTM_NEWROUTE => (default_route(body)?, true),
-            RTM_DELROUTE => (default_route(body)?, false),
-            _ => return None,
+    /// Whether it was not known.
+    fn note(&mut self, kind: u16, entry: &Entry, is_there: bool) -> bool {
+        let known = match kind {
+            RTM_NEWLINK | RTM_NEWADDR | RTM_NEWROUTE => self.0.insert(entry.clone(), is_there),
+            _ => self.0.remove(entry),
         };
-        match is_there {
-            true => self.0.insert(entry).then_some(LinkChange::Up),
-            false => self.0.remove(&entry).then_some(LinkChange::Down),
+        if !is_there {
+            // With it may go routes of IPv4, of which the kernel says nothing.
+            let is_route = |it: &Entry| matches!(it.kind, Kind::DefaultRoute(_));
+            self.0.retain(|it, _| it.interface != entry.interface || !is_route(it));
         }
+        known != Some(is_there)
     }
 }
 
+/// What a message tells is there, or is not.
+fn told(kind: u16, body: &[u8]) -> Vec<(Entry, bool)> {
+    let entries = match kind {
+        RTM_NEWLINK | RTM_DELLINK => return link(kind == RTM_NEWLINK, body).unwrap_or_default(),
+        RTM_NEWADDR | RTM_DELADDR => address(body),
+        RTM_NEWROUTE | RTM_DELROUTE => default_route(body),
+        _ => None,
+    };
+    let is_there = matches!(kind, RTM_NEWADDR | RTM_NEWROUTE);
+    entries.map(|entry| (entry, is_there)).into_iter().collect()
+}
+
 /// `ifinfomsg`: family, padding, type, index, flags, change.
-fn link(body: &[u8]) -> Option<(Entry, bool)> {
+fn link(exists: bool, body: &[u8]) -> Option<Vec<(Entry, bool)>> {
     let (interface, flags) = (u32_at(body, 4)?, u32_at(body, 8)?);
-    let runs = flags & IFF_UP != 0 && flags & IFF_RUNNING != 0;
-    (flags & IFF_LOOPBACK == 0).then_some((Entry::Running { interface }, runs))
+    let has = |flag| exists && flags & IFF_UP != 0 && flags & flag != 0;
+    let both = [(Kind::Carrier, IFF_LOWER_UP), (Kind::Running, IFF_RUNNING)];
+    let told = both.map(|(kind, flag)| (Entry { interface, kind }, has(flag)));
+    (flags & IFF_LOOPBACK == 0).then(|| told.into())
 }
 
 /// `ifaddrmsg`: family, prefix length, flags, scope, index; then attributes.
-fn address(body: &[u8]) -> Option<(Entry, bool)> {
+fn address(body: &[u8]) -> Option<Entry> {
     let (flags, scope, interface) = (*body.get(2)?, *body.get(3)?, u32_at(body, 4)?);
     let attributes = body.get(8..)?;
-    // Of a point-to-point link, the former is the other end's.
+    // Of a point-to-point link, the latter is the other end's.
     let address = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS));
-    let entry = Entry::Address { interface, address: address?.to_vec() };
-    (scope < RT_SCOPE_LINK).then_some((entry, flags & IFA_F_TENTATIVE == 0))
+    let is_usable = scope < RT_SCOPE_LINK && flags & IFA_F_TENTATIVE == 0;
+    let kind = Kind::Address(address?.to_vec());
+    is_usable.then_some(Entry { interface, kind })
 }
 
 /// `rtmsg`: family, destination length, source length, service, table, protocol, scope,
@@ -107,8 +131,11 @@ fn address(body: &[u8]) -> Option<(Entry, bool)> {
 fn default_route(body: &[u8]) -> Option<Entry> {
     let (destination_length, kind) = (*body.get(1)?, *body.get(7)?);
     let attributes = body.get(12..)?;
-    let of = |kind| attribute(attributes, kind).unwrap_or_default().to_vec();
-    let entry = Entry::DefaultRoute { interface: of(RTA_OIF), gateway: of(RTA_GATEWAY) };
+    let interface = attribute(attributes, RTA_OIF).and_then(|value| u32_at(value, 0));
+    let gateway = attribute(attributes, RTA_GATEWAY).unwrap_or_default().to_vec();
+    // A route over several interfaces names none here.
+    let entry =
+        Entry { interface: interface.unwrap_or_default(), kind: Kind::DefaultRoute(gateway) };
     (destination_length == 0 && kind == RTN_UNICAST).then_some(entry)
 }
 
@@ -178,11 +205,19 @@ mod tests {
     }
 
     fn route(kind: u16, destination_length: u8, gateway: &[u8]) -> Vec<u8> {
-        let head = [2, destination_length, 0, 0, 254, 3, 0, RTN_UNICAST, 0, 0, 0, 0];
-        message(kind, &with_attributes(&head, &[(RTA_GATEWAY, gateway), (RTA_OIF, &[7, 0, 0, 0])]))
+        route_over(kind, destination_length, gateway, 7)
     }
 
-    const RUNS: u32 = IFF_UP | IFF_RUNNING;
+    fn route_over(kind: u16, destination_length: u8, gateway: &[u8], interface: u32) -> Vec<u8> {
+        let head = [2, destination_length, 0, 0, 254, 3, 0, RTN_UNICAST, 0, 0, 0, 0];
+        message(
+            kind,
+            &with_attributes(&head, &[(RTA_GATEWAY, gateway), (RTA_OIF, &interface.to_ne_bytes())]),
+        )
+    }
+
+    const CARRIER: u32 = IFF_UP | IFF_LOWER_UP;
+    const RUNS: u32 = CARRIER | IFF_RUNNING;
     use LinkChange::{Down, Up};
 
     /// Datagrams of one table, and what each tells.
@@ -195,15 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_counts_while_it_is_up_with_a_carrier() {
+    fn an_interface_counts_while_it_is_up_with_a_carrier_and_once_more_when_it_may_be_used() {
         tells(&[
+            (link(RTM_NEWLINK, 7, IFF_UP), &[Down]),
             (link(RTM_NEWLINK, 7, IFF_UP), &[]),
+            (link(RTM_NEWLINK, 7, CARRIER), &[Up]),
+            (link(RTM_NEWLINK, 7, CARRIER), &[]),
             (link(RTM_NEWLINK, 7, RUNS), &[Up]),
             (link(RTM_NEWLINK, 7, RUNS), &[]),
             (link(RTM_NEWLINK, 8, RUNS), &[Up]),
-            (link(RTM_NEWLINK, 7, IFF_RUNNING), &[Down]),
+            (link(RTM_NEWLINK, 7, RUNS & !IFF_UP), &[Down]),
             (link(RTM_DELLINK, 8, RUNS), &[Down]),
-            (link(RTM_DELLINK, 8, RUNS), &[]),
+            (link(RTM_DELLINK, 7, 0), &[]),
             (link(RTM_NEWLINK, 1, RUNS | IFF_LOOPBACK), &[]),
         ]);
     }
@@ -217,7 +255,6 @@ mod tests {
             (address(RTM_NEWADDR, 0, 0, &here), &[]),
             (address(RTM_NEWADDR, 0, RT_SCOPE_LINK, &[169, 254, 0, 1]), &[]),
             (address(RTM_NEWADDR, 0, RT_SCOPE_LINK + 1, &[127, 0, 0, 1]), &[]),
-            (address(RTM_DELADDR, 0, 0, &[10, 9, 0, 2]), &[]),
             (address(RTM_DELADDR, 0, 0, &here), &[Down]),
         ]);
     }
@@ -230,6 +267,45 @@ mod tests {
             (route(RTM_NEWROUTE, 0, &[10, 9, 0, 2]), &[]),
             (route(RTM_NEWROUTE, 0, &[10, 9, 0, 3]), &[Up]),
             (route(RTM_DELROUTE, 0, &[10, 9, 0, 2]), &[Down]),
+        ]);
+    }
+
+    #[test]
+    fn of_what_there_was_before_the_first_word_is_news() {
+        tells(&[
+            (link(RTM_NEWLINK, 7, IFF_UP), &[Down]),
+            (link(RTM_NEWLINK, 8, RUNS), &[Up]),
+            (address(RTM_DELADDR, 0, 0, &[10, 9, 0, 2]), &[Down]),
+            (route(RTM_DELROUTE, 0, &[10, 9, 0, 2]), &[Down]),
+        ]);
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_remembered() {
+        let mut table = NetTable::default();
+        for interface in 2..200 {
+            table.read(&link(RTM_NEWLINK, interface, RUNS));
+            table.read(&link(RTM_NEWLINK, interface, 0));
+            table.read(&link(RTM_DELLINK, interface, 0));
+        }
+        assert!(table.0.is_empty());
+    }
+
+    #[test]
+    fn with_the_carrier_or_an_address_routes_go_without_a_word() {
+        let (here, gateway) = ([10, 9, 0, 1], [10, 9, 0, 2]);
+        let routes = |interface: u32| route_over(RTM_NEWROUTE, 0, &gateway, interface);
+        tells(&[
+            (link(RTM_NEWLINK, 7, RUNS), &[Up]),
+            (address(RTM_NEWADDR, 0, 0, &here), &[Up]),
+            (routes(7), &[Up]),
+            (routes(8), &[Up]),
+            (link(RTM_NEWLINK, 7, 0), &[Down]),
+            (link(RTM_NEWLINK, 7, RUNS), &[Up]),
+            (routes(7), &[Up]),
+            (address(RTM_DELADDR, 0, 0, &here), &[Down]),
+            (routes(7), &[Up]),
+            (routes(8), &[]),
         ]);
     }
 

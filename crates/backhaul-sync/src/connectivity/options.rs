@@ -110,11 +110,11 @@ impl ConnectivityOptions {
         Ok(())
     }
 
-    pub(crate) fn timeout(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
 
-    pub(crate) fn judge(&self) -> Judge {
+    pub(super) fn judge(&self) -> Judge {
         Judge::new(Rules {
             failures_to_go_offline: self.failures_to_go_offline,
             successes_to_go_online: self.successes_to_go_online,
@@ -123,7 +123,7 @@ impl ConnectivityOptions {
         })
     }
 
-    pub(crate) fn schedule(&self) -> Schedule {
+    pub(super) fn schedule(&self) -> Schedule {
         let jitter = if self.jitter { Backoff::default().jitter } else { 0.0 };
         let waits = |initial, max| Backoff { initial, max, jitter, ..Backoff::default() };
         let stable = Duration::from_secs(self.stable_interval_seconds);

@@ -69,6 +69,9 @@ struct Running(Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the connectivity monitor broke off");
+        }
         self.0.change(|state, now| {
             state.is_running = false;
             state.schedule.pause();
@@ -171,7 +174,7 @@ impl Shared {
         self.change(|state, now| {
             if state.judge.is_forced() {
             } else if self.asks() {
-                state.schedule.network_changed(now);
+                state.schedule.network_changed(now, state.judge.state().is_online());
             } else if change == LinkChange::Up && state.judge.state() == Connectivity::Offline {
                 // Whoever uses the network finds out.
                 state.judge.forget(now);
@@ -239,7 +242,7 @@ impl Shared {
             return Step::Rest;
         }
         if state.schedule.due().is_some_and(|due| due <= now) {
-            state.schedule.begin();
+            state.schedule.begin(now);
             return Step::Look;
         }
         Step::Wait(state.wakes_at())
@@ -273,11 +276,9 @@ impl Shared {
 
     fn looked(&self, result: Result<(), ProbeError>) {
         self.change(|state, now| {
-            let before = state.judge.state();
             state.judge.note(now, result.is_ok());
-            let after = state.judge.state();
-            let is_calm = after.is_online() && !state.judge.is_in_doubt();
-            state.schedule.ended(now, is_calm, after != before);
+            let is_calm = state.judge.state().is_online() && !state.judge.is_in_doubt();
+            state.schedule.ended(now, is_calm);
             state.probes = state.probes.saturating_add(1);
             state.last_probe_at = Some(self.clock.now().wall);
             if let Err(error) = &result {

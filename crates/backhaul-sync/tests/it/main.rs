@@ -5,9 +5,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod connectivity;
 mod draining;
 mod life;
 mod link;
