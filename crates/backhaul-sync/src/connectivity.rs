@@ -60,14 +60,12 @@ pub use status::ConnectivityStatus;
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {
 /// let monitor = ConnectivityMonitor::new(ConnectivityOptions {
-///     check_urls: vec!["https://api.example.com/health".parse()?],
+///     check_urls: vec!["http://127.0.0.1:7117/healthz".parse()?],
 ///     ..ConnectivityOptions::default()
 /// })?;
 /// monitor.on_offline(|| eprintln!("Gone offline"));
 /// let online = monitor.on_online(|| async { /* sync_manager.sync_now().await */ });
-/// # if false {
 /// monitor.start().await;
-/// # }
 ///
 /// // Whoever uses the network tells how it went; a link in use is not probed.
 /// monitor.evidence().report_success();

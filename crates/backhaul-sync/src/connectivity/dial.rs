@@ -61,6 +61,7 @@ async fn resolve(url: &Url, bytes: &ProbeBytes) -> Result<Vec<SocketAddr>, Probe
         Some(Host::Ipv6(ip)) => Ok(vec![(ip, port).into()]),
         Some(Host::Domain(name)) => {
             bytes.add(LOOKUP_BYTES);
+            // Where it is given up, its thread goes on until the resolver does so too.
             let found = lookup_host((name, port)).await;
             Ok(found.map_err(|error| dns_error(name, &error))?.collect())
         }
