@@ -8,12 +8,15 @@
 //!
 //! A [`BandwidthManager`] keeps the device's data cap and its rate.
 //!
+//! A [`ConnectivityMonitor`] tells whether there is a link.
+//!
 //! The crate knows spools and clocks. It does not know what a record means, nor how
 //! a destination is reached.
 
 mod backoff;
 mod bandwidth;
 mod blocking;
+mod connectivity;
 mod destination;
 mod due;
 mod events;
@@ -21,12 +24,18 @@ mod link_error;
 mod options;
 mod report;
 mod sync_manager;
+mod tls;
 mod transport;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
 pub use crate::bandwidth::{
     BandwidthManager, BandwidthOptions, BandwidthStatus, CONNECTION_BYTES, ClockCheck, Criticality,
     Denied, KernelClock, Refill, Reservation, wire_bytes,
+};
+pub use crate::connectivity::{
+    Async, Callback, CallbackHandle, Check, CheckRule, CheckUrl, Connectivity, ConnectivityMonitor,
+    ConnectivityOptions, ConnectivityStatus, Evidence, HttpProbe, LinkChange, LinkEvents, Listen,
+    Plain, Probe, ProbeBytes, ProbeError, ProbeErrorKind, SystemLinkEvents,
 };
 pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::events::{EventHandle, SyncEvent, SyncEvents};

@@ -12,6 +12,7 @@
 
 mod allowance;
 mod drain;
+mod link;
 mod shared;
 
 use std::sync::Arc;
@@ -19,11 +20,15 @@ use std::sync::Arc;
 use backhaul_store::Spool;
 use tokio::time::Instant;
 
+use crate::connectivity::ConnectivityMonitor;
 use crate::destination::Destination;
 use crate::events::{self, EventHandle, SyncEvent, SyncEvents};
 use crate::options::{OptionError, SyncOptions};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
+use link::Link;
 use shared::Shared;
+
+pub(crate) use shared::after;
 
 /// Delivers the records of one spool to one destination, in the background or on demand.
 ///
@@ -96,6 +101,14 @@ impl SyncManager {
         self.handle.shared.lock().prepare = Some(Arc::new(prepare));
     }
 
+    /// Has a monitor say whether there is a link. Offline, nothing is tried, and
+    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, everything
+    /// is tried at once, whatever the backoff says. What becomes of requests is told to the
+    /// monitor. To be called before [`start`](SyncManager::start).
+    pub fn watch(&self, monitor: &ConnectivityMonitor) {
+        self.handle.shared.lock().link = Some(Link::new(monitor));
+    }
+
     /// Starts syncing in the background, at once and then as often as needed. A courier
     /// that runs goes on.
     pub async fn start(&self) {
@@ -122,11 +135,18 @@ impl SyncManager {
     /// Offline is no error: the report says what is in the way. The sync goes on when
     /// this future is dropped.
     pub async fn sync_now(&self) -> SyncReport {
+        if let Some(blocked) = self.handle.shared.offline() {
+            return self.handle.shared.report_of_no_sync(blocked);
+        }
         self.handle.shared.lock().only_critical = None;
         let mut running = self.handle.shared.join_or_begin();
         match running.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(report)) => report.clone(),
-            Ok(None) | Err(_) => self.handle.shared.report_of_a_broken_sync(),
+            Ok(None) | Err(_) => {
+                let reason = "the sync was stopped before its end";
+                let blocked = Blocked::new(BlockedKind::Stopped, reason);
+                self.handle.shared.report_of_no_sync(blocked)
+            }
         }
     }
 
@@ -176,14 +196,8 @@ impl SyncManager {
 }
 
 impl Shared {
-    fn report_of_a_broken_sync(&self) -> SyncReport {
-        SyncReport {
-            remaining: self.books().pending,
-            blocked_by: Some(Blocked::new(
-                BlockedKind::Stopped,
-                "the sync was stopped before its end",
-            )),
-            ..SyncReport::default()
-        }
+    fn report_of_no_sync(&self, blocked: Blocked) -> SyncReport {
+        let remaining = self.books().pending;
+        SyncReport { remaining, blocked_by: Some(blocked), ..SyncReport::default() }
     }
 }

@@ -49,4 +49,5 @@ pub mod offline {
         QueueError, QueueErrorKind, QueueStats,
     };
     pub use backhaul_sync::{BackoffStrategy, SyncManager, SyncOptions, SyncReport, SyncStatus};
+    pub use backhaul_sync::{Connectivity, ConnectivityMonitor, ConnectivityOptions};
 }

@@ -301,8 +301,7 @@ impl Drain {
         self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
         let answer = self.shared.destination.deliver(batch).await;
         if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
-            let is_online = answer.as_ref().err().is_none_or(LinkError::is_answer);
-            self.shared.lock().is_online = Some(is_online);
+            self.shared.note_answer(answer.as_ref().err().is_none_or(LinkError::is_answer));
         }
         let records = batch.records.len();
         let verdicts = match answer {

@@ -10,9 +10,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
+use super::link::Link;
 use crate::backoff::Backoff;
 use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
+use crate::connectivity::Connectivity;
 use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::events::{Subscribers, SyncEvent};
@@ -43,6 +45,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
     pub(crate) background: Option<JoinHandle<()>>,
+    pub(crate) link: Option<Link>,
     running: Option<(Outcome, AbortHandle)>,
     /// Somebody joined: look once more before the end.
     again: bool,
@@ -274,21 +277,32 @@ impl Shared {
     pub(crate) async fn run_in_background(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         let mut care = tokio::time::interval(BUDGET_CARE);
+        let mut link = self.lock().link.clone();
         loop {
+            let is_offline =
+                link.as_ref().is_some_and(|link| link.state() == Connectivity::Offline);
             let (at, patient) = {
                 let state = self.lock();
                 let failing = state.failures > 0 || state.paused.is_some();
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
-                (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)
+                (
+                    state.next_attempt.unwrap_or_else(Instant::now),
+                    failing || none_may_go || is_offline,
+                )
             };
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = self.ended.notified() => continue,
                 () = self.nudged.notified() => if patient { continue },
+                state = changed(&mut link) => match state {
+                    Connectivity::Offline => continue,
+                    // The backoff is over.
+                    Connectivity::Online | Connectivity::Unknown => self.lock().failures = 0,
+                },
                 () = self.budget_wants_care(&mut care) => continue,
-                () = tokio::time::sleep_until(at) => self.lock().only_critical = None,
+                () = tokio::time::sleep_until(at), if !is_offline => self.lock().only_critical = None,
             }
             let mut outcome = self.join_or_begin();
             tokio::select! {
@@ -297,6 +311,22 @@ impl Shared {
                 // The sync under way is waited for by `stop`.
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
+        }
+    }
+
+    /// What the monitor has against a sync.
+    pub(crate) fn offline(&self) -> Option<Blocked> {
+        let is_offline = self.lock().link.as_ref()?.state() == Connectivity::Offline;
+        let reason = "there is no link, says the connectivity monitor";
+        is_offline.then(|| Blocked::new(BlockedKind::Offline, reason))
+    }
+
+    /// Takes down whether a request was answered.
+    pub(crate) fn note_answer(&self, is_answered: bool) {
+        let mut state = self.lock();
+        state.is_online = Some(is_answered);
+        if let Some(link) = &state.link {
+            link.report(is_answered);
         }
     }
 
@@ -366,13 +396,21 @@ impl Shared {
         let pending = lanes.map(|(lane, books)| (*lane, books.pending));
         let bandwidth = self.destination.bandwidth();
         let now = self.spool.clock().now();
+        let offline = self.offline();
         let state = self.lock();
         let is_running = state.background.as_ref().is_some_and(|task| !task.is_finished());
         let is_syncing = state.running.is_some();
         let next = state.next_attempt.filter(|_| is_running);
         let is_slowed = is_syncing && bandwidth.is_some_and(|cap| !cap.wait_for(1).is_zero());
+        let link = state.link.as_ref().map(Link::state);
+        let is_online = match link {
+            Some(Connectivity::Online) => Some(true),
+            Some(Connectivity::Offline) => Some(false),
+            Some(Connectivity::Unknown) | None => state.is_online,
+        };
         let blocked_by = match &state.blocked_by {
             _ if books.pending == 0 => None,
+            _ if offline.is_some() => offline,
             None if is_slowed => {
                 Some(Blocked::new(BlockedKind::Rate, "the rate limit slows a request"))
             }
@@ -384,7 +422,7 @@ impl Shared {
             oldest_age: spool.as_ref().ok().and_then(|status| status.oldest_age),
             bytes: spool.as_ref().map_or(0, |status| status.bytes),
             last_sync_at: state.last_sync_at,
-            is_online: state.is_online,
+            is_online,
             last_attempt_at: state.last_attempt_at,
             last_error: state.last_error.clone(),
             next_attempt_at: next.map(|at| {
@@ -398,6 +436,14 @@ impl Shared {
             is_running,
             bandwidth: bandwidth.map(BandwidthManager::status),
         }
+    }
+}
+
+/// Waits for the monitor to say something else, where there is one.
+async fn changed(link: &mut Option<Link>) -> Connectivity {
+    match link {
+        Some(link) => link.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,14 +5,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
 mod allowance;
 mod bandwidth;
+mod connectivity;
 mod draining;
 mod life;
 mod link;
+mod linked;
 mod poison;
 mod retries;
 mod support;
