@@ -27,6 +27,9 @@ pub(crate) struct Segment {
     pub(super) lost_head: bool,
     /// A dead writer left it without records, for whoever gets its number next.
     pub(super) is_left: bool,
+    /// A flush of it has failed: its records can be read, but a power cut may take those
+    /// back that were not durable before. It is written anew, and that has to be durable.
+    pub(super) is_doubtful: bool,
 }
 
 impl Segment {
@@ -227,6 +230,7 @@ impl SegmentStore {
             head,
             lost_head,
             is_left: false,
+            is_doubtful: false,
         };
         if let Some(sealed) = &segment.head.note.sealed {
             segment.state = State::Sealed;

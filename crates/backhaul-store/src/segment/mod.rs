@@ -38,6 +38,8 @@ pub(crate) struct SegmentStore {
     context: Arc<Context>,
     writer: u16,
     encoder: Mutex<Encoder>,
+    /// Held while a segment is being sealed.
+    sealing: Mutex<()>,
     actives: Mutex<BTreeMap<Chain, Active>>,
     catalog: Mutex<BTreeMap<Chain, Vec<Segment>>>,
     /// For each chain, the place that its next segment gets at least.
@@ -62,6 +64,7 @@ impl SegmentStore {
             context,
             writer,
             encoder: Mutex::new(Encoder::new(Level::Commit)),
+            sealing: Mutex::default(),
             actives: Mutex::default(),
             catalog: Mutex::default(),
             ordinals: Mutex::default(),

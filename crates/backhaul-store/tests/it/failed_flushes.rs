@@ -1,0 +1,136 @@
+//! A flush that fails: what it should have saved can be read until the power goes, and
+//! a later flush that succeeds does not save it. Each with the least that shows it.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use backhaul_store::{Flush, Layout, Limits, Options, Settled, Spool, State};
+use backhaul_testkit::errno::EIO;
+use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk};
+
+use crate::hooked::hooked_on;
+use crate::support::{LAYOUTS, deliver_all, number_of, numbered, numbers, open_at, options};
+
+/// A device: its disk, and the processes on it.
+struct Device {
+    disk: SimDisk,
+    faults: Faults,
+    clock: ManualClock,
+    options: Options,
+}
+
+impl Device {
+    fn new(layout: Layout, flush: Flush) -> Self {
+        let options = Options { flush, ..options(layout) };
+        Self { disk: SimDisk::new(), faults: Faults::new(), clock: ManualClock::new(), options }
+    }
+
+    fn open(&self) -> Spool {
+        self.try_open().unwrap()
+    }
+
+    fn try_open(&self) -> backhaul_store::Result<Spool> {
+        let disk = FaultyDisk::new(self.disk.clone(), self.faults.clone());
+        open_at(Arc::new(disk), self.options.clone(), &self.clock)
+    }
+
+    /// The next so many flushes fail.
+    fn fail_flushes(&self, count: u64) {
+        self.faults.add(Fault::new(Call::Flush, EIO).times(count));
+    }
+
+    /// The process is gone, without a word.
+    fn kill(&self, spools: impl IntoIterator<Item = Spool>) {
+        self.disk.kill_process();
+        spools.into_iter().for_each(std::mem::forget);
+    }
+
+    fn cut(&self, spools: impl IntoIterator<Item = Spool>) {
+        self.disk.power_cut(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+        spools.into_iter().for_each(std::mem::forget);
+        self.clock.reboot();
+    }
+}
+
+fn offered(spool: &Spool) -> Vec<(String, u64)> {
+    let Ok(Some(batch)) = spool.take(&Limits::default()) else { return Vec::new() };
+    let names = batch.records.iter();
+    names.map(|offer| (offer.record.id.to_string(), number_of(&offer.record.body))).collect()
+}
+
+/// After the power cut: what was offered keeps its name, and no other record gets it.
+fn names_stay(device: &Device, offered: &[(String, u64)]) {
+    device.faults.clear();
+    let courier = device.open();
+    let again = self::offered(&courier);
+    courier.maintain().unwrap();
+    // Its number may be that of one that is gone.
+    for spool in [&courier, &device.open()] {
+        for number in 101..=103 {
+            let id = spool.append(numbered(number, 300)).unwrap().to_string();
+            let other = offered.iter().find(|(name, _)| *name == id);
+            assert_eq!(other, None, "{id} is given to record {number} too");
+        }
+        let books = spool.status().unwrap().books;
+        assert!(books.balance(), "{books:?}");
+    }
+    for (name, number) in again {
+        let before = offered.iter().find(|(_, before)| *before == number);
+        assert!(before.is_none_or(|(before, _)| *before == name), "{number} is {name} now");
+    }
+}
+
+#[test]
+fn free_pages_whose_flush_failed_take_no_relaxed_record_with_them() {
+    let device = Device::new(Layout::Segments, Flush::Never);
+    let spool = device.open();
+    spool.append(numbered(1, 3_000)).unwrap();
+    spool.append(numbered(2, 3_000)).unwrap();
+    device.fail_flushes(1);
+    let _ = spool.maintain();
+    assert_eq!(device.faults.failures(Call::Flush), 1, "no free pages were written");
+    let offered = offered(&spool);
+    assert_eq!(offered.len(), 2);
+    device.cut([spool]);
+    names_stay(&device, &offered);
+    assert_eq!(numbers(&device.open())[..2], [1, 2]);
+}
+
+#[test]
+fn free_pages_whose_flush_failed_take_no_acknowledged_record_with_them() {
+    let mut device = Device::new(Layout::Segments, Flush::Always);
+    device.options.first_extent_bytes = 16 << 10;
+    let disk = Arc::new(FaultyDisk::new(device.disk.clone(), device.faults.clone()));
+    let (spool, hook) = hooked_on(disk, device.options.clone(), &device.clock);
+    // One free page is left: time to write more of them.
+    for number in 1..=3 {
+        spool.append(numbered(number, 3_000)).unwrap();
+    }
+    device.fail_flushes(1);
+    let (appending, faults, of_hook) = (spool.clone(), device.faults.clone(), Arc::clone(&hook));
+    let (told, result) = mpsc::channel();
+    let mut begin = Some(move || told.send(appending.append(numbered(4, 300))));
+    // Before they are flushed, another thread writes a record, and gets as far as its own
+    // flush, which waits until theirs has failed.
+    hook.set(Box::new(move |what, _| {
+        if let Some(append) = begin.take_if(|_| what == "flush") {
+            let (faults, (is_written, written)) = (faults.clone(), mpsc::channel());
+            of_hook.set(Box::new(move |_, _| {
+                let _ = is_written.send(());
+                while faults.failures(Call::Flush) == 0 {
+                    std::thread::yield_now();
+                }
+                Ok(())
+            }));
+            std::thread::spawn(append);
+            written.recv_timeout(Duration::from_secs(30)).expect("the record is written");
+        }
+        Ok(())
+    }));
+    let _ = spool.maintain();
+    let appended = result.recv_timeout(Duration::from_secs(30)).expect("the append ends");
+    let expected: &[u64] = if appended.is_ok() { &[1, 2, 3, 4] } else { &[1, 2, 3] };
+    device.cut([spool]);
+    assert_eq!(numbers(&device.open()), expected, "{appended:?}");
+}
