@@ -399,7 +399,7 @@ impl Inner {
         if self.is_stale(built) {
             *built = rebuild();
         }
-        let mut result = self.store.write(items, built, flush);
+        let mut result = self.write(items, built, flush);
         if let Err(error) = &result
             && error.is_full()
         {
@@ -407,21 +407,33 @@ impl Inner {
             let lane = items.iter().map(|item| item.record.lane).min().unwrap_or_default();
             if self.courier().make_room(self, bytes, lane)? {
                 *built = rebuild();
-                result = self.store.write(items, built, flush);
+                result = self.write(items, built, flush);
             }
         }
         match &result {
-            Ok(()) if !flush => {
-                self.mark_relaxed();
-                self.unflushed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend(&built.positions);
-            }
+            Ok(()) if !flush => {}
             Ok(()) => self.note_trouble(None),
             Err(error) => self.note_trouble(Some(error)),
         }
         result
+    }
+
+    fn write(&self, items: &[Prepared], built: &mut Built, flush: bool) -> Result<()> {
+        if flush {
+            return self.store.write(items, built, flush);
+        }
+        self.mark_relaxed();
+        // Held throughout: nobody sees records of which it is not known that they are
+        // to be flushed.
+        let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(items, built, flush)?;
+        unflushed.extend(&built.positions);
+        Ok(())
+    }
+
+    /// Whether all that was appended is flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether sequences were taken or given back since the batch was built.

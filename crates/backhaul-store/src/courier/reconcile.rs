@@ -51,6 +51,17 @@ impl CourierState {
         self.record(inner, entries);
     }
 
+    /// Writes down, durably, that the places of a chain before `end` are given away.
+    pub(super) fn note_given(&mut self, inner: &Inner, chain: Chain, end: u64) -> Result<()> {
+        if self.noted.get(&chain).is_some_and(|noted| *noted >= end) {
+            return Ok(());
+        }
+        self.note_accepted(inner, &Chains::from([(chain, (1, end))]));
+        self.flush_ledger(inner)?;
+        self.noted.insert(chain, end);
+        Ok(())
+    }
+
     /// Whether records of a writer were noted as acknowledged that no segment holds.
     pub(super) fn misses_records(&self, inner: &Inner, writer: u16) -> bool {
         let mut chains = self.given_sequences().into_keys().filter(|chain| chain.writer == writer);

@@ -84,6 +84,22 @@ impl SegmentStore {
         lock(&self.reached).get(&chain).copied().unwrap_or(1).max(last)
     }
 
+    /// Up to where the places of a chain are to be noted in the ledger before its records
+    /// from `first` to `last` are offered. A flush that succeeds proves something to those
+    /// alone who had the file open before it was written: what others wrote, or this
+    /// process could not flush, may be readable, and gone after a power cut.
+    pub(crate) fn to_be_noted(&self, chain: Chain, first: u64, last: u64) -> Option<u64> {
+        if chain.writer != self.writer {
+            return Some(self.next(chain));
+        }
+        let found = self.found.get(&chain).copied().unwrap_or(1);
+        let is_doubtful = || {
+            let catalog = lock(&self.catalog);
+            catalog.get(&chain).is_some_and(|list| list.iter().any(|one| one.is_doubtful))
+        };
+        (first < found || is_doubtful()).then(|| found.max(last + 1))
+    }
+
     /// All segments, oldest first in each chain.
     pub(crate) fn segments(&self) -> Vec<(Chain, Segment)> {
         let catalog = lock(&self.catalog);

@@ -82,6 +82,22 @@ fn names_stay(device: &Device, offered: &[(String, u64)]) {
 }
 
 #[test]
+fn a_commit_whose_flush_failed_takes_no_relaxed_record_with_it() {
+    for layout in LAYOUTS {
+        let device = Device::new(layout, Flush::Always);
+        let spool = device.open();
+        spool.submit_with(numbered(1, 300), Flush::Never).unwrap().wait().unwrap();
+        device.fail_flushes(1);
+        spool.append(numbered(2, 300)).unwrap_err();
+        spool.flush().unwrap();
+        let offered = offered(&spool);
+        device.cut([spool]);
+        names_stay(&device, &offered);
+        assert_eq!(numbers(&device.open())[0], 1, "{layout:?}");
+    }
+}
+
+#[test]
 fn free_pages_whose_flush_failed_take_no_relaxed_record_with_them() {
     let device = Device::new(Layout::Segments, Flush::Never);
     let spool = device.open();
@@ -133,4 +149,94 @@ fn free_pages_whose_flush_failed_take_no_acknowledged_record_with_them() {
     let expected: &[u64] = if appended.is_ok() { &[1, 2, 3, 4] } else { &[1, 2, 3] };
     device.cut([spool]);
     assert_eq!(numbers(&device.open()), expected, "{appended:?}");
+}
+
+#[test]
+fn what_another_process_could_not_flush_keeps_its_name_when_it_is_offered() {
+    let device = Device::new(Layout::Segments, Flush::Always);
+    let (courier, second) = (device.open(), device.open());
+    second.append(numbered(1, 300)).unwrap();
+    assert_eq!(deliver_all(&courier), [1]);
+    device.fail_flushes(1);
+    second.append(numbered(2, 300)).unwrap_err();
+    device.clock.advance(Duration::from_secs(1));
+    let offered = offered(&courier);
+    assert_eq!(offered.len(), 1);
+    device.cut([courier, second]);
+    names_stay(&device, &offered);
+}
+
+#[test]
+fn what_a_process_could_not_flush_keeps_its_name_when_the_next_one_offers_it() {
+    for layout in LAYOUTS {
+        for is_killed in [true, false] {
+            let device = Device::new(layout, Flush::Never);
+            let spool = device.open();
+            spool.append(numbered(1, 300)).unwrap();
+            device.faults.add(Fault::new(Call::Flush, EIO));
+            let _ = spool.flush();
+            if is_killed {
+                device.kill([spool])
+            } else {
+                drop(spool)
+            }
+            device.faults.clear();
+            let next = device.open();
+            let offered = offered(&next);
+            assert_eq!(offered.len(), 1, "{layout:?}");
+            device.cut([next]);
+            names_stay(&device, &offered);
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_could_not_be_flushed_when_it_was_taken_over_keeps_its_names() {
+    let device = Device::new(Layout::Segments, Flush::Never);
+    let spool = device.open();
+    spool.append(numbered(1, 300)).unwrap();
+    device.kill([spool]);
+    device.fail_flushes(1);
+    device.try_open().unwrap_err();
+    let next = device.open();
+    let offered = offered(&next);
+    assert_eq!(offered.len(), 1);
+    device.cut([next]);
+    names_stay(&device, &offered);
+}
+
+#[test]
+fn a_ledger_that_could_not_be_flushed_is_written_anew_by_the_next_process() {
+    for layout in LAYOUTS {
+        let device = Device::new(layout, Flush::Always);
+        let spool = device.open();
+        let id = spool.append(numbered(1, 300)).unwrap();
+        spool.append(numbered(2, 300)).unwrap();
+        drop(spool);
+        let spool = device.open();
+        let batch = spool.take(&Limits { records: 1, ..Limits::default() }).unwrap().unwrap();
+        device.faults.add(Fault::new(Call::Flush, EIO).on_path("ledger"));
+        let started = [(id.position, Settled::new(State::Started))];
+        spool.settle(&started).unwrap();
+        drop(batch);
+        drop(spool);
+        device.faults.clear();
+        let next = device.open();
+        // Whatever makes it flush its ledger.
+        let other = [(
+            backhaul_store::Position { sequence: backhaul_store::Sequence(2), ..id.position },
+            Settled::new(State::Started),
+        )];
+        next.settle(&other).unwrap();
+        device.cut([next]);
+        let mut attempts = Vec::new();
+        device
+            .open()
+            .each(None, &mut |entry| {
+                attempts.push(entry.attempts);
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(attempts, [1, 1], "{layout:?}");
+    }
 }
