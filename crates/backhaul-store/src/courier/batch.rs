@@ -78,7 +78,7 @@ impl Batch {
             })
             .map(|record| record.id.position)
             .collect();
-        if relaxed.is_empty() { Ok(()) } else { store.flush(&relaxed) }
+        store.make_offerable(&relaxed)
     }
 
     /// Writes down that places are given away, where the segments may not show it after

@@ -82,6 +82,40 @@ fn names_stay(device: &Device, offered: &[(String, u64)]) {
 }
 
 #[test]
+fn relaxed_records_whose_flush_failed_are_durable_before_they_are_offered() {
+    for layout in LAYOUTS {
+        let device = Device::new(layout, Flush::Never);
+        let spool = device.open();
+        spool.append(numbered(1, 300)).unwrap();
+        device.fail_flushes(1);
+        let _ = spool.flush();
+        let offered = offered(&spool);
+        device.cut([spool]);
+        names_stay(&device, &offered);
+        assert_eq!(
+            numbers(&device.open())[0],
+            1,
+            "{layout:?}: it was flushed before it was offered"
+        );
+    }
+}
+
+#[test]
+fn a_flush_that_says_yes_after_one_that_failed_means_it() {
+    for layout in LAYOUTS {
+        for failing in 1..4 {
+            let device = Device::new(layout, Flush::Never);
+            let spool = device.open();
+            spool.append(numbered(1, 300)).unwrap();
+            device.fail_flushes(failing);
+            while spool.flush().is_err() {}
+            device.cut([spool]);
+            assert_eq!(numbers(&device.open()), [1], "{layout:?}, {failing} failures");
+        }
+    }
+}
+
+#[test]
 fn a_commit_whose_flush_failed_takes_no_relaxed_record_with_it() {
     for layout in LAYOUTS {
         let device = Device::new(layout, Flush::Always);
@@ -206,6 +240,36 @@ fn a_segment_that_could_not_be_flushed_when_it_was_taken_over_keeps_its_names() 
 }
 
 #[test]
+fn a_record_whose_process_was_killed_before_its_folder_was_synced_keeps_its_name() {
+    let device = Device::new(Layout::Folder, Flush::Always);
+    let spool = device.open();
+    // Stands for: killed in that moment.
+    device.faults.add(Fault::any(&[Call::SyncDir, Call::Remove], EIO).on_path("pending"));
+    spool.append(numbered(1, 300)).unwrap_err();
+    device.faults.clear();
+    device.kill([spool]);
+    let next = device.open();
+    let offered = offered(&next);
+    assert_eq!(offered.len(), 1);
+    device.cut([next]);
+    names_stay(&device, &offered);
+}
+
+#[test]
+fn a_record_whose_folder_could_not_be_synced_keeps_its_name_when_its_process_delivers() {
+    let device = Device::new(Layout::Folder, Flush::Always);
+    let (courier, second) = (device.open(), device.open());
+    device.faults.add(Fault::new(Call::SyncDir, EIO).on_path("pending"));
+    second.append(numbered(1, 300)).unwrap_err();
+    drop(courier);
+    device.faults.clear();
+    let offered = offered(&second);
+    assert_eq!(offered.len(), 1);
+    device.cut([second]);
+    names_stay(&device, &offered);
+}
+
+#[test]
 fn a_ledger_that_could_not_be_flushed_is_written_anew_by_the_next_process() {
     for layout in LAYOUTS {
         let device = Device::new(layout, Flush::Always);
@@ -239,4 +303,24 @@ fn a_ledger_that_could_not_be_flushed_is_written_anew_by_the_next_process() {
             .unwrap();
         assert_eq!(attempts, [1, 1], "{layout:?}");
     }
+}
+
+#[test]
+fn a_foreign_file_whose_flush_failed_is_whole_when_it_is_a_record() {
+    let device = Device::new(Layout::Folder, Flush::Always);
+    drop(device.open());
+    let disk = &device.disk;
+    use backhaul_store::{Disk, Open};
+    let path = std::path::Path::new("/spool/pending/copied.json");
+    let file = disk.open(path, Open::CreateNew).unwrap();
+    file.write_all_at(numbered(7, 300).body(), 0).unwrap();
+    drop(file);
+    device.fail_flushes(1);
+    let _ = device.try_open();
+    let spool = device.open();
+    let offered = offered(&spool);
+    assert_eq!(offered.len(), 1);
+    device.cut([spool]);
+    assert_eq!(numbers(&device.open()), [7]);
+    names_stay(&device, &offered);
 }
