@@ -70,7 +70,8 @@ impl CourierState {
 
     fn lost_end(&self, inner: &Inner, chain: Chain) -> Vec<(u64, u64)> {
         self.account(chain).map_or_else(Vec::new, |account| {
-            account.unsettled_between(inner.store.next(chain), account.accepted)
+            let end = account.accepted.max(account.floor);
+            account.unsettled_between(inner.store.next(chain), end)
         })
     }
 
@@ -131,7 +132,7 @@ impl CourierState {
         let mut missing = Vec::new();
         for (chain, (_, next)) in self.chains(inner) {
             let Some(account) = self.account(chain) else { continue };
-            for (first, end) in account.unsettled_between(account.floor, next) {
+            for (first, end) in account.unsettled_between(1, next) {
                 let stretches = store.missing_between(chain, first, end);
                 missing.extend(stretches.into_iter().map(|(first, end)| (chain, first, end)));
             }
