@@ -108,7 +108,8 @@ impl CourierState {
         let mut entries = Vec::new();
         for (chain, first, end) in missing {
             tracing::warn!(%chain, first, last = end - 1, "there are no records in these places");
-            let accepted = self.account(chain).map_or(1, |account| account.accepted);
+            // One that was requeued was settled once, and so accepted.
+            let accepted = self.account(chain).map_or(1, |one| one.accepted.max(one.floor));
             let accepted_end = accepted.clamp(first, end);
             let damaged = Settled::new(State::Damaged).reason("its file is gone");
             let void = Settled::new(State::Void).reason("no file at opening");

@@ -584,11 +584,14 @@ impl FolderStore {
             Place::Pending | Place::Failed => self.copy_and_remove(&from, &to),
         };
         match moved {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.forget(position),
-            moved => {
-                moved?;
-                self.note_place(position, place);
+            // Unless the process that delivered before has moved it there.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && disk.open(&to, Open::Read).is_err() =>
+            {
+                self.forget(position);
             }
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => self.note_place(position, place),
         }
         Ok(())
     }
