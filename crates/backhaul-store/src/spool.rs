@@ -11,6 +11,7 @@ use crate::context::{Context, STATE, try_lock};
 use crate::courier::{CourierState, lock_courier};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::folder::FolderStore;
 use crate::id::{Chain, DeviceId, Position, RecordId};
 use crate::identity::{Identity, evidence};
 use crate::layout::{Built, Prepared, Store};
@@ -99,6 +100,12 @@ pub(crate) struct Unflushed {
 }
 
 impl Unflushed {
+    /// What the process before left that had the same writer number.
+    fn left_by(mark: u64, store: &FolderStore) -> Self {
+        let positions = if mark >= FLUSH_FAILED { store.distrust_own() } else { Vec::new() };
+        Self { positions, by_a_dead_process: mark >= IN_USE }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.positions.is_empty() && !self.by_a_dead_process
     }
@@ -189,9 +196,9 @@ impl Spool {
         });
         let early = if read_only { None } else { lock_courier(&context)? };
         let store = Store::open(layout, Arc::clone(&context), writer)?;
-        let by_a_dead_process = match &writer_lock {
-            Some(lock) if layout == Layout::Folder => mark(&**lock),
-            _ => false,
+        let unflushed = match (&writer_lock, &store) {
+            (Some(lock), Store::Folder(store)) => Unflushed::left_by(mark(&**lock), store),
+            _ => Unflushed::default(),
         };
         let inner = Inner {
             courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")), early)),
@@ -200,7 +207,7 @@ impl Spool {
             store,
             writer,
             committer: Committer::default(),
-            unflushed: Mutex::new(Unflushed { by_a_dead_process, ..Unflushed::default() }),
+            unflushed: Mutex::new(unflushed),
             trouble: Mutex::default(),
             measured: Mutex::default(),
             attachments: crate::attachments::Pins::default(),
@@ -410,7 +417,7 @@ impl Inner {
         if self.is_stale(built) {
             *built = rebuild();
         }
-        let mut result = self.store.write(items, built, flush);
+        let mut result = self.write(items, built, flush);
         if let Err(error) = &result
             && error.is_full()
         {
@@ -418,21 +425,32 @@ impl Inner {
             let lane = items.iter().map(|item| item.record.lane).min().unwrap_or_default();
             if self.courier().make_room(self, bytes, lane)? {
                 *built = rebuild();
-                result = self.store.write(items, built, flush);
+                result = self.write(items, built, flush);
             }
         }
         match &result {
-            Ok(()) if !flush => {
-                self.unflushed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .positions
-                    .extend(&built.positions);
-            }
+            Ok(()) if !flush => {}
             Ok(()) => self.note_trouble(None),
             Err(error) => self.note_trouble(Some(error)),
         }
         result
+    }
+
+    fn write(&self, items: &[Prepared], built: &mut Built, flush: bool) -> Result<()> {
+        if flush {
+            return self.store.write(items, built, flush);
+        }
+        // Held throughout: nobody sees records of which it is not known that they are
+        // to be flushed.
+        let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(items, built, flush)?;
+        unflushed.positions.extend(&built.positions);
+        Ok(())
+    }
+
+    /// Whether all that was appended is flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether sequences were taken or given back since the batch was built.
@@ -446,13 +464,17 @@ impl Inner {
 
     pub(crate) fn flush_store(&self) -> Result<()> {
         let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let flushed = if unflushed.by_a_dead_process {
+        let mut flushed = self.store.flush(&unflushed.positions);
+        if unflushed.by_a_dead_process {
             let dir = &self.context.dir;
-            self.context.disk.sync_all(dir).doing("sync the file system", dir)
-        } else {
-            self.store.flush(&unflushed.positions)
-        };
-        flushed.inspect_err(|error| self.note_trouble(Some(error)))?;
+            flushed =
+                flushed.and(self.context.disk.sync_all(dir).doing("sync the file system", dir));
+        }
+        if let Err(error) = flushed {
+            self.set_mark(FLUSH_FAILED);
+            self.note_trouble(Some(&error));
+            return Err(error);
+        }
         *unflushed = Unflushed::default();
         Ok(())
     }
@@ -474,14 +496,27 @@ impl Inner {
             let flushed = self.flush_store().inspect_err(|error| {
                 tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
             });
-            if let (Some(lock), true) = (&*open, flushed.is_ok()) {
-                let _ = lock.set_len(0);
+            if flushed.is_ok() {
+                self.set_mark(CLEAN);
             }
             self.courier().close(self, flushed.is_ok());
             if let Store::Segments(store) = &self.store {
                 store.let_go_of_all();
             }
             *open = None;
+        }
+    }
+
+    /// Says in the lock file of the writer number, in the folder layout, what who gets the
+    /// number next has to do.
+    fn set_mark(&self, mark: u64) {
+        if let Store::Segments(_) = self.store {
+            return;
+        }
+        let path = writer_lock_path(&self.context.dir, self.writer);
+        let lock = self.context.disk.open(&path, Open::Write);
+        if let Err(error) = lock.and_then(|lock| lock.set_len(mark)) {
+            tracing::warn!(%error, "a writer's lock file cannot be marked");
         }
     }
 
@@ -501,16 +536,21 @@ impl Inner {
     }
 }
 
-/// Marks the lock file of a writer number as taken: not empty. It is empty again when the
-/// one that has it has flushed everything and goes. `true`: the one before did not come to
-/// that, and may have left files in the page cache alone. A power cut empties that too, so
-/// that the mark need not be durable.
-fn mark(lock: &dyn DiskFile) -> bool {
-    let was_marked = lock.is_empty().map_or(true, |is_empty| !is_empty);
-    if let Err(error) = lock.set_len(1) {
+/// Marks in the length of a writer's lock file, in the folder layout. Kill or crash leaves
+/// the mark; a power cut may take it back, and with it all that is not durable.
+const CLEAN: u64 = 0;
+/// A process has the number, or was killed: files of it may be in the page cache alone.
+const IN_USE: u64 = 1;
+/// So they may, and a flush has failed: a later one proves nothing.
+const FLUSH_FAILED: u64 = 2;
+
+/// Marks the lock file of a writer number as in use. What it was marked as before.
+fn mark(lock: &dyn DiskFile) -> u64 {
+    let before = lock.len().unwrap_or(FLUSH_FAILED);
+    if let Err(error) = lock.set_len(before.max(IN_USE)) {
         tracing::warn!(%error, "a writer's lock file cannot be marked");
     }
-    was_marked
+    before
 }
 
 pub(crate) fn identity_path(dir: &Path) -> PathBuf {

@@ -116,8 +116,8 @@ impl State {
             }
             (None, Open::Read | Open::Write) => return Err(error(ENOENT)),
         };
-        self.file_mut(node)?.open();
         let id = self.next_handle;
+        self.file_mut(node)?.open(id);
         self.next_handle += 1;
         Ok(Handle { node, id, epoch: self.epoch, writable: how != Open::Read })
     }
@@ -275,19 +275,24 @@ impl State {
         Ok(())
     }
 
-    /// `path`: the one under which the file was opened.
+    /// `path`: the one under which the file was opened. What was written since a flush
+    /// has failed is saved also where the handle hears of that failure.
     pub(crate) fn flush(&mut self, handle: Handle, path: &Path) -> io::Result<()> {
         self.opened(handle)?;
-        if !self.ignore_flushes && !self.ignore_flushes_of.contains(path) {
-            self.file_mut(handle.node)?.flush();
+        let is_ignored = self.ignore_flushes || self.ignore_flushes_of.contains(path);
+        let file = self.file_mut(handle.node)?;
+        if !is_ignored {
+            file.flush();
         }
-        Ok(())
+        if file.hears_of_failure(handle.id) { Err(error(EIO)) } else { Ok(()) }
     }
 
     /// A flush that fails: what it should have made durable is forsaken.
     pub(crate) fn fail_flush(&mut self, handle: Handle) -> io::Result<()> {
         self.opened(handle)?;
-        self.file_mut(handle.node)?.forsake();
+        let file = self.file_mut(handle.node)?;
+        file.hears_of_failure(handle.id);
+        file.forsake(Some(handle.id));
         Err(error(EIO))
     }
 
@@ -365,7 +370,7 @@ impl State {
 
     pub(crate) fn forsake(&mut self, path: &Path) -> io::Result<()> {
         let node = self.find(path)?;
-        self.file_mut(node)?.forsake();
+        self.file_mut(node)?.forsake(None);
         Ok(())
     }
 

@@ -123,6 +123,9 @@ pub(crate) struct CourierState {
     /// When this process took records last, since boot.
     last_take: Option<Duration>,
     cursors: BTreeMap<Chain, Cursor>,
+    /// For each chain, up to where the ledger is known to say, durably, that its places
+    /// are given away.
+    noted: BTreeMap<Chain, u64>,
     /// On offer now.
     in_flight: BTreeMap<Position, Offered>,
     /// Counts the batches.
@@ -147,6 +150,7 @@ impl CourierState {
             wish: None,
             last_take: None,
             cursors: BTreeMap::new(),
+            noted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
             looked_around: None,

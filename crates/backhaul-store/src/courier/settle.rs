@@ -12,11 +12,18 @@ use crate::ledger::{Entry, Settled, State};
 use crate::spool::{DEFAULT_DESTINATION, Inner};
 
 impl CourierState {
-    /// Writes down that a range of a chain is damaged.
+    /// Writes down that a range of a chain is damaged, and then puts what there is of it
+    /// into quarantine.
     pub(super) fn settle_damaged(&mut self, inner: &Inner, chain: Chain, first: u64, end: u64) {
         tracing::error!(%chain, first, last = end - 1, "records are damaged or missing on disk");
         let settled = Settled::new(State::Damaged).reason("damaged or missing on disk");
-        self.record(inner, vec![self.entry(inner, chain, first, end - 1, settled)]);
+        let is_written =
+            self.record(inner, vec![self.entry(inner, chain, first, end - 1, settled)]);
+        if let (Store::Folder(store), true) = (&inner.store, is_written)
+            && let Err(error) = store.quarantine(chain, first, end)
+        {
+            tracing::warn!(%chain, %error, "a damaged record stays where it is");
+        }
     }
 
     pub(super) fn entry(
@@ -37,12 +44,12 @@ impl CourierState {
         }
     }
 
-    /// Hands entries to the ledger. What the disk does not take now is tried again.
-    pub(super) fn record(&mut self, inner: &Inner, entries: Vec<Entry>) {
-        if let Err(error) = self.ledger.record(&*inner.context.disk, entries) {
-            inner.note_trouble(Some(&error));
-        }
+    /// Hands entries to the ledger. `false`: the disk does not take them now, and they are
+    /// tried again.
+    pub(super) fn record(&mut self, inner: &Inner, entries: Vec<Entry>) -> bool {
+        let recorded = self.ledger.record(&*inner.context.disk, entries);
         self.ledger.tell(&inner.context.quota);
+        recorded.inspect_err(|error| inner.note_trouble(Some(error))).is_ok()
     }
 
     /// Makes what was written down durable, and tells the quota what it takes.

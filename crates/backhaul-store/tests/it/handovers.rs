@@ -411,6 +411,22 @@ fn a_requeued_record_survives_a_listing_that_saw_it_in_two_folders() {
 }
 
 #[test]
+fn a_requeued_record_is_found_by_the_next_process_that_delivers() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    let first = process(&disk, Layout::Folder, &clock);
+    let second = process(&disk, Layout::Folder, &clock);
+    let id = second.append(numbered(1, 300)).unwrap();
+    drop(second);
+    let rejected = Settled::new(State::Rejected).reason("422");
+    assert_eq!(names_of(&first).len(), 1);
+    first.settle(&[(id.position, rejected)]).unwrap();
+    let third = process(&disk, Layout::Folder, &clock); // finds its own record in failed/
+    assert!(first.requeue(id.position).unwrap());
+    drop(first);
+    assert_eq!(deliver_all(&third), [1], "{:?}", third.status().unwrap().books);
+}
+
+#[test]
 fn an_attachment_that_is_attached_again_during_a_sweep_is_kept() {
     let layout = Layout::Segments;
     let (disk, clock) = (SimDisk::new(), ManualClock::new());
