@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
 use crate::ledger::{Account, Ledger, Settled, State};
-use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path, writer_lock_path};
+use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path};
 
 /// No record is offered whose sequence is this far from the first unsettled one of
 /// its chain, so that a receiver needs no more memory than that to know repeats.
@@ -383,9 +383,7 @@ impl Inner {
             if !store.wants_adoption(writer) && !self.courier().misses_records(self, writer) {
                 continue;
             }
-            let path = writer_lock_path(&self.context.dir, writer);
-            if let Some(lock) = try_lock(&*self.context.disk, &path)? {
-                store.adopt_from_the_dead(writer, lock)?;
+            if store.adopt_from_the_dead(writer)? {
                 dead.insert(writer);
             }
         }
