@@ -14,7 +14,7 @@ use crate::spool::{DEFAULT_DESTINATION, Inner};
 impl CourierState {
     /// Writes down that a range of a chain is damaged, and then puts what there is of it
     /// into quarantine.
-    pub(super) fn settle_damaged(&mut self, inner: &Inner, chain: Chain, first: u64, end: u64) {
+    pub(crate) fn settle_damaged(&mut self, inner: &Inner, chain: Chain, first: u64, end: u64) {
         tracing::error!(%chain, first, last = end - 1, "records are damaged or missing on disk");
         let settled = Settled::new(State::Damaged).reason("damaged or missing on disk");
         let is_written =

@@ -100,6 +100,33 @@ fn a_file_that_a_person_put_there_is_durable_before_it_is_offered() {
 }
 
 #[test]
+fn a_torn_file_keeps_its_name_taken_until_the_ledger_says_that_it_is_damaged() {
+    use backhaul_testkit::errno::EIO;
+    use backhaul_testkit::{Call, Fault, Faults, FaultyDisk};
+    let (disk, clock, layout) = (SimDisk::new(), ManualClock::new(), Layout::Folder);
+    let keeper = process(&disk, layout, &clock, Flush::Always); // writer 0
+    let writer = process(&disk, layout, &clock, Flush::Never); // writer 1
+    let torn = writer.append(numbered(1, 300)).unwrap();
+    drop((keeper, writer));
+    let path = disk.paths().into_iter().find(|path| path.starts_with("/spool/pending")).unwrap();
+    disk.write_file(&path, b"{torn").unwrap();
+    let faults = Faults::new();
+    let faulty = FaultyDisk::new(disk.clone(), faults.clone());
+    let courier = open_at(Arc::new(faulty), options(layout), &clock).unwrap();
+    // Stands for: it has read the file, and is about to write down that it is damaged.
+    faults.add(Fault::new(Call::Write, EIO).on_path("ledger"));
+    assert_eq!(names_of(&courier), []);
+    let successor = process(&disk, layout, &clock, Flush::Always); // writer 1 again
+    successor.status().unwrap();
+    let next = successor.append(numbered(2, 300)).unwrap();
+    assert_ne!(next, torn, "a name that is about to be settled was given away");
+    faults.clear();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(names_of(&courier), [(next.to_string(), 2)]);
+    assert_eq!(courier.status().unwrap().quarantined, 1);
+}
+
+#[test]
 fn a_torn_file_that_another_process_put_in_quarantine_first_is_no_error() {
     use backhaul_testkit::errno::ENOENT;
     use backhaul_testkit::{Call, Fault, Faults, FaultyDisk};
