@@ -12,17 +12,21 @@ use crate::ledger::{Entry, Settled, State};
 use crate::spool::{DEFAULT_DESTINATION, Inner};
 
 impl CourierState {
-    /// Writes down that a range of a chain is damaged, and then puts what there is of it
-    /// into quarantine.
+    /// Writes down that a range of a chain is damaged. What there is of it goes to
+    /// quarantine when the ledger says so durably.
     pub(crate) fn settle_damaged(&mut self, inner: &Inner, chain: Chain, first: u64, end: u64) {
         tracing::error!(%chain, first, last = end - 1, "records are damaged or missing on disk");
         let settled = Settled::new(State::Damaged).reason("damaged or missing on disk");
-        let is_written =
-            self.record(inner, vec![self.entry(inner, chain, first, end - 1, settled)]);
-        if let (Store::Folder(store), true) = (&inner.store, is_written)
-            && let Err(error) = store.quarantine(chain, first, end)
-        {
-            tracing::warn!(%chain, %error, "a damaged record stays where it is");
+        self.record(inner, vec![self.entry(inner, chain, first, end - 1, settled.clone())]);
+        let Store::Folder(store) = &inner.store else { return };
+        let files = store.present_between(chain, first, end);
+        if files.is_empty() {
+            return;
+        }
+        self.to_place.extend(files.into_iter().map(|position| (position, settled.clone())));
+        match self.flush_ledger(inner) {
+            Ok(()) => self.place_settled(inner),
+            Err(error) => inner.note_trouble(Some(&error)),
         }
     }
 
@@ -44,12 +48,12 @@ impl CourierState {
         }
     }
 
-    /// Hands entries to the ledger. `false`: the disk does not take them now, and they are
-    /// tried again.
-    pub(super) fn record(&mut self, inner: &Inner, entries: Vec<Entry>) -> bool {
-        let recorded = self.ledger.record(&*inner.context.disk, entries);
+    /// Hands entries to the ledger. What the disk does not take now is tried again.
+    pub(super) fn record(&mut self, inner: &Inner, entries: Vec<Entry>) {
+        if let Err(error) = self.ledger.record(&*inner.context.disk, entries) {
+            inner.note_trouble(Some(&error));
+        }
         self.ledger.tell(&inner.context.quota);
-        recorded.inspect_err(|error| inner.note_trouble(Some(error))).is_ok()
     }
 
     /// Makes what was written down durable, and tells the quota what it takes.

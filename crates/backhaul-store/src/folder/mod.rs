@@ -540,28 +540,29 @@ impl FolderStore {
         Ok(StoredRecord { id, facts, stamp, body })
     }
 
-    /// Puts what there is of damaged records into quarantine. That they are damaged stands
-    /// in the ledger: without the file their names look as if they had never been given.
-    pub(crate) fn quarantine(&self, chain: Chain, first: u64, end: u64) -> Result<()> {
-        let damaged: Vec<(u64, FileEntry)> = {
-            let catalog = self.lock();
-            let files = catalog.get(&chain).into_iter();
-            let damaged = files.flat_map(|files| files.files.range(first..end));
-            damaged.map(|(sequence, entry)| (*sequence, entry.clone())).collect()
+    /// Puts what there is of a damaged record into quarantine. That it is damaged stands in
+    /// the ledger: without the file its name looks as if it had never been given.
+    pub(crate) fn quarantine(&self, position: Position) -> Result<()> {
+        let Some(entry) = self.file(position) else { return Ok(()) };
+        let path = self.context.path(entry.place.folder()).join(&*entry.name);
+        let body = match read_whole(&*self.context.disk, &path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            read => read?,
         };
-        for (sequence, entry) in damaged {
-            let path = self.context.path(entry.place.folder()).join(&*entry.name);
-            let body = match read_whole(&*self.context.disk, &path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-                read => read?,
-            };
-            let reason = json_text::check_object(&body).err();
-            let reason = reason.unwrap_or_else(|| "it could not be read for a day".to_owned());
-            self.set_aside(&path, &entry.name, &body, &reason)?;
-            self.context.quota.release(on_disk(entry.len));
-            self.forget(Position { chain, sequence: Sequence(sequence) });
-        }
+        let reason = json_text::check_object(&body).err();
+        let reason = reason.unwrap_or_else(|| "it could not be read for a day".to_owned());
+        self.set_aside(&path, &entry.name, &body, &reason)?;
+        self.context.quota.release(on_disk(entry.len));
+        self.forget(position);
         Ok(())
+    }
+
+    /// The places between `first` and `end`, the latter left out, that have files.
+    pub(crate) fn present_between(&self, chain: Chain, first: u64, end: u64) -> Vec<Position> {
+        let catalog = self.lock();
+        let files = catalog.get(&chain).into_iter();
+        let present = files.flat_map(|files| files.files.range(first..end));
+        present.map(|(at, _)| Position { chain, sequence: Sequence(*at) }).collect()
     }
 
     fn forget(&self, position: Position) {

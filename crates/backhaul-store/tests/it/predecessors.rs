@@ -123,6 +123,8 @@ fn a_torn_file_keeps_its_name_taken_until_the_ledger_says_that_it_is_damaged() {
     faults.clear();
     clock.advance(Duration::from_secs(1));
     assert_eq!(names_of(&courier), [(next.to_string(), 2)]);
+    clock.advance(Duration::from_secs(11));
+    courier.maintain().unwrap();
     assert_eq!(courier.status().unwrap().quarantined, 1);
 }
 
