@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
 use crate::ledger::{Account, Ledger, Settled, State};
-use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path, writer_lock_path};
+use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path};
 
 /// No record is offered whose sequence is this far from the first unsettled one of
 /// its chain, so that a receiver needs no more memory than that to know repeats.
@@ -124,6 +124,9 @@ pub(crate) struct CourierState {
     /// When this process took records last, since boot.
     last_take: Option<Duration>,
     cursors: BTreeMap<Chain, Cursor>,
+    /// For each chain, up to where the ledger is known to say, durably, that its places
+    /// are given away.
+    noted: BTreeMap<Chain, u64>,
     /// On offer now.
     in_flight: BTreeMap<Position, Offered>,
     /// Counts the batches.
@@ -148,6 +151,7 @@ impl CourierState {
             wish: None,
             last_take: None,
             cursors: BTreeMap::new(),
+            noted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
             looked_around: None,
@@ -380,9 +384,7 @@ impl Inner {
             if !store.wants_adoption(writer) && !self.courier().misses_records(self, writer) {
                 continue;
             }
-            let path = writer_lock_path(&self.context.dir, writer);
-            if let Some(lock) = try_lock(&*self.context.disk, &path)? {
-                store.adopt_from_the_dead(writer, lock)?;
+            if store.adopt_from_the_dead(writer)? {
                 dead.insert(writer);
             }
         }

@@ -77,20 +77,17 @@ enum Look {
 }
 
 impl CourierState {
-    /// What is read was flushed: a record that a power cut could still take back
-    /// must not be known elsewhere under its name.
-    fn flush_before_offering(inner: &Inner) -> Result<()> {
-        let pending = !inner.unflushed.lock().is_ok_and(|unflushed| unflushed.is_empty());
-        if pending { inner.flush_store() } else { Ok(()) }
-    }
-
     pub(super) fn take_from(
         &mut self,
         inner: &Inner,
         chain: Chain,
         limits: &Limits,
     ) -> Result<Vec<Offer>> {
-        Self::flush_before_offering(inner)?;
+        if !inner.is_flushed()
+            && let Err(error) = inner.flush_store()
+        {
+            tracing::warn!(%error, "what was appended could not be flushed before it is offered");
+        }
         self.turn += 1;
         let now = inner.context.clock.now();
         let mut taken = Vec::new();

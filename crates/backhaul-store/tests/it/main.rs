@@ -10,6 +10,7 @@
 
 mod basics;
 mod crash;
+mod failed_flushes;
 mod failing_calls;
 mod file_room;
 mod fixtures;
