@@ -3,8 +3,11 @@
 
 mod batch;
 mod check;
+mod choice;
+mod choosing;
 mod operate;
 mod queue;
+mod read;
 mod reconcile;
 mod settle;
 
@@ -14,7 +17,10 @@ use std::time::Duration;
 
 pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
-use self::queue::{Cursor, Offered, ReadFailures};
+pub use self::choice::{Choice, Chooser, Scorer, Waited};
+use self::choosing::Choosing;
+use self::queue::{Cursor, Known, Offered};
+use self::read::ReadFailures;
 use crate::context::{Context, STATE, try_lock};
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +50,13 @@ impl Spool {
     /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
     /// the part and has taken nothing for five minutes gives it up within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
+        self.take_with(|courier, inner| courier.take_in_order(inner, limits))
+    }
+
+    fn take_with(
+        &self,
+        take: impl FnOnce(&mut CourierState, &Inner) -> Result<Option<(Chain, Vec<Offer>)>>,
+    ) -> Result<Option<Batch>> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
         self.inner.look_around()?;
@@ -51,18 +64,13 @@ impl Spool {
         courier.require(&self.inner)?;
         courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
-        for chain in self.inner.store.chains().into_keys() {
-            let records = courier.take_from(&self.inner, chain, limits)?;
-            if !records.is_empty() {
-                let floor = Sequence(courier.floor(chain));
-                let (turn, spool) = (courier.turn, self.clone());
-                drop(courier);
-                let batch = Batch { records, chain, floor, turn, spool };
-                batch.make_durable()?;
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
+        let Some((chain, records)) = take(&mut courier, &self.inner)? else { return Ok(None) };
+        let floor = Sequence(courier.floor(chain));
+        let (turn, spool) = (courier.turn, self.clone());
+        drop(courier);
+        let batch = Batch { records, chain, floor, turn, spool };
+        batch.make_durable()?;
+        Ok(Some(batch))
     }
 
     /// Writes down what became of records.
@@ -101,7 +109,7 @@ impl Spool {
         }
         if failed {
             // One that was held is among those to look at, with its stream.
-            courier.cursor(position.chain).waiting.insert(position.sequence.0, None);
+            courier.cursor(position.chain).waiting.insert(position.sequence.0, Known::default());
         }
         Ok(failed || held)
     }
@@ -127,6 +135,7 @@ pub(crate) struct CourierState {
     in_flight: BTreeMap<Position, Offered>,
     /// Counts the batches.
     turn: u64,
+    choosing: Choosing,
     looked_around: Option<Duration>,
     check: Check,
     last_purge: Option<Duration>,
@@ -149,6 +158,7 @@ impl CourierState {
             cursors: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
+            choosing: Choosing::default(),
             looked_around: None,
             check: Check::default(),
             last_purge: None,
