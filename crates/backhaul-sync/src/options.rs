@@ -72,7 +72,7 @@ impl SyncOptions {
     /// # Errors
     /// Names the option, what was found and what was expected.
     pub fn check(&self) -> Result<(), OptionError> {
-        let bad = |option, found: String, expected| Err(OptionError { option, found, expected });
+        let bad = |option, found: String, expected| Err(OptionError::new(option, found, expected));
         if self.sync_interval_seconds == 0 {
             return bad("sync_interval_seconds", "0".into(), "at least 1");
         }
@@ -120,6 +120,14 @@ pub struct OptionError {
 }
 
 impl OptionError {
+    pub(crate) fn new(
+        option: &'static str,
+        found: impl fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self { option, found: found.to_string(), expected }
+    }
+
     /// The option's name.
     pub fn option(&self) -> &'static str {
         self.option

@@ -4,6 +4,8 @@ use std::fmt;
 
 use backhaul_store::Timestamp;
 
+use crate::prioritizer::FailingRule;
+
 /// What a sync came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SyncReport {
@@ -107,4 +109,6 @@ pub struct SyncStatus {
     pub is_syncing: bool,
     /// Whether the background task runs.
     pub is_running: bool,
+    /// Rules of the prioritizer that have failed: they count 0 where they do.
+    pub failing_rules: Vec<FailingRule>,
 }

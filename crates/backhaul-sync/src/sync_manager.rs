@@ -11,15 +11,17 @@
 //!   where it is written down.
 
 mod drain;
+mod priority;
 mod shared;
 
 use std::sync::Arc;
 
-use backhaul_store::Spool;
+use backhaul_store::{Spool, StoredRecord};
 use tokio::time::Instant;
 
 use crate::destination::Destination;
 use crate::options::{OptionError, SyncOptions};
+use crate::prioritizer::{Entry, SyncPrioritizer};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use shared::Shared;
 
@@ -92,6 +94,27 @@ impl SyncManager {
     /// what a queue holds back in memory while the disk does not take it.
     pub fn before_each_sync(&self, prepare: impl Fn() + Send + Sync + 'static) {
         self.handle.shared.lock().prepare = Some(Arc::new(prepare));
+    }
+
+    /// Has `prioritizer` say which records go first, from the next batch on. Its rules see
+    /// what [`describe_entries`](SyncManager::describe_entries) says of each record.
+    ///
+    /// Records stay in the lanes that they were stored in: whoever stores them asks
+    /// [`SyncPrioritizer::lane`].
+    #[must_use]
+    pub fn with_prioritizer(self, prioritizer: SyncPrioritizer) -> Self {
+        self.handle.shared.lock().priority.prioritize(prioritizer);
+        self
+    }
+
+    /// Says what the rules of a prioritizer see of a record: run id, metadata, success. For
+    /// the one who knows what the records of the spool mean; otherwise rules see the labels
+    /// of a record as its metadata.
+    pub fn describe_entries(
+        &self,
+        describe: impl Fn(&StoredRecord, &mut Entry) + Send + Sync + 'static,
+    ) {
+        self.handle.shared.lock().priority.describe(Arc::new(describe));
     }
 
     /// Starts syncing in the background, at once and then as often as needed. A courier

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::choice::{Candidate, Choice, Chooser, Score, Scorer, Waited, best, order_windows};
 use super::queue::{Free, Known};
-use super::{Batch, CourierState, Limits, Offer};
+use super::{Batch, CourierState, Limits, Taken};
 use crate::error::{Error, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::record::{Stamp, StoredRecord};
@@ -66,7 +66,7 @@ impl Spool {
         limits: &Limits,
         chooser: &Arc<dyn Chooser>,
     ) -> Result<Option<Batch>> {
-        self.take_with(|courier, inner| courier.take_chosen(inner, limits, chooser))
+        self.take_with(|courier, inner, chains| courier.take_chosen(inner, chains, limits, chooser))
     }
 }
 
@@ -90,13 +90,13 @@ impl CourierState {
     pub(super) fn take_chosen(
         &mut self,
         inner: &Inner,
+        chains: &[Chain],
         limits: &Limits,
         chooser: &Arc<dyn Chooser>,
-    ) -> Result<Option<(Chain, Vec<Offer>)>> {
+    ) -> Result<Option<Taken>> {
         self.listen_to(chooser);
         let choice = chooser.choice();
         let oldest_first = choice.is_of_the_oldest(self.choosing.batches);
-        let chains: Vec<Chain> = inner.store.chains().into_keys().collect();
         let is_together = |left: &Chain, right: &Chain| oldest_first || left.lane == right.lane;
         for chains in chains.chunk_by(is_together) {
             let (mut windows, error) = self.look_ahead(inner, chains, &**chooser, &choice);

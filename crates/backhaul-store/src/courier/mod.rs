@@ -50,12 +50,12 @@ impl Spool {
     /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
     /// the part and has taken nothing for five minutes gives it up within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
-        self.take_with(|courier, inner| courier.take_in_order(inner, limits))
+        self.take_with(|courier, inner, chains| courier.take_in_order(inner, chains, limits))
     }
 
     fn take_with(
         &self,
-        take: impl FnOnce(&mut CourierState, &Inner) -> Result<Option<(Chain, Vec<Offer>)>>,
+        take: impl FnOnce(&mut CourierState, &Inner, &[Chain]) -> Result<Option<Taken>>,
     ) -> Result<Option<Batch>> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
@@ -64,7 +64,9 @@ impl Spool {
         courier.require(&self.inner)?;
         courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
-        let Some((chain, records)) = take(&mut courier, &self.inner)? else { return Ok(None) };
+        let chains: Vec<Chain> = self.inner.store.chains().into_keys().collect();
+        let taken = take(&mut courier, &self.inner, &chains)?;
+        let Some((chain, records)) = taken else { return Ok(None) };
         let floor = Sequence(courier.floor(chain));
         let (turn, spool) = (courier.turn, self.clone());
         drop(courier);
@@ -114,6 +116,9 @@ impl Spool {
         Ok(failed || held)
     }
 }
+
+/// Records to offer, all of one chain.
+type Taken = (Chain, Vec<Offer>);
 
 /// First and next sequence of each chain.
 pub(crate) type Chains = BTreeMap<Chain, (u64, u64)>;

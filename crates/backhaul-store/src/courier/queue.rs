@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::vec;
 
 use super::choosing::Sketch;
-use super::{CourierState, Limits, Offer, WINDOW};
+use super::{CourierState, Limits, Offer, Taken, WINDOW};
 use crate::clock::Moment;
 use crate::error::Result;
 use crate::id::{Chain, Position, Sequence};
@@ -101,12 +101,13 @@ impl CourierState {
     pub(super) fn take_in_order(
         &mut self,
         inner: &Inner,
+        chains: &[Chain],
         limits: &Limits,
-    ) -> Result<Option<(Chain, Vec<Offer>)>> {
-        for chain in inner.store.chains().into_keys() {
-            let taken = self.take_from(inner, chain, limits)?;
+    ) -> Result<Option<Taken>> {
+        for chain in chains {
+            let taken = self.take_from(inner, *chain, limits)?;
             if !taken.is_empty() {
-                return Ok(Some((chain, taken)));
+                return Ok(Some((*chain, taken)));
             }
         }
         Ok(None)

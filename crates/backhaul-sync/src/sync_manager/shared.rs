@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use super::drain::{Drain, Halt};
+use super::priority::Priority;
 use crate::backoff::Backoff;
 use crate::destination::Destination;
 use crate::due::DueTimes;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
     running: Option<(Outcome, AbortHandle)>,
     /// Somebody joined: look once more before the end.
@@ -329,6 +331,7 @@ impl Shared {
             paused: state.paused.clone(),
             is_syncing: state.running.is_some(),
             is_running,
+            failing_rules: state.priority.failing_rules(),
         }
     }
 }
