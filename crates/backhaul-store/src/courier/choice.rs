@@ -46,10 +46,9 @@ pub struct Choice {
     /// The window ends with the record with which its bodies reach so many bytes, so that
     /// looking ahead never reads more than that. Default: 32 MB.
     pub window_bytes: usize,
-    /// The share of the oldest, at least 1: of so many batches one is taken from where the
-    /// record stands that has waited longest, whatever its lane, and has it in it; and in
-    /// each batch every place of this number goes to the oldest that is left in the
-    /// window. Default: 10.
+    /// The share of the oldest, at least 1: of so many batches that are answered one begins
+    /// with the record that has waited longest, whatever its lane, and in each batch every
+    /// place of this number goes to the oldest that is left in the window. Default: 10.
     pub oldest_every: u32,
 }
 

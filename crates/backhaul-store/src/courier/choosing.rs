@@ -8,14 +8,16 @@ use super::queue::{Free, Known};
 use super::{Batch, CourierState, Limits, Taken};
 use crate::error::{Error, Result};
 use crate::id::{Chain, Position, Sequence};
+use crate::ledger::Settled;
 use crate::record::{Stamp, StoredRecord};
 use crate::spool::{Inner, Spool};
 
-/// Who chose last, and how often it was chosen.
+/// Who chose last, and how many batches were answered.
 #[derive(Default)]
 pub(super) struct Choosing {
     chooser: Option<Arc<dyn Chooser>>,
     batches: u64,
+    last_answered: u64,
 }
 
 impl fmt::Debug for Choosing {
@@ -30,8 +32,8 @@ impl Spool {
     /// first that each stream may offer.
     ///
     /// Nothing starves: the record that has waited longest of all that may be offered is
-    /// in one of [`Choice::oldest_every`] batches, whatever its lane and its score. A
-    /// record in a more urgent lane waits for that batch at most.
+    /// in one of [`Choice::oldest_every`] batches of which something is settled, whatever its
+    /// lane and its score. A record in a more urgent lane waits for that batch at most.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -106,7 +108,6 @@ impl CourierState {
                     let places = best(&window, limits, &choice, oldest_first);
                     let taken = self.take_these(inner, chain, &places)?;
                     if !taken.is_empty() {
-                        self.choosing.batches += 1;
                         return Ok(Some((chain, taken)));
                     }
                     // They turned out to be damaged.
@@ -117,6 +118,18 @@ impl CourierState {
             error.map_or(Ok(()), Err)?;
         }
         Ok(None)
+    }
+
+    /// Counts the batches of which something is settled now. Those that were not answered do
+    /// not count: an outage must not use up the share of the oldest.
+    pub(super) fn note_answers(&mut self, settlements: &[(Position, Settled)]) {
+        for (position, _) in settlements {
+            let turn = self.in_flight.get(position).map_or(0, |offered| offered.turn);
+            if turn > self.choosing.last_answered {
+                self.choosing.last_answered = turn;
+                self.choosing.batches += 1;
+            }
+        }
     }
 
     /// Forgets what another chooser thought.

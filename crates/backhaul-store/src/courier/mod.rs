@@ -87,6 +87,7 @@ impl Spool {
         self.inner.check_writable()?;
         let mut courier = self.inner.courier();
         courier.require(&self.inner)?;
+        courier.note_answers(settlements);
         courier.settle(&self.inner, settlements);
         Ok(())
     }

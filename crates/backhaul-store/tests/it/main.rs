@@ -9,6 +9,7 @@
 )]
 
 mod basics;
+mod choosing;
 mod crash;
 mod failing_calls;
 mod file_room;

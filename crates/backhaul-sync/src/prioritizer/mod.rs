@@ -6,9 +6,10 @@
 //! - When a record is stored its score chooses the lane ([`LaneScores`]). Among those that
 //!   wait, scores are taken anew for each batch, over a window at each lane's head
 //!   ([`Choice`]): a million that wait behind it cost nothing.
-//! - The oldest has a share that no score takes from it: one of ten batches begins with
-//!   the record that has waited longest, whatever its lane, and each tenth place of a batch
-//!   goes to the oldest of the window. So the oldest of all goes within ten batches.
+//! - The oldest has a share that no score takes from it: of ten batches that are answered
+//!   one begins with the record that has waited longest, whatever its lane, and each tenth
+//!   place of a batch goes to the oldest of the window. So the oldest of all goes within ten
+//!   batches; an outage does not count.
 //! - Order within a stream stays: scores order the first records of streams.
 //! - A rule that fails counts 0 and is told of once.
 

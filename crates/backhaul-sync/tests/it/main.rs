@@ -12,5 +12,7 @@ mod draining;
 mod life;
 mod link;
 mod poison;
+mod priorities;
+mod prioritizer;
 mod retries;
 mod support;

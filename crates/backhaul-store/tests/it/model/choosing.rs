@@ -46,7 +46,7 @@ impl Run<'_> {
         limit: usize,
         given: Option<Lane>,
     ) -> Outcome<Vec<Place>> {
-        let oldest_first = (self.chosen + 1).is_multiple_of(u64::from(CHOICE.oldest_every));
+        let oldest_first = (self.answered.0 + 1).is_multiple_of(u64::from(CHOICE.oldest_every));
         let expired = self.count(Fate::Expired);
         let mut windows = Vec::new();
         for lane in LANES {
@@ -61,8 +61,17 @@ impl Run<'_> {
             Some(lane) if oldest_first => self.check_oldest(&windows, lane)?,
             _ => windows.into_iter().next().unwrap_or_default(),
         };
-        self.chosen += u64::from(!window.is_empty());
         Ok(self.best(&window, records, limit, oldest_first))
+    }
+
+    /// A record on offer is settled.
+    pub(super) fn answer(&mut self, place: Place) {
+        let (batches, last) = &mut self.answered;
+        if let Some(turn) = self.in_flight.remove(&place)
+            && turn > *last
+        {
+            (*batches, *last) = (*batches + 1, turn);
+        }
     }
 
     /// The first records of a lane that may be offered.

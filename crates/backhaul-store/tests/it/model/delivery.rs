@@ -162,7 +162,7 @@ impl Run<'_> {
             }
             must_last |= matches!(state, State::Rejected | State::Dropped | State::Held);
             settlements.push((position(*place), settled));
-            self.in_flight.remove(place);
+            self.answer(*place);
             if let Some(item) = self.items.get_mut(place) {
                 item.apply(state, Try { not_before_us, reason });
             }

@@ -28,8 +28,8 @@ pub(super) struct Run<'a> {
     /// Which batch a record is on offer in.
     pub(super) in_flight: BTreeMap<Place, u64>,
     pub(super) turn: u64,
-    /// Batches that somebody chose since the spool was opened.
-    pub(super) chosen: u64,
+    /// Batches that were answered since the spool was opened, and the turn of the last.
+    pub(super) answered: (u64, u64),
     pub(super) items: BTreeMap<Place, Item>,
     pub(super) next: BTreeMap<Lane, u64>,
     pub(super) number: u64,
@@ -58,7 +58,7 @@ impl<'a> Run<'a> {
             batches: Vec::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
-            chosen: 0,
+            answered: (0, 0),
             items: BTreeMap::new(),
             next: BTreeMap::new(),
             number: 0,
@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
         let disk = FaultyDisk::new(self.disk.clone(), self.faults.clone());
         let opened = open_at(Arc::new(disk), options, &self.clock);
         self.spool = Some(opened.map_err(|error| format!("does not open: {error}"))?);
-        self.chosen = 0;
+        self.answered = (0, 0);
         Ok(())
     }
 
