@@ -13,7 +13,7 @@ use crate::device;
 use crate::engines::{folder, options};
 use crate::records::record;
 
-const BATCHES: usize = 500;
+const BATCHES: usize = 200;
 const LIMITS: Limits = Limits { records: 100, bytes: 1_000_000 };
 
 pub fn measure(records: u64) {
@@ -25,7 +25,9 @@ pub fn measure(records: u64) {
             let tickets: Vec<_> = (start..(start + 256).min(records))
                 .map(|number| spool.submit(Record::new("call", record(number))).expect("taken"))
                 .collect();
-            tickets.into_iter().for_each(|ticket| drop(ticket.wait().expect("stored")));
+            for ticket in tickets {
+                ticket.wait().expect("stored");
+            }
         }
     }
     println!("## {BATCHES} batches of 100 out of {records} waiting records\n");

@@ -13,8 +13,8 @@ use crate::record::StoredRecord;
 /// It is called while the spool is locked: it must not call the spool, and must not panic.
 pub trait Chooser: Send + Sync {
     /// What scores a record from now on. Called once when the record comes into the
-    /// window, with its body at hand, which is not kept; once more where it was put off
-    /// or the process started anew in between.
+    /// window, with its body at hand; a large one is not kept. Once more where the process
+    /// started anew in between, or another chooser was asked.
     fn scorer(&self, record: &StoredRecord) -> Scorer;
 
     /// What the choice is made from.
@@ -41,7 +41,8 @@ pub struct Waited {
 /// choice costs less than sending a batch, and a million that wait behind them nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
-    /// Most records in the window of a chain; at least 1. Default: 256.
+    /// Most records in the window of a chain; as many as a batch may hold, at least.
+    /// Default: 256.
     pub window_records: usize,
     /// The window ends with the record with which its bodies reach so many bytes, so that
     /// looking ahead never reads more than that. Default: 32 MB.

@@ -12,6 +12,10 @@ use crate::ledger::Settled;
 use crate::record::{Stamp, StoredRecord};
 use crate::spool::{Inner, Spool};
 
+/// Bodies up to this size are kept in the window: reading records of a segment out of order
+/// costs far more than reading on. With 256 of them it is a megabyte.
+const SMALL: usize = 4096;
+
 /// Who chose last, and how many batches were answered.
 #[derive(Default)]
 pub(super) struct Choosing {
@@ -78,6 +82,8 @@ pub(super) struct Sketch {
     pub(super) expires_after_ms: Option<u64>,
     pub(super) bytes: usize,
     pub(super) scorer: Scorer,
+    /// The record itself, where it is small and was not offered yet.
+    pub(super) record: Option<Box<StoredRecord>>,
 }
 
 impl fmt::Debug for Sketch {
@@ -97,7 +103,8 @@ impl CourierState {
         chooser: &Arc<dyn Chooser>,
     ) -> Result<Option<Taken>> {
         self.listen_to(chooser);
-        let choice = chooser.choice();
+        let mut choice = chooser.choice();
+        choice.window_records = choice.window_records.max(limits.records).max(1);
         let oldest_first = choice.is_of_the_oldest(self.choosing.batches);
         let is_together = |left: &Chain, right: &Chain| oldest_first || left.lane == right.lane;
         for chains in chains.chunk_by(is_together) {
@@ -170,12 +177,12 @@ impl CourierState {
     ) -> Result<Vec<Candidate>> {
         let mut walk = self.walk(inner, chain, true)?;
         let (mut window, mut bytes) = (Vec::<Candidate>::new(), 0);
-        while window.len() < choice.window_records.max(1)
+        while window.len() < choice.window_records
             && (window.is_empty() || bytes < choice.window_bytes)
         {
             let sequence = match self.next_free(inner, &mut walk) {
                 Ok(Some(Free::Sketched(sequence))) => sequence,
-                Ok(Some(Free::Read(record))) => self.sketch(*record, chooser),
+                Ok(Some(Free::Read(record))) => self.sketch(record, chooser),
                 Ok(None) => break,
                 Err(_) if !window.is_empty() => break,
                 Err(error) => return Err(error),
@@ -190,15 +197,17 @@ impl CourierState {
     }
 
     /// Keeps what a choice needs of a record.
-    fn sketch(&mut self, record: StoredRecord, chooser: &dyn Chooser) -> u64 {
+    fn sketch(&mut self, record: Box<StoredRecord>, chooser: &dyn Chooser) -> u64 {
         let Position { chain, sequence } = record.id.position;
+        let stream = record.facts.stream.clone();
         let sketch = Sketch {
             scorer: chooser.scorer(&record),
             bytes: record.body.len(),
             expires_after_ms: record.facts.expires_after_ms,
-            stamp: record.stamp,
+            stamp: record.stamp.clone(),
+            record: Some(record).filter(|record| record.body.len() <= SMALL),
         };
-        let known = Known { stream: record.facts.stream, sketch: Some(Box::new(sketch)) };
+        let known = Known { stream, sketch: Some(Box::new(sketch)) };
         self.cursor(chain).waiting.insert(sequence.0, known);
         sequence.0
     }

@@ -213,7 +213,11 @@ impl CourierState {
         in_order.sort_unstable();
         for (sequence, place) in in_order {
             let position = Position { chain, sequence: Sequence(sequence) };
-            match self.look_at(inner, position, &mut reader, &now, &mut busy) {
+            let look = match self.kept(position) {
+                Some(record) => Ok(Look::Free(Free::Read(record))),
+                None => self.look_at(inner, position, &mut reader, &now, &mut busy),
+            };
+            match look {
                 Ok(Look::Free(Free::Read(record))) => taken.push(self.hand_out(*record, place)),
                 Ok(Look::Gone) => {
                     self.cursor(chain).waiting.remove(&sequence);
@@ -249,6 +253,12 @@ impl CourierState {
 
     fn known(&self, position: Position) -> Option<&Known> {
         self.cursors.get(&position.chain)?.waiting.get(&position.sequence.0)
+    }
+
+    /// The record itself, where a window has kept it.
+    fn kept(&mut self, position: Position) -> Option<Box<StoredRecord>> {
+        let waiting = &mut self.cursor(position.chain).waiting;
+        waiting.get_mut(&position.sequence.0)?.sketch.as_mut()?.record.take()
     }
 
     /// The streams with a record on offer.

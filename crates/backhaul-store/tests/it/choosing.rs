@@ -171,7 +171,7 @@ fn large_bodies_end_the_window_early() {
     table.set(3, 1.0);
     assert_eq!(deliver(&spool, 1, &table), [3]);
     assert_eq!(table.shown(), 3);
-    let tiny = Table::new(Choice { window_bytes: 1, window_records: 0, ..never_the_oldest() });
+    let tiny = Table::new(Choice { window_bytes: 1, window_records: 0, oldest_every: 0 });
     assert_eq!(deliver(&spool, 5, &tiny), [1]);
 }
 
@@ -180,7 +180,10 @@ fn what_is_lost_in_the_window_is_booked_and_the_next_best_goes() {
     let disk = SimDisk::new();
     let clock = ManualClock::new();
     let spool = open_at(Arc::new(disk.clone()), options(Layout::Folder), &clock).unwrap();
-    append(&spool, 1..=3);
+    // Larger than what a window keeps.
+    for number in 1..=3 {
+        spool.append(numbered(number, 5000)).unwrap();
+    }
     let table = Table::new(never_the_oldest());
     table.set(2, 2.0);
     table.set(3, 1.0);

@@ -51,7 +51,8 @@ impl Run<'_> {
         let mut windows = Vec::new();
         for lane in LANES {
             if oldest_first || windows.is_empty() {
-                windows.extend(Some(self.window(lane)).filter(|window| !window.is_empty()));
+                windows
+                    .extend(Some(self.window(lane, records)).filter(|window| !window.is_empty()));
             }
         }
         if self.count(Fate::Expired) > expired && self.layout == Layout::Folder {
@@ -75,13 +76,13 @@ impl Run<'_> {
     }
 
     /// The first records of a lane that may be offered.
-    fn window(&mut self, lane: Lane) -> Vec<Place> {
+    fn window(&mut self, lane: Lane, records: usize) -> Vec<Place> {
         let in_flight = &self.in_flight;
         let mut busy: BTreeSet<u8> =
             in_flight.keys().filter_map(|place| self.items.get(place)?.stream).collect();
         let (mut window, mut bytes) = (Vec::new(), 0);
         for (place, item) in self.items.range_mut((lane, 0)..=(lane, u64::MAX)) {
-            if window.len() >= CHOICE.window_records
+            if window.len() >= CHOICE.window_records.max(records)
                 || (!window.is_empty() && bytes >= CHOICE.window_bytes)
             {
                 break;
