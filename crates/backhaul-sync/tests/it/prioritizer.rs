@@ -1,9 +1,13 @@
 //! Rules: what they give, what lanes follow, and what is said of bad ones.
 
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
 use backhaul_store::{Choice, Lane, Timestamp};
 use backhaul_sync::{Entry, LaneScores, PrioritizerConfig, RuleConfig, SyncPrioritizer};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use tracing::span;
 
 /// The three rules of CEMAF's document, as closures.
 fn documented() -> SyncPrioritizer {
@@ -333,4 +337,42 @@ fn of_metadata_rules_see_what_is_small() {
     let one = metadata(json!({"key": "z".repeat(997)}));
     assert_eq!(Entry::small_metadata(&one), one);
     assert!(Entry::small_metadata(&metadata(json!({"key": "z".repeat(998)}))).is_empty());
+}
+
+/// Notes the rules that are warned of.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |field: &tracing::field::Field, value: &dyn Debug| {
+            if field.name() == "rule" {
+                self.0.lock().unwrap().push(format!("{value:?}"));
+            }
+        });
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_rule_that_fails_is_told_of_once_by_name() {
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), || {
+        let builder = SyncPrioritizer::builder().rule("first", |_| f64::NAN);
+        let prioritizer = builder.rule("second", |_| f64::INFINITY).build().unwrap();
+        for _ in 0..100 {
+            prioritizer.score(&Entry::default());
+            prioritizer.lane(&Entry::default());
+        }
+    });
+    assert_eq!(*warnings.0.lock().unwrap(), ["\"first\"", "\"second\""]);
 }
