@@ -74,9 +74,7 @@ pub(crate) struct Inner {
     pub(crate) courier: Mutex<CourierState>,
     /// Appended without a flush, and not flushed since. Only the folder layout has
     /// to know which.
-    pub(crate) unflushed: Mutex<Vec<Position>>,
-    /// It stands on disk that there may be such records.
-    is_marked_relaxed: AtomicBool,
+    pub(crate) unflushed: Mutex<Unflushed>,
     pub(crate) trouble: Mutex<Option<String>>,
     /// When the folder was measured last, since boot.
     pub(crate) measured: Mutex<std::time::Duration>,
@@ -90,6 +88,20 @@ pub(crate) struct Inner {
     /// Held for as long as this process owns its writer number. Gone: the spool is
     /// closed, or open for reading.
     writer_lock: Mutex<Option<Box<dyn DiskFile>>>,
+}
+
+/// What was written and is not flushed.
+#[derive(Debug, Default)]
+pub(crate) struct Unflushed {
+    positions: Vec<Position>,
+    /// A process that had this writer number was killed: any file may be its.
+    by_a_dead_process: bool,
+}
+
+impl Unflushed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.positions.is_empty() && !self.by_a_dead_process
+    }
 }
 
 impl Spool {
@@ -177,9 +189,9 @@ impl Spool {
         });
         let early = if read_only { None } else { lock_courier(&context)? };
         let store = Store::open(layout, Arc::clone(&context), writer)?;
-        let (is_marked_relaxed, unflushed) = match &store {
-            Store::Folder(store) if !read_only => store.left_unflushed()?,
-            _ => (false, Vec::new()),
+        let by_a_dead_process = match &writer_lock {
+            Some(lock) if layout == Layout::Folder => mark(&**lock),
+            _ => false,
         };
         let inner = Inner {
             courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")), early)),
@@ -188,8 +200,7 @@ impl Spool {
             store,
             writer,
             committer: Committer::default(),
-            unflushed: Mutex::new(unflushed),
-            is_marked_relaxed: AtomicBool::new(is_marked_relaxed),
+            unflushed: Mutex::new(Unflushed { by_a_dead_process, ..Unflushed::default() }),
             trouble: Mutex::default(),
             measured: Mutex::default(),
             attachments: crate::attachments::Pins::default(),
@@ -412,10 +423,10 @@ impl Inner {
         }
         match &result {
             Ok(()) if !flush => {
-                self.mark_relaxed();
                 self.unflushed
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
+                    .positions
                     .extend(&built.positions);
             }
             Ok(()) => self.note_trouble(None),
@@ -433,23 +444,16 @@ impl Inner {
         firsts.into_iter().any(|(chain, first)| self.store.next(chain) != first)
     }
 
-    /// Notes on disk that own records may not be flushed, for a process that gets the
-    /// writer number after a kill.
-    fn mark_relaxed(&self) {
-        let Store::Folder(store) = &self.store else { return };
-        if self.is_marked_relaxed.load(Ordering::Relaxed) {
-            return;
-        }
-        match store.mark_relaxed() {
-            Ok(()) => self.is_marked_relaxed.store(true, Ordering::Relaxed),
-            Err(error) => self.note_trouble(Some(&error)),
-        }
-    }
-
     pub(crate) fn flush_store(&self) -> Result<()> {
         let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.flush(&unflushed).inspect_err(|error| self.note_trouble(Some(error)))?;
-        unflushed.clear();
+        let flushed = if unflushed.by_a_dead_process {
+            let dir = &self.context.dir;
+            self.context.disk.sync_all(dir).doing("sync the file system", dir)
+        } else {
+            self.store.flush(&unflushed.positions)
+        };
+        flushed.inspect_err(|error| self.note_trouble(Some(error)))?;
+        *unflushed = Unflushed::default();
         Ok(())
     }
 
@@ -470,8 +474,8 @@ impl Inner {
             let flushed = self.flush_store().inspect_err(|error| {
                 tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
             });
-            if let (Store::Folder(store), true) = (&self.store, flushed.is_ok()) {
-                store.unmark_relaxed();
+            if let (Some(lock), true) = (&*open, flushed.is_ok()) {
+                let _ = lock.set_len(0);
             }
             self.courier().close(self, flushed.is_ok());
             if let Store::Segments(store) = &self.store {
@@ -495,6 +499,18 @@ impl Inner {
         }
         *trouble = error.map(ToString::to_string);
     }
+}
+
+/// Marks the lock file of a writer number as taken: not empty. It is empty again when the
+/// one that has it has flushed everything and goes. `true`: the one before did not come to
+/// that, and may have left files in the page cache alone. A power cut empties that too, so
+/// that the mark need not be durable.
+fn mark(lock: &dyn DiskFile) -> bool {
+    let was_marked = lock.is_empty().map_or(true, |is_empty| !is_empty);
+    if let Err(error) = lock.set_len(1) {
+        tracing::warn!(%error, "a writer's lock file cannot be marked");
+    }
+    was_marked
 }
 
 pub(crate) fn identity_path(dir: &Path) -> PathBuf {

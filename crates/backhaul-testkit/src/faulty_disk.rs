@@ -82,6 +82,11 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.disk.sync_dir(path)
     }
 
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        check(&self.faults, Call::SyncAll, &[path])?;
+        self.disk.sync_all(path)
+    }
+
     fn space(&self, path: &Path) -> io::Result<Space> {
         check(&self.faults, Call::Space, &[path])?;
         self.disk.space(path)

@@ -279,6 +279,13 @@ impl Disk for SimDisk {
         state.sync_dir(path)
     }
 
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.call_hook(|| FlushPoint::All);
+        let mut state = self.state();
+        state.sync_dir_count += 1;
+        state.sync_all(path)
+    }
+
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.state().space(path)
     }

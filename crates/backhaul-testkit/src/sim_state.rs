@@ -196,6 +196,27 @@ impl State {
         Ok(())
     }
 
+    /// Makes all files and all names durable, but for those whose flushes are ignored.
+    pub(crate) fn sync_all(&mut self, path: &Path) -> io::Result<()> {
+        self.find(path)?;
+        let ignored = self.ignore_flushes_of.iter().filter_map(|path| self.find(path).ok());
+        let ignored: BTreeSet<NodeId> = ignored.collect();
+        let (no_files, no_dirs) = (self.ignore_flushes, self.ignore_dir_syncs);
+        for (id, node) in &mut self.nodes {
+            match node {
+                _ if ignored.contains(id) => {}
+                Node::File(file) if !no_files => file.flush(),
+                Node::Dir(dir) if !no_dirs => dir.durable = Arc::clone(&dir.live),
+                Node::File(_) | Node::Dir(_) => {}
+            }
+        }
+        if !no_dirs {
+            Arc::make_mut(&mut self.name_ops).retain(|op| ignored.contains(&op.dir()));
+            self.forget_unreachable();
+        }
+        Ok(())
+    }
+
     pub(crate) fn space(&self, path: &Path) -> io::Result<Space> {
         self.find(path)?;
         Ok(Space {

@@ -122,38 +122,6 @@ impl FolderStore {
         self.lock().get(&chain).map_or(1, |files| files.next.max(1))
     }
 
-    /// Whether a process that had this writer number before was killed with records that
-    /// it had not flushed; if so, all own records that wait.
-    pub(crate) fn left_unflushed(&self) -> Result<(bool, Vec<Position>)> {
-        let path = self.relaxed_mark();
-        match self.context.disk.open(&path, Open::Read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok((false, Vec::new()));
-            }
-            opened => drop(opened.doing("open a mark", &path)?),
-        }
-        let is_own = |(position, entry): &(Position, FileEntry)| {
-            position.chain.writer == self.writer && entry.place == Place::Pending
-        };
-        let own = self.files().into_iter().filter(is_own).map(|(position, _)| position);
-        Ok((true, own.collect()))
-    }
-
-    fn relaxed_mark(&self) -> std::path::PathBuf {
-        self.context.state(&format!("relaxed-{}", self.writer))
-    }
-
-    pub(crate) fn mark_relaxed(&self) -> Result<()> {
-        let state = self.context.state("");
-        write_whole(&*self.context.disk, &self.relaxed_mark(), b"")?;
-        self.context.disk.sync_dir(&state).doing("sync the state folder", &state)
-    }
-
-    /// Everything is flushed, and nothing more will be appended.
-    pub(crate) fn unmark_relaxed(&self) {
-        let _ = self.context.disk.remove(&self.relaxed_mark());
-    }
-
     /// All files with their places, in order.
     pub(crate) fn files(&self) -> Vec<(Position, FileEntry)> {
         let catalog = self.lock();

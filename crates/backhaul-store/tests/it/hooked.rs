@@ -96,6 +96,10 @@ impl Disk for Hooked {
         self.hook.call("sync_dir", path)?;
         self.disk.sync_dir(path)
     }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.hook.call("sync_all", path)?;
+        self.disk.sync_all(path)
+    }
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.disk.space(path)
     }

@@ -45,6 +45,28 @@ fn a_relaxed_record_of_a_killed_predecessor_is_durable_before_it_is_offered() {
 }
 
 #[test]
+fn a_record_that_its_writer_was_killed_over_is_durable_before_its_successor_offers_it() {
+    for layout in LAYOUTS {
+        let (disk, clock) = (SimDisk::new(), ManualClock::new());
+        let first = process(&disk, layout, &clock, Flush::Always);
+        disk.ignore_flushes(true); // killed after the write, before the flush
+        disk.ignore_dir_syncs(true);
+        first.append(numbered(1, 300)).unwrap();
+        disk.ignore_flushes(false);
+        disk.ignore_dir_syncs(false);
+        disk.kill_process();
+        std::mem::forget(first);
+        let second = process(&disk, layout, &clock, Flush::Always);
+        let offered = names_of(&second); // sent; the answer is lost
+        assert_eq!(offered.len(), 1);
+        disk.power_cut(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+        std::mem::forget(second);
+        let third = process(&disk, layout, &clock, Flush::Always);
+        assert_eq!(names_of(&third), offered, "{layout:?}: it was offered, and is gone");
+    }
+}
+
+#[test]
 fn what_a_killed_predecessor_never_flushed_is_not_missed_after_a_power_cut() {
     for layout in LAYOUTS {
         let (disk, clock, second) = after_a_relaxed_predecessor(layout);

@@ -156,6 +156,10 @@ impl Disk for View {
         self.0.call()?;
         self.0.disk.sync_dir(path)
     }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.0.call()?;
+        self.0.disk.sync_all(path)
+    }
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.0.disk.space(path)
     }
