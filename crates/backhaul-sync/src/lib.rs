@@ -4,7 +4,7 @@
 //! [`Destination`]. It drains the spool for as long as records and the link last,
 //! puts off what the destination wants later, isolates the record that spoils a
 //! batch, and waits longer and longer while nothing gets through. An outage spends
-//! no record's retries.
+//! no record's retries. A [`SyncPrioritizer`] says which records go first.
 //!
 //! A [`BandwidthManager`] keeps the device's data cap and its rate.
 //!
@@ -22,6 +22,7 @@ mod due;
 mod events;
 mod link_error;
 mod options;
+mod prioritizer;
 mod report;
 mod sync_manager;
 mod tls;
@@ -41,6 +42,10 @@ pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::events::{EventHandle, SyncEvent, SyncEvents};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
+pub use crate::prioritizer::{
+    Describe, Entry, FailingRule, LaneScores, PrioritizerConfig, PrioritizerError, RuleConfig,
+    SyncPrioritizer, SyncPrioritizerBuilder,
+};
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
 pub use crate::transport::{Answer, Request, Transport, TransportError};

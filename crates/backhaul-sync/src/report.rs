@@ -8,6 +8,8 @@ use backhaul_store::{Lane, Timestamp};
 
 use crate::bandwidth::BandwidthStatus;
 
+use crate::prioritizer::FailingRule;
+
 /// What a sync came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SyncReport {
@@ -129,4 +131,6 @@ pub struct SyncStatus {
     pub is_syncing: bool,
     /// Whether the background task runs.
     pub is_running: bool,
+    /// Rules of the prioritizer that have failed: they count 0 where they do.
+    pub failing_rules: Vec<FailingRule>,
 }

@@ -13,17 +13,19 @@
 mod allowance;
 mod drain;
 mod link;
+mod priority;
 mod shared;
 
 use std::sync::Arc;
 
-use backhaul_store::Spool;
+use backhaul_store::{Spool, StoredRecord};
 use tokio::time::Instant;
 
 use crate::connectivity::ConnectivityMonitor;
 use crate::destination::Destination;
 use crate::events::{self, EventHandle, SyncEvent, SyncEvents};
 use crate::options::{OptionError, SyncOptions};
+use crate::prioritizer::{Entry, SyncPrioritizer};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use link::Link;
 use shared::Shared;
@@ -107,6 +109,27 @@ impl SyncManager {
     /// monitor. To be called before [`start`](SyncManager::start).
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
         self.handle.shared.lock().link = Some(Link::new(monitor));
+    }
+
+    /// Has `prioritizer` say which records go first, from the next batch on. Its rules see
+    /// what [`describe_entries`](SyncManager::describe_entries) says of each record.
+    ///
+    /// Records stay in the lanes that they were stored in: whoever stores them asks
+    /// [`SyncPrioritizer::lane`].
+    #[must_use]
+    pub fn with_prioritizer(self, prioritizer: SyncPrioritizer) -> Self {
+        self.handle.shared.lock().priority.prioritize(prioritizer);
+        self
+    }
+
+    /// Says what the rules of a prioritizer see of a record: run id, metadata, success. For
+    /// the one who knows what the records of the spool mean; otherwise rules see the labels
+    /// of a record as its metadata.
+    pub fn describe_entries(
+        &self,
+        describe: impl Fn(&StoredRecord, &mut Entry) + Send + Sync + 'static,
+    ) {
+        self.handle.shared.lock().priority.describe(Arc::new(describe));
     }
 
     /// Starts syncing in the background, at once and then as often as needed. A courier

@@ -46,6 +46,9 @@ pub struct Batch {
 pub struct Offer {
     /// The record.
     pub record: StoredRecord,
+    /// How many of its batch were chosen before it: who hands records on one by one does so
+    /// in this order.
+    pub place: usize,
     /// Attempts before this one.
     pub attempts: u32,
     /// Those of them that count against its retries.
@@ -109,7 +112,7 @@ impl Drop for Batch {
             if let Some(offered) = courier.in_flight.remove(&position)
                 && !courier.is_settled(position)
             {
-                courier.cursor(self.chain).waiting.insert(position.sequence.0, offered.stream);
+                courier.cursor(self.chain).waiting.insert(position.sequence.0, offered.known);
             }
         }
     }

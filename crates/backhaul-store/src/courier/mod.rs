@@ -3,8 +3,11 @@
 
 mod batch;
 mod check;
+mod choice;
+mod choosing;
 mod operate;
 mod queue;
+mod read;
 mod reconcile;
 mod settle;
 
@@ -14,7 +17,10 @@ use std::time::Duration;
 
 pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
-use self::queue::{Cursor, Offered, ReadFailures};
+pub use self::choice::{Choice, Chooser, Scorer, Waited};
+use self::choosing::Choosing;
+use self::queue::{Cursor, Known, Offered};
+use self::read::ReadFailures;
 use crate::context::{Context, STATE, try_lock};
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +50,16 @@ impl Spool {
     /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
     /// the part and has taken nothing for five minutes gives it up within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
+        self.take_with(limits, |courier, inner, chains| {
+            courier.take_in_order(inner, chains, limits)
+        })
+    }
+
+    fn take_with(
+        &self,
+        limits: &Limits,
+        take: impl FnOnce(&mut CourierState, &Inner, &[Chain]) -> Result<Option<Taken>>,
+    ) -> Result<Option<Batch>> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
         self.inner.look_around()?;
@@ -52,18 +68,15 @@ impl Spool {
         courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
         let chains = self.inner.store.chains().into_keys();
-        for chain in chains.filter(|chain| chain.lane <= limits.down_to) {
-            let records = courier.take_from(&self.inner, chain, limits)?;
-            if !records.is_empty() {
-                let floor = Sequence(courier.floor(chain));
-                let (turn, spool) = (courier.turn, self.clone());
-                drop(courier);
-                let batch = Batch { records, chain, floor, turn, spool };
-                batch.make_durable()?;
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
+        let chains: Vec<Chain> = chains.filter(|chain| chain.lane <= limits.down_to).collect();
+        let taken = take(&mut courier, &self.inner, &chains)?;
+        let Some((chain, records)) = taken else { return Ok(None) };
+        let floor = Sequence(courier.floor(chain));
+        let (turn, spool) = (courier.turn, self.clone());
+        drop(courier);
+        let batch = Batch { records, chain, floor, turn, spool };
+        batch.make_durable()?;
+        Ok(Some(batch))
     }
 
     /// Writes down what became of records.
@@ -78,6 +91,7 @@ impl Spool {
         self.inner.check_writable()?;
         let mut courier = self.inner.courier();
         courier.require(&self.inner)?;
+        courier.note_answers(settlements);
         courier.settle(&self.inner, settlements);
         Ok(())
     }
@@ -102,11 +116,14 @@ impl Spool {
         }
         if failed {
             // One that was held is among those to look at, with its stream.
-            courier.cursor(position.chain).waiting.insert(position.sequence.0, None);
+            courier.cursor(position.chain).waiting.insert(position.sequence.0, Known::default());
         }
         Ok(failed || held)
     }
 }
+
+/// Records to offer, all of one chain.
+type Taken = (Chain, Vec<Offer>);
 
 /// First and next sequence of each chain.
 pub(crate) type Chains = BTreeMap<Chain, (u64, u64)>;
@@ -131,6 +148,7 @@ pub(crate) struct CourierState {
     in_flight: BTreeMap<Position, Offered>,
     /// Counts the batches.
     turn: u64,
+    choosing: Choosing,
     looked_around: Option<Duration>,
     check: Check,
     last_purge: Option<Duration>,
@@ -154,6 +172,7 @@ impl CourierState {
             noted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
+            choosing: Choosing::default(),
             looked_around: None,
             check: Check::default(),
             last_purge: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Chains, CourierState};
+use super::{Chains, CourierState, Known};
 use crate::error::Result;
 use crate::folder::{FolderStore, Place};
 use crate::id::Chain;
@@ -30,7 +30,9 @@ impl CourierState {
         for chain in chains {
             let requeued = self.account(chain).map(|account| account.requeued.clone());
             let waiting = &mut self.cursor(chain).waiting;
-            waiting.extend(requeued.into_iter().flatten().map(|sequence| (sequence, None)));
+            waiting.extend(
+                requeued.into_iter().flatten().map(|sequence| (sequence, Known::default())),
+            );
         }
     }
 

@@ -71,7 +71,7 @@ impl CourierState {
                 && !settled.state.is_final()
             {
                 let waiting = &mut self.cursor(position.chain).waiting;
-                waiting.insert(position.sequence.0, offered.stream);
+                waiting.insert(position.sequence.0, offered.known);
             }
         }
         let taking_effect = self.taking_effect(settlements);

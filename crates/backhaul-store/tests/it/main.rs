@@ -9,6 +9,7 @@
 )]
 
 mod basics;
+mod choosing;
 mod crash;
 mod failed_flushes;
 mod failing_calls;

@@ -89,14 +89,18 @@ impl Drain {
 
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
         let now = self.shared.spool.clock().now();
-        let bytes = {
+        let (bytes, chooser) = {
             let mut state = self.shared.lock();
             state.due.pass(now.since_boot);
-            state.pace.bytes
+            (state.pace.bytes, state.priority.chooser())
         };
         let spool = self.shared.spool.clone();
         let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
-        let taken = blocking(move || spool.take(&limits)).await;
+        let taken = blocking(move || match chooser {
+            Some(chooser) => spool.take_chosen(&limits, &chooser),
+            None => spool.take(&limits),
+        });
+        let taken = taken.await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
     }
 

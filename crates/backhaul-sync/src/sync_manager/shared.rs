@@ -11,6 +11,7 @@ use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
 use super::link::Link;
+use super::priority::Priority;
 use crate::backoff::Backoff;
 use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
     pub(crate) link: Option<Link>,
     running: Option<(Outcome, AbortHandle)>,
@@ -435,6 +437,7 @@ impl Shared {
             is_syncing,
             is_running,
             bandwidth: bandwidth.map(BandwidthManager::status),
+            failing_rules: state.priority.failing_rules(),
         }
     }
 }

@@ -17,6 +17,8 @@ mod life;
 mod link;
 mod linked;
 mod poison;
+mod priorities;
+mod prioritizer;
 mod retries;
 mod support;
 mod watching;
