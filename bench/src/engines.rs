@@ -81,7 +81,7 @@ pub struct Measured {
     pub peak_mb: f64,
 }
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     std::env::var_os("BACKHAUL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
@@ -182,7 +182,7 @@ fn pick(corpus: &[Vec<u8>], thread: usize, number: u64) -> Vec<u8> {
     corpus[(thread * 577 + number as usize) % corpus.len()].clone()
 }
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options { layout: Layout::Segments, ..Options::default() }
 }
 

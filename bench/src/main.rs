@@ -4,6 +4,7 @@
 //! shuffled order, and ratios are taken within the round. Printed: the median of
 //! the rounds, and the lowest and highest. See `docs/benchmarks.md`.
 
+mod choosing;
 mod device;
 mod engines;
 mod records;
@@ -16,10 +17,10 @@ use report::Table;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, folder] = &arguments[..]
-        && command == "open"
-    {
-        return engines::time_opening(folder.as_ref());
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["open", folder] => return engines::time_opening(folder.as_ref()),
+        ["choose", records] => return choosing::measure(records.parse().expect("a number")),
+        _ => {}
     }
     let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(7);
     let seconds: f64 = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(0.8);

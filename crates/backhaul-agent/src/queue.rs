@@ -10,7 +10,7 @@ use backhaul_store::{
     Books, Clock, Disk, Flush, HighWater, Layout, Options, OsDisk, Position, QueueEntry, Record,
     RecordId, Settled, Spool, Standing, State, SystemClock, Timestamp, WhenFull,
 };
-use backhaul_sync::{Destination, SyncManager, SyncOptions};
+use backhaul_sync::{Destination, SyncManager, SyncOptions, SyncPrioritizer};
 use serde_json::{Map, Value, json};
 
 use crate::held::{HeldRecord, HeldRecords};
@@ -20,6 +20,7 @@ use crate::lock::lock;
 use crate::queue_error::{QueueError, QueueErrorKind};
 use crate::recovery;
 use crate::run_builder::INTERRUPTED;
+use crate::run_entry;
 use crate::run_record::RunRecord;
 use crate::shorten::shortened;
 
@@ -34,7 +35,7 @@ const MEGABYTE: u64 = 1_000_000;
 /// Buffers run records on disk: `pending/`, `synced/` and `failed/` below its path.
 ///
 /// Each record is a file of upstream's JSON. One with `metadata.critical` set to true
-/// goes before the others; those with one `metadata.stream` are delivered one after the
+/// goes before the others, which a [`SyncPrioritizer`] may order further; those with one `metadata.stream` are delivered one after the
 /// other, in order. Cheap to clone; all clones are one queue.
 ///
 /// ```
@@ -61,6 +62,7 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 struct QueueInner {
     spool: Spool,
     sync_batch_size: usize,
+    prioritizer: Option<SyncPrioritizer>,
     held: Mutex<HeldRecords>,
     journal_alarm: JournalAlarm,
     abridged: Mutex<u64>,
@@ -130,6 +132,7 @@ pub struct OfflineQueueBuilder {
     storage_path: PathBuf,
     max_queue_size_mb: u64,
     sync_batch_size: usize,
+    prioritizer: Option<SyncPrioritizer>,
     hold_in_memory_bytes: usize,
     options: Options,
     disk: Arc<dyn Disk>,
@@ -148,6 +151,16 @@ impl OfflineQueueBuilder {
     #[must_use]
     pub fn sync_batch_size(mut self, records: usize) -> Self {
         self.sync_batch_size = records;
+        self
+    }
+
+    /// The rules that choose the lane of each record that is stored, and what the couriers of
+    /// this queue offer first. A record of a stream is stored where it would be without
+    /// rules, so that its stream keeps its order. Default: none; critical records go first,
+    /// then the oldest.
+    #[must_use]
+    pub fn prioritizer(mut self, prioritizer: SyncPrioritizer) -> Self {
+        self.prioritizer = Some(prioritizer);
         self
     }
 
@@ -241,6 +254,7 @@ impl OfflineQueueBuilder {
             inner: Arc::new(QueueInner {
                 spool,
                 sync_batch_size: self.sync_batch_size,
+                prioritizer: self.prioritizer,
                 held: Mutex::new(HeldRecords::new(self.hold_in_memory_bytes)),
                 journal_alarm: JournalAlarm::default(),
                 abridged: Mutex::default(),
@@ -276,6 +290,7 @@ impl OfflineQueue {
             storage_path: storage_path.as_ref().to_owned(),
             max_queue_size_mb: Self::DEFAULT_MAX_QUEUE_SIZE_MB,
             sync_batch_size: SyncOptions::DEFAULT_BATCH_SIZE,
+            prioritizer: None,
             hold_in_memory_bytes: Self::DEFAULT_HOLD_IN_MEMORY_BYTES,
             options: Options { layout: Layout::Folder, ..Options::default() },
             disk: Arc::new(OsDisk),
@@ -293,7 +308,7 @@ impl OfflineQueue {
     /// taken, [`QueueErrorKind::Full`] and [`QueueErrorKind::Storage`] where it may be
     /// taken later.
     pub fn enqueue(&self, record: &RunRecord) -> Result<RecordId, QueueError> {
-        let id = self.append(stored_form(record))?;
+        let id = self.append(self.stored_form(record))?;
         self.tell_listeners();
         Ok(id)
     }
@@ -326,7 +341,9 @@ impl OfflineQueue {
                 }
                 stored
             }
-            Err(_) => lock(&self.inner.held).hold(HeldRecord::new(stored_form(record), journal)),
+            Err(_) => {
+                lock(&self.inner.held).hold(HeldRecord::new(self.stored_form(record), journal))
+            }
         };
         if matches!(outcome, Enqueued::Stored(_) | Enqueued::Abridged(_)) {
             self.tell_listeners();
@@ -336,7 +353,7 @@ impl OfflineQueue {
 
     /// Stores a record, or a summary of one that is never taken.
     pub(crate) fn store(&self, record: &RunRecord) -> Result<Enqueued, QueueError> {
-        let stored = self.append(stored_form(record)).map(Enqueued::Stored);
+        let stored = self.append(self.stored_form(record)).map(Enqueued::Stored);
         stored.or_else(|error| match error.kind() {
             QueueErrorKind::TooLarge | QueueErrorKind::InvalidOption => {
                 self.abridge(record, &error)
@@ -384,11 +401,31 @@ impl OfflineQueue {
         appended
     }
 
+    /// A record as the store takes it.
+    fn stored_form(&self, record: &RunRecord) -> Record {
+        let body = record.to_json();
+        let QueueInner { spool, prioritizer, .. } = &*self.inner;
+        let stream = record.metadata.get("stream").and_then(Value::as_str);
+        // Lanes overtake each other: scores must not tear a stream apart.
+        let lane = match prioritizer {
+            Some(prioritizer) if stream.is_none() => {
+                let now = spool.clock().now().wall;
+                prioritizer.lane(&run_entry::entry(record, body.len(), now))
+            }
+            _ => record.lane(),
+        };
+        let stored = Record::new("run", body).lane(lane).label(RUN_ID, record.run_id.as_str());
+        match stream {
+            Some(stream) => stored.stream(stream),
+            None => stored,
+        }
+    }
+
     /// Stores what is left of a record that is too large.
     fn abridge(&self, record: &RunRecord, error: &QueueError) -> Result<Enqueued, QueueError> {
         let summary = abridged(record, error);
         tracing::error!(run_id = record.run_id, %error, "only a summary of the run is stored");
-        let id = self.append(stored_form(&summary))?;
+        let id = self.append(self.stored_form(&summary))?;
         *lock(&self.inner.abridged) += 1;
         Ok(Enqueued::Abridged(id))
     }
@@ -569,7 +606,8 @@ impl OfflineQueue {
     }
 
     /// A courier from this queue to its destination. It is told of new records, and
-    /// stores held ones at each sync. Of the batch sizes, that of `options` wins over
+    /// stores held ones at each sync. It follows the queue's prioritizer, until it is given one
+    /// of its own ([`SyncManager::with_prioritizer`]). Of the batch sizes, that of `options` wins over
     /// that of the queue.
     ///
     /// # Errors
@@ -585,6 +623,11 @@ impl OfflineQueue {
         let options = SyncOptions { batch_size, ..options };
         let manager = SyncManager::new(self.spool().clone(), destination, options)
             .map_err(|error| QueueError::new(QueueErrorKind::InvalidOption, error.to_string()))?;
+        manager.describe_entries(run_entry::describe);
+        let manager = match &self.inner.prioritizer {
+            Some(prioritizer) => manager.with_prioritizer(prioritizer.clone()),
+            None => manager,
+        };
         let queue = Arc::downgrade(&self.inner);
         manager.before_each_sync(move || {
             if let Some(inner) = queue.upgrade() {
@@ -603,17 +646,6 @@ impl fmt::Debug for OfflineQueue {
             .field("storage_path", &self.inner.spool.dir())
             .field("sync_batch_size", &self.inner.sync_batch_size)
             .finish_non_exhaustive()
-    }
-}
-
-/// A record as the store takes it.
-fn stored_form(record: &RunRecord) -> Record {
-    let stored = Record::new("run", record.to_json())
-        .lane(record.lane())
-        .label(RUN_ID, record.run_id.as_str());
-    match record.metadata.get("stream") {
-        Some(Value::String(stream)) => stored.stream(stream.as_str()),
-        _ => stored,
     }
 }
 

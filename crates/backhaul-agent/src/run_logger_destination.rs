@@ -1,12 +1,13 @@
 //! Any logger as the destination of a courier.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backhaul_store::{Batch, StoredRecord};
+use backhaul_store::{Batch, Offer, StoredRecord};
 use backhaul_sync::{Deliver, Destination, LinkError, Verdict};
 
 use crate::run_logger::{DeliverError, DeliverErrorKind, RunLogger};
@@ -55,10 +56,9 @@ impl Destination for RunLoggerDestination {
             }
             let logger = Arc::clone(&self.logger);
             let is_called = Arc::clone(&self.is_called);
-            let records: Vec<StoredRecord> =
-                batch.records.iter().map(|offer| offer.record.clone()).collect();
+            let offers = batch.records.clone();
             let call = tokio::task::spawn_blocking(move || {
-                let answer = deliver_each(&*logger, &records);
+                let answer = deliver_each(&*logger, &offers);
                 is_called.store(false, Ordering::Release);
                 answer
             });
@@ -74,16 +74,16 @@ impl Destination for RunLoggerDestination {
     }
 }
 
-/// Up to the first that does not get through: the rest waits with it, at no cost.
-fn deliver_each(
-    logger: &dyn RunLogger,
-    records: &[StoredRecord],
-) -> Result<Vec<Verdict>, LinkError> {
-    let mut verdicts = Vec::with_capacity(records.len());
-    for stored in records {
-        let error = match deliver_one(logger, stored) {
+/// In the order in which they were chosen, up to the first that does not get through: the
+/// rest waits with it, at no cost.
+fn deliver_each(logger: &dyn RunLogger, offers: &[Offer]) -> Result<Vec<Verdict>, LinkError> {
+    let mut by_place: Vec<(usize, &Offer)> = offers.iter().enumerate().collect();
+    by_place.sort_by_key(|(_, offer)| offer.place);
+    let mut verdicts = BTreeMap::new();
+    for (index, offer) in by_place {
+        let error = match deliver_one(logger, &offer.record) {
             Ok(verdict) => {
-                verdicts.push(verdict);
+                verdicts.insert(index, verdict);
                 continue;
             }
             Err(error) => error,
@@ -100,10 +100,12 @@ fn deliver_each(
             retry_after: error.retry_after(),
             spends_retry: false,
         };
-        verdicts.resize(records.len(), waits);
+        for index in 0..offers.len() {
+            verdicts.entry(index).or_insert_with(|| waits.clone());
+        }
         break;
     }
-    Ok(verdicts)
+    Ok(verdicts.into_values().collect())
 }
 
 /// `Err`: the link is down.

@@ -130,10 +130,10 @@ impl RunRecord {
 
     /// Whether `metadata.critical` is true: such a record goes first.
     pub fn is_critical(&self) -> bool {
-        self.metadata.get("critical") == Some(&Value::Bool(true))
+        is_critical(&self.metadata)
     }
 
-    /// How urgent it is to the store.
+    /// How urgent it is to the store, where no rules say more.
     pub(crate) fn lane(&self) -> Lane {
         if self.is_critical() { Lane::Critical } else { Lane::Normal }
     }
@@ -256,6 +256,11 @@ impl RunRecord {
             );
         shape.finish(&self.extra)
     }
+}
+
+/// Whether metadata say that their run is critical: `critical` is true.
+pub fn is_critical(metadata: &Map<String, Value>) -> bool {
+    metadata.get("critical") == Some(&Value::Bool(true))
 }
 
 fn read_context(fields: &mut Fields, key: &'static str) -> Result<Option<Context>, FieldError> {

@@ -64,8 +64,10 @@ impl Context {
     pub(crate) fn quarantine(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let dir = self.path(QUARANTINE);
         self.disk.create_dir_all(&dir).doing("create the quarantine folder", &dir)?;
-        // Another process may put the same bytes aside at this moment.
-        let temporary = self.state(&format!("quarantine-{}.tmp", std::process::id()));
+        // Another process may put the same bytes aside at this moment, in a container
+        // perhaps, where its number is that of this one.
+        let _names = self.lock_names()?;
+        let temporary = self.state("quarantine.tmp");
         write_whole(&*self.disk, &temporary, bytes)?;
         let path = dir.join(name);
         self.disk.rename(&temporary, &path).doing("name a file in quarantine", &path)?;

@@ -29,6 +29,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything durable that anybody wrote to the file system that holds `path`.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
     /// What is free for this user on the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
 }

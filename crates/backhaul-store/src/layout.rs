@@ -188,6 +188,7 @@ impl Store {
             State::Delivered | State::Duplicate => store.place(position, Place::Synced, None),
             State::Rejected => store.place(position, Place::Failed, note),
             State::Requeued => store.place(position, Place::Pending, None),
+            State::Damaged => store.quarantine(position),
             state if state.is_final() => store.remove(position).map(drop),
             _ => Ok(()),
         }

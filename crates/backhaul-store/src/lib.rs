@@ -43,7 +43,7 @@ pub use crate::attachments::Attachment;
 pub use crate::clean::Cleaned;
 pub use crate::clock::{Clock, Moment, SystemClock, Timestamp};
 pub use crate::commit::Ticket;
-pub use crate::courier::{Batch, Limits, Offer, WINDOW};
+pub use crate::courier::{Batch, Choice, Chooser, Limits, Offer, Scorer, WINDOW, Waited};
 pub use crate::disk::{Disk, DiskFile, Entry, Open, Space};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::file_room::FileRoom;

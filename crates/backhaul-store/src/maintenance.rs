@@ -154,10 +154,9 @@ impl Inner {
 
     /// Flushes what was acknowledged with [`Flush::Every`], and what a predecessor left.
     fn flush_relaxed(&self) -> Result<()> {
-        let is_clean = self.unflushed.lock().is_ok_and(|unflushed| unflushed.is_empty());
         match self.context.options.flush {
             Flush::Never => Ok(()),
-            Flush::Always if is_clean => Ok(()),
+            Flush::Always if self.is_flushed() => Ok(()),
             Flush::Always | Flush::Every(_) => self.flush_store(),
         }
     }

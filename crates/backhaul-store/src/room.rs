@@ -13,6 +13,7 @@ use crate::layout::{Prepared, Store, Unit};
 use crate::ledger::{Settled, State};
 use crate::options::WhenFull;
 use crate::quota::on_disk;
+use crate::segment::Read;
 use crate::spool::{Inner, Spool};
 
 /// Up to where another reader has done with the records of each chain.
@@ -215,6 +216,12 @@ impl CourierState {
     fn evict(&mut self, inner: &Inner, unit: &Unit) -> Result<()> {
         if let (Store::Segments(store), true) = (&inner.store, unit.open) {
             store.rotate(unit.chain);
+        }
+        if let Store::Folder(store) = &inner.store
+            && let Ok(Read::LostUpTo(_)) = store.read(unit.chain, unit.first)
+        {
+            self.settle_damaged(inner, unit.chain, unit.first, unit.next);
+            return Ok(());
         }
         let why = "removed to make room: the spool was full";
         let settlements: Vec<(Position, Settled)> = (unit.first..unit.next)

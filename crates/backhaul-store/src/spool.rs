@@ -11,6 +11,7 @@ use crate::context::{Context, STATE, try_lock};
 use crate::courier::{CourierState, lock_courier};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::folder::FolderStore;
 use crate::high_water::Alert;
 use crate::id::{Chain, DeviceId, Position, RecordId};
 use crate::identity::{Identity, evidence};
@@ -75,9 +76,7 @@ pub(crate) struct Inner {
     pub(crate) courier: Mutex<CourierState>,
     /// Appended without a flush, and not flushed since. Only the folder layout has
     /// to know which.
-    pub(crate) unflushed: Mutex<Vec<Position>>,
-    /// It stands on disk that there may be such records.
-    is_marked_relaxed: AtomicBool,
+    pub(crate) unflushed: Mutex<Unflushed>,
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) alert: Alert,
     /// When the folder was measured last, since boot.
@@ -92,6 +91,26 @@ pub(crate) struct Inner {
     /// Held for as long as this process owns its writer number. Gone: the spool is
     /// closed, or open for reading.
     writer_lock: Mutex<Option<Box<dyn DiskFile>>>,
+}
+
+/// What was written and is not flushed.
+#[derive(Debug, Default)]
+pub(crate) struct Unflushed {
+    positions: Vec<Position>,
+    /// A process that had this writer number was killed: any file may be its.
+    by_a_dead_process: bool,
+}
+
+impl Unflushed {
+    /// What the process before left that had the same writer number.
+    fn left_by(mark: u64, store: &FolderStore) -> Self {
+        let positions = if mark >= FLUSH_FAILED { store.distrust_own() } else { Vec::new() };
+        Self { positions, by_a_dead_process: mark >= IN_USE }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.positions.is_empty() && !self.by_a_dead_process
+    }
 }
 
 impl Spool {
@@ -179,9 +198,9 @@ impl Spool {
         });
         let early = if read_only { None } else { lock_courier(&context)? };
         let store = Store::open(layout, Arc::clone(&context), writer)?;
-        let (is_marked_relaxed, unflushed) = match &store {
-            Store::Folder(store) if !read_only => store.left_unflushed()?,
-            _ => (false, Vec::new()),
+        let unflushed = match (&writer_lock, &store) {
+            (Some(lock), Store::Folder(store)) => Unflushed::left_by(mark(&**lock), store),
+            _ => Unflushed::default(),
         };
         let inner = Inner {
             courier: Mutex::new(CourierState::new(Ledger::new(&context.state("")), early)),
@@ -191,7 +210,6 @@ impl Spool {
             writer,
             committer: Committer::default(),
             unflushed: Mutex::new(unflushed),
-            is_marked_relaxed: AtomicBool::new(is_marked_relaxed),
             trouble: Mutex::default(),
             alert: Alert::default(),
             measured: Mutex::default(),
@@ -402,7 +420,7 @@ impl Inner {
         if self.is_stale(built) {
             *built = rebuild();
         }
-        let mut result = self.store.write(items, built, flush);
+        let mut result = self.write(items, built, flush);
         if let Err(error) = &result
             && error.is_full()
         {
@@ -410,21 +428,32 @@ impl Inner {
             let lane = items.iter().map(|item| item.record.lane).min().unwrap_or_default();
             if self.courier().make_room(self, bytes, lane)? {
                 *built = rebuild();
-                result = self.store.write(items, built, flush);
+                result = self.write(items, built, flush);
             }
         }
         match &result {
-            Ok(()) if !flush => {
-                self.mark_relaxed();
-                self.unflushed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend(&built.positions);
-            }
+            Ok(()) if !flush => {}
             Ok(()) => self.note_trouble(None),
             Err(error) => self.note_trouble(Some(error)),
         }
         result
+    }
+
+    fn write(&self, items: &[Prepared], built: &mut Built, flush: bool) -> Result<()> {
+        if flush {
+            return self.store.write(items, built, flush);
+        }
+        // Held throughout: nobody sees records of which it is not known that they are
+        // to be flushed.
+        let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(items, built, flush)?;
+        unflushed.positions.extend(&built.positions);
+        Ok(())
+    }
+
+    /// Whether all that was appended is flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether sequences were taken or given back since the batch was built.
@@ -436,23 +465,20 @@ impl Inner {
         firsts.into_iter().any(|(chain, first)| self.store.next(chain) != first)
     }
 
-    /// Notes on disk that own records may not be flushed, for a process that gets the
-    /// writer number after a kill.
-    fn mark_relaxed(&self) {
-        let Store::Folder(store) = &self.store else { return };
-        if self.is_marked_relaxed.load(Ordering::Relaxed) {
-            return;
-        }
-        match store.mark_relaxed() {
-            Ok(()) => self.is_marked_relaxed.store(true, Ordering::Relaxed),
-            Err(error) => self.note_trouble(Some(&error)),
-        }
-    }
-
     pub(crate) fn flush_store(&self) -> Result<()> {
         let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.flush(&unflushed).inspect_err(|error| self.note_trouble(Some(error)))?;
-        unflushed.clear();
+        let mut flushed = self.store.flush(&unflushed.positions);
+        if unflushed.by_a_dead_process {
+            let dir = &self.context.dir;
+            flushed =
+                flushed.and(self.context.disk.sync_all(dir).doing("sync the file system", dir));
+        }
+        if let Err(error) = flushed {
+            self.set_mark(FLUSH_FAILED);
+            self.note_trouble(Some(&error));
+            return Err(error);
+        }
+        *unflushed = Unflushed::default();
         Ok(())
     }
 
@@ -473,14 +499,27 @@ impl Inner {
             let flushed = self.flush_store().inspect_err(|error| {
                 tracing::error!(dir = %self.context.dir.display(), %error, "closed without a flush");
             });
-            if let (Store::Folder(store), true) = (&self.store, flushed.is_ok()) {
-                store.unmark_relaxed();
+            if flushed.is_ok() {
+                self.set_mark(CLEAN);
             }
             self.courier().close(self, flushed.is_ok());
             if let Store::Segments(store) = &self.store {
                 store.let_go_of_all();
             }
             *open = None;
+        }
+    }
+
+    /// Says in the lock file of the writer number, in the folder layout, what who gets the
+    /// number next has to do.
+    fn set_mark(&self, mark: u64) {
+        if let Store::Segments(_) = self.store {
+            return;
+        }
+        let path = writer_lock_path(&self.context.dir, self.writer);
+        let lock = self.context.disk.open(&path, Open::Write);
+        if let Err(error) = lock.and_then(|lock| lock.set_len(mark)) {
+            tracing::warn!(%error, "a writer's lock file cannot be marked");
         }
     }
 
@@ -498,6 +537,23 @@ impl Inner {
         }
         *trouble = error.map(ToString::to_string);
     }
+}
+
+/// Marks in the length of a writer's lock file, in the folder layout. Kill or crash leaves
+/// the mark; a power cut may take it back, and with it all that is not durable.
+const CLEAN: u64 = 0;
+/// A process has the number, or was killed: files of it may be in the page cache alone.
+const IN_USE: u64 = 1;
+/// So they may, and a flush has failed: a later one proves nothing.
+const FLUSH_FAILED: u64 = 2;
+
+/// Marks the lock file of a writer number as in use. What it was marked as before.
+fn mark(lock: &dyn DiskFile) -> u64 {
+    let before = lock.len().unwrap_or(FLUSH_FAILED);
+    if let Err(error) = lock.set_len(before.max(IN_USE)) {
+        tracing::warn!(%error, "a writer's lock file cannot be marked");
+    }
+    before
 }
 
 pub(crate) fn identity_path(dir: &Path) -> PathBuf {

@@ -4,9 +4,11 @@
 //! [`Destination`]. It drains the spool for as long as records and the link last,
 //! puts off what the destination wants later, isolates the record that spoils a
 //! batch, and waits longer and longer while nothing gets through. An outage spends
-//! no record's retries.
+//! no record's retries. A [`SyncPrioritizer`] says which records go first.
 //!
 //! A [`BandwidthManager`] keeps the device's data cap and its rate.
+//!
+//! A [`ConnectivityMonitor`] tells whether there is a link.
 //!
 //! The crate knows spools and clocks. It does not know what a record means, nor how
 //! a destination is reached.
@@ -14,13 +16,17 @@
 mod backoff;
 mod bandwidth;
 mod blocking;
+mod connectivity;
 mod destination;
 mod due;
+mod events;
 mod link_error;
 mod options;
 mod outage;
+mod prioritizer;
 mod report;
 mod sync_manager;
+mod tls;
 mod transport;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
@@ -28,10 +34,20 @@ pub use crate::bandwidth::{
     BandwidthManager, BandwidthOptions, BandwidthStatus, CONNECTION_BYTES, ClockCheck, Criticality,
     Denied, KernelClock, Refill, Reservation, wire_bytes,
 };
+pub use crate::connectivity::{
+    Async, Callback, CallbackHandle, Check, CheckRule, CheckUrl, Connectivity, ConnectivityMonitor,
+    ConnectivityOptions, ConnectivityStatus, Evidence, HttpProbe, LinkChange, LinkEvents, Listen,
+    Plain, Probe, ProbeBytes, ProbeError, ProbeErrorKind, SystemLinkEvents,
+};
 pub use crate::destination::{Deliver, Destination, Verdict};
+pub use crate::events::{EventHandle, SyncEvent, SyncEvents};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
 pub use crate::outage::Outage;
+pub use crate::prioritizer::{
+    Describe, Entry, FailingRule, LaneScores, PrioritizerConfig, PrioritizerError, RuleConfig,
+    SyncPrioritizer, SyncPrioritizerBuilder,
+};
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
 pub use crate::transport::{Answer, Request, Transport, TransportError};

@@ -120,8 +120,12 @@ pub struct OptionError {
 }
 
 impl OptionError {
-    pub(crate) fn new(option: &'static str, found: String, expected: &'static str) -> Self {
-        Self { option, found, expected }
+    pub(crate) fn new(
+        option: &'static str,
+        found: impl fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self { option, found: found.to_string(), expected }
     }
 
     /// The option's name.

@@ -1,8 +1,14 @@
 //! What a courier says of itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use backhaul_store::Timestamp;
+use backhaul_store::{Lane, Timestamp};
+
+use crate::bandwidth::BandwidthStatus;
+
+use crate::prioritizer::FailingRule;
 
 /// What a sync came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,6 +77,8 @@ pub enum BlockedKind {
     Cap,
     /// An outage that was asked for.
     Outage,
+    /// The rate: a request is under way, and slowed down.
+    Rate,
     /// The courier was stopped.
     Stopped,
 }
@@ -87,6 +95,7 @@ impl BlockedKind {
             BlockedKind::Storage => "storage",
             BlockedKind::Cap => "cap",
             BlockedKind::Outage => "outage",
+            BlockedKind::Rate => "rate",
             BlockedKind::Stopped => "stopped",
         }
     }
@@ -97,6 +106,12 @@ impl BlockedKind {
 pub struct SyncStatus {
     /// Records that wait, put off or not.
     pub pending_count: u64,
+    /// Those of each lane that has any.
+    pub pending_by_lane: BTreeMap<Lane, u64>,
+    /// How long the oldest of them has waited, in power-on time where that is known.
+    pub oldest_age: Option<Duration>,
+    /// Bytes of everything in the spool's folder.
+    pub bytes: u64,
     /// When a sync last delivered records and met no obstacle; `None` before the first.
     pub last_sync_at: Option<Timestamp>,
     /// Whether the destination answered the last attempt; `None` before the first.
@@ -111,8 +126,14 @@ pub struct SyncStatus {
     pub failed_count: u64,
     /// Why the destination is paused until somebody acts; `None`: it is not.
     pub paused: Option<String>,
+    /// What is in the way of the records that wait; `None`: nothing is, or none waits.
+    pub blocked_by: Option<Blocked>,
+    /// The data cap, where the destination has one.
+    pub bandwidth: Option<BandwidthStatus>,
     /// Whether a batch is under way.
     pub is_syncing: bool,
     /// Whether the background task runs.
     pub is_running: bool,
+    /// Rules of the prioritizer that have failed: they count 0 where they do.
+    pub failing_rules: Vec<FailingRule>,
 }

@@ -12,18 +12,26 @@
 
 mod allowance;
 mod drain;
+mod link;
+mod priority;
 mod shared;
 
 use std::sync::Arc;
 
-use backhaul_store::Spool;
+use backhaul_store::{Spool, StoredRecord};
 use tokio::time::Instant;
 
+use crate::connectivity::ConnectivityMonitor;
 use crate::destination::Destination;
+use crate::events::{self, EventHandle, SyncEvent, SyncEvents};
 use crate::options::{OptionError, SyncOptions};
 use crate::outage::Outage;
+use crate::prioritizer::{Entry, SyncPrioritizer};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
+use link::Link;
 use shared::Shared;
+
+pub(crate) use shared::after;
 
 /// Delivers the records of one spool to one destination, in the background or on demand.
 ///
@@ -106,6 +114,35 @@ impl SyncManager {
         self.handle.shared.lock().outage = Some(Arc::new(outage));
     }
 
+    /// Has a monitor say whether there is a link. Offline, nothing is tried, and
+    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, everything
+    /// is tried at once, whatever the backoff says. What becomes of requests is told to the
+    /// monitor. To be called before [`start`](SyncManager::start).
+    pub fn watch(&self, monitor: &ConnectivityMonitor) {
+        self.handle.shared.lock().link = Some(Link::new(monitor));
+    }
+
+    /// Has `prioritizer` say which records go first, from the next batch on. Its rules see
+    /// what [`describe_entries`](SyncManager::describe_entries) says of each record.
+    ///
+    /// Records stay in the lanes that they were stored in: whoever stores them asks
+    /// [`SyncPrioritizer::lane`].
+    #[must_use]
+    pub fn with_prioritizer(self, prioritizer: SyncPrioritizer) -> Self {
+        self.handle.shared.lock().priority.prioritize(prioritizer);
+        self
+    }
+
+    /// Says what the rules of a prioritizer see of a record: run id, metadata, success. For
+    /// the one who knows what the records of the spool mean; otherwise rules see the labels
+    /// of a record as its metadata.
+    pub fn describe_entries(
+        &self,
+        describe: impl Fn(&StoredRecord, &mut Entry) + Send + Sync + 'static,
+    ) {
+        self.handle.shared.lock().priority.describe(Arc::new(describe));
+    }
+
     /// Starts syncing in the background, at once and then as often as needed. A courier
     /// that runs goes on.
     pub async fn start(&self) {
@@ -132,11 +169,18 @@ impl SyncManager {
     /// Offline is no error: the report says what is in the way. The sync goes on when
     /// this future is dropped.
     pub async fn sync_now(&self) -> SyncReport {
+        if let Some(blocked) = self.handle.shared.offline() {
+            return self.handle.shared.report_of_no_sync(blocked);
+        }
         self.handle.shared.lock().only_critical = None;
         let mut running = self.handle.shared.join_or_begin();
         match running.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(report)) => report.clone(),
-            Ok(None) | Err(_) => self.handle.shared.report_of_a_broken_sync(),
+            Ok(None) | Err(_) => {
+                let reason = "the sync was stopped before its end";
+                let blocked = Blocked::new(BlockedKind::Stopped, reason);
+                self.handle.shared.report_of_no_sync(blocked)
+            }
         }
     }
 
@@ -156,7 +200,20 @@ impl SyncManager {
         }
     }
 
-    /// How things stand. Costs no disk call where this process delivers from the spool.
+    /// What happens from now on.
+    pub fn events(&self) -> SyncEvents {
+        self.handle.shared.subscribers.subscribe()
+    }
+
+    /// Has `callback` called with each event from now on, one after the other, on a thread
+    /// that may wait. One that is slow misses events; one that panics is called again with
+    /// the next. Neither holds up the courier.
+    pub fn on_event(&self, callback: impl Fn(&SyncEvent) + Send + Sync + 'static) -> EventHandle {
+        events::call_with_each(self.events(), callback)
+    }
+
+    /// How things stand. Reads one waiting record of each chain, and the usage file of a
+    /// data cap: from async code call it where waiting for the disk is allowed.
     pub fn status(&self) -> SyncStatus {
         self.handle.shared.status()
     }
@@ -173,14 +230,8 @@ impl SyncManager {
 }
 
 impl Shared {
-    fn report_of_a_broken_sync(&self) -> SyncReport {
-        SyncReport {
-            remaining: self.books().pending,
-            blocked_by: Some(Blocked::new(
-                BlockedKind::Stopped,
-                "the sync was stopped before its end",
-            )),
-            ..SyncReport::default()
-        }
+    fn report_of_no_sync(&self, blocked: Blocked) -> SyncReport {
+        let remaining = self.books().pending;
+        SyncReport { remaining, blocked_by: Some(blocked), ..SyncReport::default() }
     }
 }

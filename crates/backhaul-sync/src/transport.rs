@@ -6,7 +6,6 @@
 mod answer;
 mod http_date;
 mod metered_body;
-mod tls;
 
 use std::error::Error as _;
 use std::fmt;
@@ -23,6 +22,7 @@ use self::metered_body::{MeteredBody, Traffic};
 use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, wire_bytes};
 use crate::blocking::blocking;
 use crate::link_error::LinkError;
+use crate::tls::{machine_config, trustless_config};
 
 /// A connection that takes longer will not carry a batch either.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,10 +107,14 @@ impl Transport {
     /// # Errors
     /// When no client can be made.
     pub fn new(timeout: Duration) -> Result<Self, TransportError> {
-        let (tls, tls_trouble) =
-            tls::config().map_err(|error| TransportError(error.to_string()))?;
+        let (tls, tls_trouble) = match machine_config() {
+            Ok(tls) => (tls, None),
+            Err(error) => {
+                let tls = trustless_config().map_err(|error| TransportError(error.to_string()))?;
+                (tls, Some(Arc::new(error)))
+            }
+        };
         let client = client(&tls)?;
-        let tls_trouble = tls_trouble.map(Arc::new);
         Ok(Self { client, tls, tls_trouble, timeout, budget: None, left_open: Arc::default() })
     }
 

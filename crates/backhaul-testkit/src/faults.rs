@@ -23,6 +23,8 @@ pub enum Call {
     Remove,
     /// `Disk::sync_dir`.
     SyncDir,
+    /// `Disk::sync_all`.
+    SyncAll,
     /// `Disk::space`.
     Space,
     /// `DiskFile::read_at`.
@@ -41,7 +43,7 @@ pub enum Call {
 
 impl Call {
     /// Every kind there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CreateDir,
         Self::Open,
         Self::Create,
@@ -49,6 +51,7 @@ impl Call {
         Self::Rename,
         Self::Remove,
         Self::SyncDir,
+        Self::SyncAll,
         Self::Space,
         Self::Read,
         Self::Write,
@@ -59,12 +62,13 @@ impl Call {
     ];
 
     /// Every kind that changes the disk: what a read-only or full disk refuses.
-    pub const CHANGES: [Self; 8] = [
+    pub const CHANGES: [Self; 9] = [
         Self::CreateDir,
         Self::Create,
         Self::Rename,
         Self::Remove,
         Self::SyncDir,
+        Self::SyncAll,
         Self::Write,
         Self::SetLen,
         Self::Flush,

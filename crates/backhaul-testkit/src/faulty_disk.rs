@@ -14,7 +14,8 @@ use crate::sim_file::with_failing_flush;
 /// A call that fails does nothing to the disk below, with two exceptions. A
 /// short write has written half of its data. A failed flush behaves as on Linux
 /// when the disk below is a [`SimDisk`](crate::SimDisk): what was unflushed stays
-/// readable but counts as clean, so a later flush that succeeds does not save it
+/// readable but counts as clean, so a later flush that succeeds does not save it, and
+/// other handles that are open hear of it once
 /// ([`SimDisk::fail_flush_of`](crate::SimDisk::fail_flush_of)); with any other
 /// disk below the flush takes place and its answer is replaced. A failed
 /// directory sync leaves the names unsynced, and a later sync saves them.
@@ -80,6 +81,11 @@ impl<D: Disk> Disk for FaultyDisk<D> {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         check(&self.faults, Call::SyncDir, &[path])?;
         self.disk.sync_dir(path)
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        check(&self.faults, Call::SyncAll, &[path])?;
+        self.disk.sync_all(path)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

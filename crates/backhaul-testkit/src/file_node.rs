@@ -1,5 +1,6 @@
 //! A file of a simulated disk: its content, live and durable, and what lies between.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::content::{Content, PAGE};
@@ -11,7 +12,9 @@ pub(crate) struct FileNode {
     /// What leads from `durable` to `live`, oldest first.
     pub(crate) ops: Arc<Vec<DataOp>>,
     pub(crate) links: u32,
-    open_handles: u32,
+    open_handles: BTreeSet<u64>,
+    /// Those of them that have not heard yet that a flush has failed.
+    unheard: BTreeSet<u64>,
     locked_by: Option<u64>,
 }
 
@@ -36,12 +39,13 @@ impl FileNode {
         Self { live: Arc::clone(&content), durable: content, links: 1, ..Self::default() }
     }
 
-    pub(crate) fn open(&mut self) {
-        self.open_handles += 1;
+    pub(crate) fn open(&mut self, handle: u64) {
+        self.open_handles.insert(handle);
     }
 
     pub(crate) fn close(&mut self, handle: u64) {
-        self.open_handles = self.open_handles.saturating_sub(1);
+        self.open_handles.remove(&handle);
+        self.unheard.remove(&handle);
         if self.locked_by == Some(handle) {
             self.locked_by = None;
         }
@@ -49,7 +53,8 @@ impl FileNode {
 
     /// Forgets all handles, with their locks.
     pub(crate) fn drop_handles(&mut self) {
-        self.open_handles = 0;
+        self.open_handles.clear();
+        self.unheard.clear();
         self.locked_by = None;
     }
 
@@ -58,7 +63,7 @@ impl FileNode {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.open_handles > 0
+        !self.open_handles.is_empty()
     }
 
     /// Whether it takes room.
@@ -87,11 +92,22 @@ impl FileNode {
         Arc::make_mut(&mut self.ops).push(DataOp { change, forsaken: false });
     }
 
-    /// A flush has failed: what it should have saved counts as clean.
-    pub(crate) fn forsake(&mut self) {
-        if !self.ops.is_empty() {
-            Arc::make_mut(&mut self.ops).iter_mut().for_each(|op| op.forsaken = true);
+    /// A flush has failed: what it should have saved counts as clean. Every handle
+    /// hears of it at its next flush, but for the one that knows.
+    pub(crate) fn forsake(&mut self, knows: Option<u64>) {
+        if self.ops.iter().all(|op| op.forsaken) {
+            return;
         }
+        Arc::make_mut(&mut self.ops).iter_mut().for_each(|op| op.forsaken = true);
+        self.unheard.clone_from(&self.open_handles);
+        if let Some(handle) = knows {
+            self.unheard.remove(&handle);
+        }
+    }
+
+    /// Whether a handle has not heard yet that a flush has failed. From now on it has.
+    pub(crate) fn hears_of_failure(&mut self, handle: u64) -> bool {
+        self.unheard.remove(&handle)
     }
 
     pub(crate) fn flush(&mut self) {

@@ -119,10 +119,13 @@ impl SimDisk {
         self.state().ignore_dir_syncs = ignore;
     }
 
-    /// Does to the file at `path` what a failed flush does on Linux: its content
-    /// stays readable, but what was unflushed counts as clean, so that a later
-    /// flush that succeeds does not save it. Only pages written again are saved,
-    /// whole; a crash image may keep, tear or lose the rest.
+    /// Does to the file at `path` what a flush does on Linux that fails, through a
+    /// handle of its own: its content stays readable, but what was unflushed counts
+    /// as clean, so that a later flush that succeeds does not save it. Only pages
+    /// written again are saved, whole; a crash image may keep, tear or lose the rest.
+    ///
+    /// Every handle that is open now hears of it once: its next flush answers `EIO`,
+    /// whatever that flush saves. A handle that is opened later never does.
     pub fn fail_flush_of(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.state().forsake(path.as_ref())
     }
@@ -277,6 +280,13 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.sync_dir_count += 1;
         state.sync_dir(path)
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.call_hook(|| FlushPoint::All);
+        let mut state = self.state();
+        state.sync_dir_count += 1;
+        state.sync_all(path)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -24,6 +24,8 @@ pub enum FlushPoint {
     File(PathBuf),
     /// A sync of this directory.
     Dir(PathBuf),
+    /// A sync of everything.
+    All,
     /// None: the test asked for it ([`SimDisk::snapshot`]).
     Asked,
 }

@@ -116,8 +116,8 @@ impl State {
             }
             (None, Open::Read | Open::Write) => return Err(error(ENOENT)),
         };
-        self.file_mut(node)?.open();
         let id = self.next_handle;
+        self.file_mut(node)?.open(id);
         self.next_handle += 1;
         Ok(Handle { node, id, epoch: self.epoch, writable: how != Open::Read })
     }
@@ -196,6 +196,27 @@ impl State {
         Ok(())
     }
 
+    /// Makes all files and all names durable, but for those whose flushes are ignored.
+    pub(crate) fn sync_all(&mut self, path: &Path) -> io::Result<()> {
+        self.find(path)?;
+        let ignored = self.ignore_flushes_of.iter().filter_map(|path| self.find(path).ok());
+        let ignored: BTreeSet<NodeId> = ignored.collect();
+        let (no_files, no_dirs) = (self.ignore_flushes, self.ignore_dir_syncs);
+        for (id, node) in &mut self.nodes {
+            match node {
+                _ if ignored.contains(id) => {}
+                Node::File(file) if !no_files => file.flush(),
+                Node::Dir(dir) if !no_dirs => dir.durable = Arc::clone(&dir.live),
+                Node::File(_) | Node::Dir(_) => {}
+            }
+        }
+        if !no_dirs {
+            Arc::make_mut(&mut self.name_ops).retain(|op| ignored.contains(&op.dir()));
+            self.forget_unreachable();
+        }
+        Ok(())
+    }
+
     pub(crate) fn space(&self, path: &Path) -> io::Result<Space> {
         self.find(path)?;
         Ok(Space {
@@ -254,19 +275,24 @@ impl State {
         Ok(())
     }
 
-    /// `path`: the one under which the file was opened.
+    /// `path`: the one under which the file was opened. What was written since a flush
+    /// has failed is saved also where the handle hears of that failure.
     pub(crate) fn flush(&mut self, handle: Handle, path: &Path) -> io::Result<()> {
         self.opened(handle)?;
-        if !self.ignore_flushes && !self.ignore_flushes_of.contains(path) {
-            self.file_mut(handle.node)?.flush();
+        let is_ignored = self.ignore_flushes || self.ignore_flushes_of.contains(path);
+        let file = self.file_mut(handle.node)?;
+        if !is_ignored {
+            file.flush();
         }
-        Ok(())
+        if file.hears_of_failure(handle.id) { Err(error(EIO)) } else { Ok(()) }
     }
 
     /// A flush that fails: what it should have made durable is forsaken.
     pub(crate) fn fail_flush(&mut self, handle: Handle) -> io::Result<()> {
         self.opened(handle)?;
-        self.file_mut(handle.node)?.forsake();
+        let file = self.file_mut(handle.node)?;
+        file.hears_of_failure(handle.id);
+        file.forsake(Some(handle.id));
         Err(error(EIO))
     }
 
@@ -344,7 +370,7 @@ impl State {
 
     pub(crate) fn forsake(&mut self, path: &Path) -> io::Result<()> {
         let node = self.find(path)?;
-        self.file_mut(node)?.forsake();
+        self.file_mut(node)?.forsake(None);
         Ok(())
     }
 

@@ -48,5 +48,9 @@ pub mod offline {
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,
     };
-    pub use backhaul_sync::{BackoffStrategy, SyncManager, SyncOptions, SyncReport, SyncStatus};
+    pub use backhaul_sync::{
+        BackoffStrategy, Entry, LaneScores, PrioritizerConfig, RuleConfig, SyncManager,
+        SyncOptions, SyncPrioritizer, SyncReport, SyncStatus,
+    };
+    pub use backhaul_sync::{Connectivity, ConnectivityMonitor, ConnectivityOptions};
 }

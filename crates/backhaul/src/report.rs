@@ -59,6 +59,10 @@ pub(crate) struct CourierReport {
     pub(crate) last_error: Option<String>,
     /// Why nothing is sent until somebody acts.
     pub(crate) paused: Option<String>,
+    /// The name of what is in the way of the records that wait.
+    pub(crate) blocked_by: Option<String>,
+    /// The same in words.
+    pub(crate) reason: Option<String>,
     /// The data cap, where one is counted.
     pub(crate) budget: Option<BudgetReport>,
 }
@@ -104,11 +108,11 @@ impl SpoolReport {
 }
 
 impl CourierReport {
-    pub(crate) fn new(
-        destination: &str,
-        status: SyncStatus,
-        budget: Option<BandwidthStatus>,
-    ) -> Self {
+    pub(crate) fn new(destination: &str, status: SyncStatus) -> Self {
+        let (blocked_by, reason) = status
+            .blocked_by
+            .map(|blocked| (blocked.kind.name().to_owned(), blocked.reason))
+            .unzip();
         Self {
             destination: destination.to_owned(),
             is_online: status.is_online,
@@ -118,7 +122,9 @@ impl CourierReport {
             next_attempt_at: status.next_attempt_at.map(|at| at.to_string()),
             last_error: status.last_error,
             paused: status.paused,
-            budget: budget.map(BudgetReport::new),
+            blocked_by,
+            reason,
+            budget: status.bandwidth.map(BudgetReport::new),
         }
     }
 
@@ -133,8 +139,8 @@ impl CourierReport {
             (None, false, None) => "nothing was sent yet".to_owned(),
         };
         remarks.push(format!("to {}: {state}", self.destination));
-        if let (Some(error), None) = (&self.last_error, &self.paused) {
-            remarks.push(format!("last error: {error}"));
+        if let (Some(reason), None) = (&self.reason, &self.paused) {
+            remarks.push(format!("held up: {reason}"));
         }
         let times = [("last delivered", &self.last_sync_at), ("next try", &self.next_attempt_at)];
         let times: Vec<String> = times

@@ -20,6 +20,7 @@ mod journey;
 mod link;
 mod loggers;
 mod offline_logger;
+mod priorities;
 mod properties;
 mod queue;
 mod queue_folder;

@@ -1,9 +1,11 @@
 //! What is on offer to a destination at one time.
 
 use crate::error::Result;
+use crate::folder::FolderStore;
 use crate::id::{Chain, Lane, Position, Sequence};
 use crate::layout::Store;
 use crate::record::{Flush, StoredRecord};
+use crate::segment::SegmentStore;
 use crate::spool::Spool;
 
 /// How much to take at once.
@@ -44,6 +46,9 @@ pub struct Batch {
 pub struct Offer {
     /// The record.
     pub record: StoredRecord,
+    /// How many of its batch were chosen before it: who hands records on one by one does so
+    /// in this order.
+    pub place: usize,
     /// Attempts before this one.
     pub attempts: u32,
     /// Those of them that count against its retries.
@@ -59,25 +64,40 @@ impl Batch {
         Batch { records, chain, floor, turn, spool: self.spool.clone() }
     }
 
-    fn positions_of_others(&self) -> impl Iterator<Item = Position> {
-        let own = self.spool.inner.writer;
-        let positions = self.records.iter().map(|offer| offer.record.id.position);
-        positions.filter(move |position| position.chain.writer != own)
+    /// Sees to it that no power cut frees the names of what is offered.
+    pub(super) fn make_durable(&self) -> Result<()> {
+        match &self.spool.inner.store {
+            Store::Folder(store) => self.flush_files(store),
+            Store::Segments(store) => self.note_places(store),
+        }
     }
 
     /// Flushes files that another process, or one that was killed, appended without
-    /// a flush, or is just appending. Segments are flushed when they are adopted or
-    /// followed.
-    pub(super) fn make_durable(&self) -> Result<()> {
-        let Store::Folder(store) = &self.spool.inner.store else { return Ok(()) };
-        let relaxed: Vec<Position> = self
-            .records
-            .iter()
-            .filter(|offer| offer.record.stamp.flush != Flush::Always.name())
-            .map(|offer| offer.record.id.position)
-            .chain(self.positions_of_others())
+    /// a flush, or is just appending.
+    fn flush_files(&self, store: &FolderStore) -> Result<()> {
+        let own = self.spool.inner.writer;
+        let records = self.records.iter().map(|offer| &offer.record);
+        let relaxed: Vec<Position> = records
+            .filter(|record| {
+                record.stamp.flush != Flush::Always.name() || record.id.position.chain.writer != own
+            })
+            .map(|record| record.id.position)
             .collect();
-        if relaxed.is_empty() { Ok(()) } else { store.flush(&relaxed) }
+        store.make_offerable(&relaxed)
+    }
+
+    /// Writes down that places are given away, where the segments may not show it after
+    /// a power cut.
+    fn note_places(&self, store: &SegmentStore) -> Result<()> {
+        let inner = &self.spool.inner;
+        let places = || self.records.iter().map(|offer| offer.record.id.position.sequence.0);
+        let (Some(first), Some(last)) = (places().min(), places().max()) else { return Ok(()) };
+        let end = if inner.is_flushed() {
+            store.to_be_noted(self.chain, first, last)
+        } else {
+            Some(last + 1)
+        };
+        end.map_or(Ok(()), |end| inner.courier().note_given(inner, self.chain, end))
     }
 }
 
@@ -92,7 +112,7 @@ impl Drop for Batch {
             if let Some(offered) = courier.in_flight.remove(&position)
                 && !courier.is_settled(position)
             {
-                courier.cursor(self.chain).waiting.insert(position.sequence.0, offered.stream);
+                courier.cursor(self.chain).waiting.insert(position.sequence.0, offered.known);
             }
         }
     }

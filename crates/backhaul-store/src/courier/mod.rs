@@ -3,8 +3,11 @@
 
 mod batch;
 mod check;
+mod choice;
+mod choosing;
 mod operate;
 mod queue;
+mod read;
 mod reconcile;
 mod settle;
 
@@ -14,14 +17,17 @@ use std::time::Duration;
 
 pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
-use self::queue::{Cursor, Offered, ReadFailures};
+pub use self::choice::{Choice, Chooser, Scorer, Waited};
+use self::choosing::Choosing;
+use self::queue::{Cursor, Known, Offered};
+use self::read::ReadFailures;
 use crate::context::{Context, STATE, try_lock};
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
 use crate::ledger::{Account, Ledger, Settled, State};
-use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path, writer_lock_path};
+use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path};
 
 /// No record is offered whose sequence is this far from the first unsettled one of
 /// its chain, so that a receiver needs no more memory than that to know repeats.
@@ -44,6 +50,16 @@ impl Spool {
     /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
     /// the part and has taken nothing for five minutes gives it up within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
+        self.take_with(limits, |courier, inner, chains| {
+            courier.take_in_order(inner, chains, limits)
+        })
+    }
+
+    fn take_with(
+        &self,
+        limits: &Limits,
+        take: impl FnOnce(&mut CourierState, &Inner, &[Chain]) -> Result<Option<Taken>>,
+    ) -> Result<Option<Batch>> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
         self.inner.look_around()?;
@@ -52,18 +68,15 @@ impl Spool {
         courier.last_take = Some(self.inner.context.clock.now().since_boot);
         courier.open_accounts(&self.inner)?;
         let chains = self.inner.store.chains().into_keys();
-        for chain in chains.filter(|chain| chain.lane <= limits.down_to) {
-            let records = courier.take_from(&self.inner, chain, limits)?;
-            if !records.is_empty() {
-                let floor = Sequence(courier.floor(chain));
-                let (turn, spool) = (courier.turn, self.clone());
-                drop(courier);
-                let batch = Batch { records, chain, floor, turn, spool };
-                batch.make_durable()?;
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
+        let chains: Vec<Chain> = chains.filter(|chain| chain.lane <= limits.down_to).collect();
+        let taken = take(&mut courier, &self.inner, &chains)?;
+        let Some((chain, records)) = taken else { return Ok(None) };
+        let floor = Sequence(courier.floor(chain));
+        let (turn, spool) = (courier.turn, self.clone());
+        drop(courier);
+        let batch = Batch { records, chain, floor, turn, spool };
+        batch.make_durable()?;
+        Ok(Some(batch))
     }
 
     /// Writes down what became of records.
@@ -78,6 +91,7 @@ impl Spool {
         self.inner.check_writable()?;
         let mut courier = self.inner.courier();
         courier.require(&self.inner)?;
+        courier.note_answers(settlements);
         courier.settle(&self.inner, settlements);
         Ok(())
     }
@@ -102,11 +116,14 @@ impl Spool {
         }
         if failed {
             // One that was held is among those to look at, with its stream.
-            courier.cursor(position.chain).waiting.insert(position.sequence.0, None);
+            courier.cursor(position.chain).waiting.insert(position.sequence.0, Known::default());
         }
         Ok(failed || held)
     }
 }
+
+/// Records to offer, all of one chain.
+type Taken = (Chain, Vec<Offer>);
 
 /// First and next sequence of each chain.
 pub(crate) type Chains = BTreeMap<Chain, (u64, u64)>;
@@ -124,10 +141,14 @@ pub(crate) struct CourierState {
     /// When this process took records last, since boot.
     last_take: Option<Duration>,
     cursors: BTreeMap<Chain, Cursor>,
+    /// For each chain, up to where the ledger is known to say, durably, that its places
+    /// are given away.
+    noted: BTreeMap<Chain, u64>,
     /// On offer now.
     in_flight: BTreeMap<Position, Offered>,
     /// Counts the batches.
     turn: u64,
+    choosing: Choosing,
     looked_around: Option<Duration>,
     check: Check,
     last_purge: Option<Duration>,
@@ -148,8 +169,10 @@ impl CourierState {
             wish: None,
             last_take: None,
             cursors: BTreeMap::new(),
+            noted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
+            choosing: Choosing::default(),
             looked_around: None,
             check: Check::default(),
             last_purge: None,
@@ -380,9 +403,7 @@ impl Inner {
             if !store.wants_adoption(writer) && !self.courier().misses_records(self, writer) {
                 continue;
             }
-            let path = writer_lock_path(&self.context.dir, writer);
-            if let Some(lock) = try_lock(&*self.context.disk, &path)? {
-                store.adopt_from_the_dead(writer, lock)?;
+            if store.adopt_from_the_dead(writer)? {
                 dead.insert(writer);
             }
         }

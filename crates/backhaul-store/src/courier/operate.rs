@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::CourierState;
+use super::{CourierState, Known};
 use crate::error::Result;
 use crate::id::Position;
 use crate::ledger::{Settled, State};
@@ -74,7 +74,7 @@ impl CourierState {
     /// Reading in order has stepped over records that had failed.
     fn look_again_at(&mut self, requeued: &[(Position, Settled)]) {
         for (position, _) in requeued {
-            self.cursor(position.chain).waiting.insert(position.sequence.0, None);
+            self.cursor(position.chain).waiting.insert(position.sequence.0, Known::default());
         }
     }
 }

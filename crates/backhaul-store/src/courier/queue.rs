@@ -2,26 +2,20 @@
 //! off what has to wait together with its stream.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::time::Duration;
+use std::vec;
 
-use super::{CourierState, Limits, Offer, WINDOW};
+use super::choosing::Sketch;
+use super::{CourierState, Limits, Offer, Taken, WINDOW};
 use crate::clock::Moment;
 use crate::error::Result;
 use crate::id::{Chain, Position, Sequence};
 use crate::ledger::{Settled, State};
-use crate::record::{Facts, Stamp, StoredRecord};
+use crate::record::{Stamp, StoredRecord};
 use crate::segment::{Read, SegmentReader};
 use crate::spool::Inner;
 
-/// A record that the medium does not give this many times is put off, so that others
-/// go on.
-const READ_TRIES: u32 = 3;
-/// Tries closer together count as one: a loose card may come back.
-const READ_TRIES_APART: Duration = Duration::from_secs(20);
-/// For how long it is put off.
-const READ_AGAIN: Duration = Duration::from_secs(600);
-/// One that was not given for so long counts as damaged.
-const READ_GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
 /// No wait by the wall clock is longer. A time beyond it was written down by a clock
 /// that has gone back since.
 const LONGEST_WAIT_US: i64 = 24 * 3600 * 1_000_000;
@@ -31,24 +25,43 @@ const LONGEST_WAIT_US: i64 = 24 * 3600 * 1_000_000;
 pub(super) struct Cursor {
     pub(super) next: u64,
     pub(super) reader: Option<SegmentReader>,
-    /// Read before and put off: sequences with their streams.
-    pub(super) waiting: BTreeMap<u64, Option<String>>,
+    /// Read before and not offered, or put off since.
+    pub(super) waiting: BTreeMap<u64, Known>,
+}
+
+/// What is known of a record that was read.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) stream: Option<String>,
+    /// What a choice needs of it, where it was in the window of one.
+    pub(super) sketch: Option<Box<Sketch>>,
 }
 
 /// A record in a batch.
 #[derive(Debug)]
 pub(super) struct Offered {
     pub(super) turn: u64,
-    pub(super) stream: Option<String>,
+    pub(super) known: Known,
 }
 
-/// Tries to read a record that the medium did not give.
-#[derive(Debug)]
-pub(super) struct ReadFailures {
-    count: u32,
-    /// When the first and the last one were counted, since boot.
-    first: Duration,
-    last: Duration,
+/// A walk through a chain, from its first record that waits.
+pub(super) struct Walk {
+    chain: Chain,
+    now: Moment,
+    busy: Busy,
+    /// Those that were read before. One that was requeued may stand behind records never
+    /// looked at.
+    again: Peekable<vec::IntoIter<u64>>,
+    reader: Option<SegmentReader>,
+    far_reader: Option<SegmentReader>,
+    /// Records of which there is a sketch are not read again.
+    by_sketch: bool,
+}
+
+/// A record that may be offered.
+pub(super) enum Free {
+    Read(Box<StoredRecord>),
+    Sketched(u64),
 }
 
 /// Streams with a record on offer, or with one that has to wait.
@@ -67,7 +80,7 @@ impl Busy {
 
 /// What a look at one record says.
 enum Look {
-    Take(Box<StoredRecord>),
+    Free(Free),
     /// It has to wait, and its stream with it.
     Wait(Option<String>),
     /// It is settled by now.
@@ -77,83 +90,147 @@ enum Look {
 }
 
 impl CourierState {
-    /// What is read was flushed: a record that a power cut could still take back
-    /// must not be known elsewhere under its name.
-    fn flush_before_offering(inner: &Inner) -> Result<()> {
-        let pending = !inner.unflushed.lock().is_ok_and(|unflushed| unflushed.is_empty());
-        if pending { inner.flush_store() } else { Ok(()) }
-    }
-
-    pub(super) fn take_from(
+    /// The first records of the most urgent chain in which any is free.
+    pub(super) fn take_in_order(
         &mut self,
         inner: &Inner,
-        chain: Chain,
+        chains: &[Chain],
         limits: &Limits,
-    ) -> Result<Vec<Offer>> {
-        Self::flush_before_offering(inner)?;
+    ) -> Result<Option<Taken>> {
+        for chain in chains {
+            let taken = self.take_from(inner, *chain, limits)?;
+            if !taken.is_empty() {
+                return Ok(Some((*chain, taken)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_from(&mut self, inner: &Inner, chain: Chain, limits: &Limits) -> Result<Vec<Offer>> {
         self.turn += 1;
-        let now = inner.context.clock.now();
+        let mut walk = self.walk(inner, chain, false)?;
         let mut taken = Vec::new();
         let mut bytes = 0usize;
-        let mut busy = Busy { streams: self.streams_in_flight(), any: false };
-        let put_off: Vec<u64> = self.cursor(chain).waiting.keys().copied().collect();
-        let mut put_off = put_off.into_iter().peekable();
-        let mut reader = self.cursor(chain).reader.take();
-        let mut far_reader = None;
         while taken.len() < limits.records.max(1) {
-            // One that was requeued may stand behind records never looked at.
+            let record = match self.next_free(inner, &mut walk) {
+                Ok(Some(Free::Read(record))) => record,
+                Ok(_) => break,
+                // What was taken goes out first; the error comes again.
+                Err(_) if !taken.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            bytes += record.body.len();
+            if !taken.is_empty() && bytes > limits.bytes {
+                let waiting = &mut self.cursor(chain).waiting;
+                let known = waiting.entry(record.id.position.sequence.0).or_default();
+                known.stream = record.facts.stream;
+                break;
+            }
+            taken.push(self.hand_out(*record, taken.len()));
+        }
+        self.end_walk(walk);
+        Ok(taken)
+    }
+
+    /// Begins a walk through a chain. `by_sketch`: without reading what is known well
+    /// enough to choose among.
+    pub(super) fn walk(&mut self, inner: &Inner, chain: Chain, by_sketch: bool) -> Result<Walk> {
+        if !inner.is_flushed()
+            && let Err(error) = inner.flush_store()
+        {
+            tracing::warn!(%error, "what was appended could not be flushed before it is offered");
+        }
+        let again: Vec<u64> = self.cursor(chain).waiting.keys().copied().collect();
+        Ok(Walk {
+            chain,
+            now: inner.context.clock.now(),
+            busy: self.busy(),
+            again: again.into_iter().peekable(),
+            reader: self.cursor(chain).reader.take(),
+            far_reader: None,
+            by_sketch,
+        })
+    }
+
+    pub(super) fn end_walk(&mut self, walk: Walk) {
+        self.cursor(walk.chain).reader = walk.reader;
+    }
+
+    /// The next record that may be offered. `Ok(None)`: there is none, or none that
+    /// receivers could tell from a repeat.
+    pub(super) fn next_free(&mut self, inner: &Inner, walk: &mut Walk) -> Result<Option<Free>> {
+        let Walk { chain, ref now, ref mut busy, .. } = *walk;
+        loop {
             let in_order = self.peek_in_order(chain);
-            let again = put_off.next_if(|sequence| *sequence < in_order);
+            let again = walk.again.next_if(|sequence| *sequence < in_order);
             let sequence = match again {
                 Some(sequence) => sequence,
                 None => self.next_in_order(chain),
             };
             if again.is_none() && sequence >= self.floor(chain).saturating_add(WINDOW) {
                 self.cursor(chain).next = sequence;
-                break;
+                return Ok(None);
             }
             let position = Position { chain, sequence: Sequence(sequence) };
-            if again.is_some() && self.still_waits(position, &now, &mut busy) {
+            if again.is_some() && self.still_waits(position, now, busy) {
                 continue;
             }
-            let reader = if again.is_some() { &mut far_reader } else { &mut reader };
-            let look = match self.look_at(inner, position, reader, &now, &mut busy) {
-                Ok(look) => look,
-                // What was taken goes out first; the error comes again.
-                Err(_) if !taken.is_empty() => break,
-                Err(error) => return Err(error),
+            let reader = if again.is_some() { &mut walk.far_reader } else { &mut walk.reader };
+            let sketched =
+                if walk.by_sketch { self.look_at_sketch(inner, position, now, busy) } else { None };
+            let look = match sketched {
+                Some(look) => look,
+                None => self.look_at(inner, position, reader, now, busy)?,
             };
             match look {
-                Look::End => break,
+                Look::End => return Ok(None),
                 Look::Gone => {
                     self.cursor(chain).waiting.remove(&sequence);
                 }
                 Look::Wait(stream) => {
-                    self.cursor(chain).waiting.insert(sequence, stream);
+                    self.cursor(chain).waiting.entry(sequence).or_default().stream = stream;
                 }
-                Look::Take(record)
-                    if !taken.is_empty() && bytes + record.body.len() > limits.bytes =>
-                {
-                    self.cursor(chain).waiting.insert(sequence, record.facts.stream);
-                    break;
-                }
-                Look::Take(record) => {
-                    bytes += record.body.len();
-                    self.cursor(chain).waiting.remove(&sequence);
-                    let stream = record.facts.stream.clone();
-                    self.in_flight.insert(position, Offered { turn: self.turn, stream });
-                    taken.push(self.offer(*record));
-                }
+                Look::Free(free) => return Ok(Some(free)),
             }
         }
-        self.cursor(chain).reader = reader;
+    }
+
+    /// The records of these places that are still there and free, all of them found so in
+    /// this turn.
+    pub(super) fn take_these(
+        &mut self,
+        inner: &Inner,
+        chain: Chain,
+        places: &[u64],
+    ) -> Result<Vec<Offer>> {
+        self.turn += 1;
+        let now = inner.context.clock.now();
+        let (mut busy, mut reader, mut taken) = (self.busy(), None, Vec::new());
+        let mut in_order: Vec<(u64, usize)> = places.iter().copied().zip(0..).collect();
+        in_order.sort_unstable();
+        for (sequence, place) in in_order {
+            let position = Position { chain, sequence: Sequence(sequence) };
+            let look = match self.kept(position) {
+                Some(record) => Ok(Look::Free(Free::Read(record))),
+                None => self.look_at(inner, position, &mut reader, &now, &mut busy),
+            };
+            match look {
+                Ok(Look::Free(Free::Read(record))) => taken.push(self.hand_out(*record, place)),
+                Ok(Look::Gone) => {
+                    self.cursor(chain).waiting.remove(&sequence);
+                }
+                Ok(_) => {}
+                Err(_) if !taken.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
         Ok(taken)
     }
 
     /// Whether a record that was put off has to wait on, without reading it again.
     fn still_waits(&mut self, position: Position, now: &Moment, busy: &mut Busy) -> bool {
-        let waiting = &self.cursor(position.chain).waiting;
-        let stream = waiting.get(&position.sequence.0).cloned().flatten();
+        let known = self.known(position);
+        let stream = known.and_then(|known| known.stream.clone());
         let is_requeued = || {
             let account = self.account(position.chain);
             account.is_some_and(|account| account.requeued.contains(&position.sequence.0))
@@ -171,18 +248,38 @@ impl CourierState {
         waits
     }
 
-    fn streams_in_flight(&self) -> BTreeSet<String> {
-        self.in_flight.values().filter_map(|offered| offered.stream.clone()).collect()
+    fn known(&self, position: Position) -> Option<&Known> {
+        self.cursors.get(&position.chain)?.waiting.get(&position.sequence.0)
     }
 
-    fn offer(&self, record: StoredRecord) -> Offer {
+    /// The record itself, where a window has kept it.
+    fn kept(&mut self, position: Position) -> Option<Box<StoredRecord>> {
+        let waiting = &mut self.cursor(position.chain).waiting;
+        waiting.get_mut(&position.sequence.0)?.sketch.as_mut()?.record.take()
+    }
+
+    /// The streams with a record on offer.
+    fn busy(&self) -> Busy {
+        let streams = self.in_flight.values().filter_map(|offered| offered.known.stream.clone());
+        Busy { streams: streams.collect(), any: false }
+    }
+
+    /// Puts a record on offer. `place`: how many of its batch go before it.
+    fn hand_out(&mut self, record: StoredRecord, place: usize) -> Offer {
         let position = record.id.position;
-        let attempts = self
-            .account(position.chain)
-            .and_then(|account| account.open.get(&position.sequence.0))
-            .cloned()
-            .unwrap_or_default();
-        Offer { record, attempts: attempts.count, spent_retries: attempts.spent }
+        let waiting = &mut self.cursor(position.chain).waiting;
+        let mut known = waiting.remove(&position.sequence.0).unwrap_or_default();
+        known.stream.clone_from(&record.facts.stream);
+        self.in_flight.insert(position, Offered { turn: self.turn, known });
+        let (attempts, spent_retries) = self.attempts(position);
+        Offer { record, place, attempts, spent_retries }
+    }
+
+    /// Attempts made, and those of them that count against the retries.
+    pub(super) fn attempts(&self, position: Position) -> (u32, u32) {
+        let account = self.account(position.chain);
+        let attempts = account.and_then(|account| account.open.get(&position.sequence.0));
+        attempts.map_or((0, 0), |attempts| (attempts.count, attempts.spent))
     }
 
     /// The next sequence that was not looked at yet.
@@ -236,17 +333,53 @@ impl CourierState {
             }
         };
         let stream = record.facts.stream.clone();
+        let boot_id = inner.context.clock.boot_id();
+        let is_expired = is_expired(record.facts.expires_after_ms, &record.stamp, now, boot_id);
+        let held_up = self.hold_up(inner, position, stream, is_expired, now, busy);
+        Ok(held_up.unwrap_or(Look::Free(Free::Read(record))))
+    }
+
+    /// A look at a record of which there is a sketch, without reading it.
+    fn look_at_sketch(
+        &mut self,
+        inner: &Inner,
+        position: Position,
+        now: &Moment,
+        busy: &mut Busy,
+    ) -> Option<Look> {
+        let known = self.known(position)?;
+        let Sketch { stamp, expires_after_ms, .. } = &**known.sketch.as_ref()?;
+        let stream = known.stream.clone();
+        let is_expired = is_expired(*expires_after_ms, stamp, now, inner.context.clock.boot_id());
+        if self.is_settled(position) || self.in_flight.contains_key(&position) {
+            return Some(Look::Gone);
+        }
+        let held_up = self.hold_up(inner, position, stream, is_expired, now, busy);
+        Some(held_up.unwrap_or(Look::Free(Free::Sketched(position.sequence.0))))
+    }
+
+    /// What keeps a record from being offered; `None`: nothing does. Its stream is busy
+    /// from here on, unless it has expired.
+    fn hold_up(
+        &mut self,
+        inner: &Inner,
+        position: Position,
+        stream: Option<String>,
+        is_expired: bool,
+        now: &Moment,
+        busy: &mut Busy,
+    ) -> Option<Look> {
         if self.must_wait(position, now) || busy.holds_back(stream.as_ref()) {
             busy.streams.extend(stream.clone());
-            return Ok(Look::Wait(stream));
+            return Some(Look::Wait(stream));
         }
-        if is_expired(&record.facts, &record.stamp, now, inner.context.clock.boot_id()) {
+        if is_expired {
             let why = "older than its time to live";
             self.settle(inner, &[(position, Settled::new(State::Expired).reason(why))]);
-            return Ok(Look::Gone);
+            return Some(Look::Gone);
         }
         busy.streams.extend(stream);
-        Ok(Look::Take(record))
+        None
     }
 
     pub(super) fn must_wait(&self, position: Position, now: &Moment) -> bool {
@@ -268,62 +401,10 @@ impl CourierState {
     fn is_put_off(&self, position: Position, now: &Moment) -> bool {
         self.put_off.get(&position).is_some_and(|until| *until > now.since_boot)
     }
-
-    /// Counts a failure, and puts the record off after a few. `true`: there is no hope
-    /// for it any more.
-    fn note_read_failure(&mut self, inner: &Inner, position: Position) -> bool {
-        let now = inner.context.clock.now().since_boot;
-        let none_before = ReadFailures { count: 1, first: now, last: now };
-        let failures = self.read_failures.entry(position).or_insert(none_before);
-        if now.saturating_sub(failures.last) >= READ_TRIES_APART {
-            failures.count += 1;
-            failures.last = now;
-        }
-        if failures.count >= READ_TRIES {
-            self.put_off.insert(position, now + READ_AGAIN);
-        }
-        failures.count >= READ_TRIES && now.saturating_sub(failures.first) >= READ_GIVEN_UP
-    }
-
-    /// Records that the medium did not give when they were read last.
-    pub(crate) fn unreadable(&self) -> usize {
-        self.read_failures.len()
-    }
-
-    /// Reads a record; one that the medium has not given for a day is damaged.
-    pub(super) fn read(
-        &mut self,
-        inner: &Inner,
-        position: Position,
-        reader: &mut Option<SegmentReader>,
-    ) -> Result<Read> {
-        let mut read = inner.store.read(position.chain, position.sequence.0, reader);
-        if matches!(read, Ok(Read::LostUpTo(_))) && position.chain.writer != inner.writer {
-            *reader = None;
-            let look_again = inner.store.look_again();
-            read = look_again
-                .and_then(|()| inner.store.read(position.chain, position.sequence.0, reader));
-        }
-        let Err(error) = &read else {
-            if self.read_failures.remove(&position).is_some() {
-                self.put_off.remove(&position);
-            }
-            return read;
-        };
-        *reader = None;
-        if !error.is_of_the_medium() || !self.note_read_failure(inner, position) {
-            return read;
-        }
-        self.read_failures.remove(&position);
-        tracing::error!(%position, %error, "a record could not be read for a day: it counts as damaged");
-        Ok(Read::LostUpTo(position.sequence.0 + 1))
-    }
 }
 
 /// Whether a record is older than it may get. Age is power-on time where the boots
 /// tell it, and wall time between boots.
-fn is_expired(facts: &Facts, stamp: &Stamp, now: &Moment, boot_id: &str) -> bool {
-    facts
-        .expires_after_ms
-        .is_some_and(|limit| stamp.age(now, boot_id) > Duration::from_millis(limit))
+fn is_expired(after_ms: Option<u64>, stamp: &Stamp, now: &Moment, boot_id: &str) -> bool {
+    after_ms.is_some_and(|limit| stamp.age(now, boot_id) > Duration::from_millis(limit))
 }

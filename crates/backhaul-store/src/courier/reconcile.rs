@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Chains, CourierState};
+use super::{Chains, CourierState, Known};
 use crate::error::Result;
 use crate::folder::{FolderStore, Place};
 use crate::id::Chain;
@@ -30,7 +30,9 @@ impl CourierState {
         for chain in chains {
             let requeued = self.account(chain).map(|account| account.requeued.clone());
             let waiting = &mut self.cursor(chain).waiting;
-            waiting.extend(requeued.into_iter().flatten().map(|sequence| (sequence, None)));
+            waiting.extend(
+                requeued.into_iter().flatten().map(|sequence| (sequence, Known::default())),
+            );
         }
     }
 
@@ -51,6 +53,17 @@ impl CourierState {
         self.record(inner, entries);
     }
 
+    /// Writes down, durably, that the places of a chain before `end` are given away.
+    pub(super) fn note_given(&mut self, inner: &Inner, chain: Chain, end: u64) -> Result<()> {
+        if self.noted.get(&chain).is_some_and(|noted| *noted >= end) {
+            return Ok(());
+        }
+        self.note_accepted(inner, &Chains::from([(chain, (1, end))]));
+        self.flush_ledger(inner)?;
+        self.noted.insert(chain, end);
+        Ok(())
+    }
+
     /// Whether records of a writer were noted as acknowledged that no segment holds.
     pub(super) fn misses_records(&self, inner: &Inner, writer: u16) -> bool {
         let mut chains = self.given_sequences().into_keys().filter(|chain| chain.writer == writer);
@@ -59,7 +72,8 @@ impl CourierState {
 
     fn lost_end(&self, inner: &Inner, chain: Chain) -> Vec<(u64, u64)> {
         self.account(chain).map_or_else(Vec::new, |account| {
-            account.unsettled_between(inner.store.next(chain), account.accepted)
+            let end = account.accepted.max(account.floor);
+            account.unsettled_between(inner.store.next(chain), end)
         })
     }
 
@@ -95,7 +109,8 @@ impl CourierState {
         }
         let mut entries = Vec::new();
         for (chain, first, end) in missing {
-            let accepted = self.account(chain).map_or(1, |account| account.accepted);
+            // One that was requeued was settled once, and so accepted.
+            let accepted = self.account(chain).map_or(1, |one| one.accepted.max(one.floor));
             let accepted_end = accepted.clamp(first, end);
             if first < accepted_end {
                 tracing::error!(%chain, first, last = accepted_end - 1, "records are missing on disk");
@@ -122,7 +137,7 @@ impl CourierState {
         let mut missing = Vec::new();
         for (chain, (_, next)) in self.chains(inner) {
             let Some(account) = self.account(chain) else { continue };
-            for (first, end) in account.unsettled_between(account.floor, next) {
+            for (first, end) in account.unsettled_between(1, next) {
                 let stretches = store.missing_between(chain, first, end);
                 missing.extend(stretches.into_iter().map(|(first, end)| (chain, first, end)));
             }

@@ -12,11 +12,22 @@ use crate::ledger::{Entry, Settled, State};
 use crate::spool::{DEFAULT_DESTINATION, Inner};
 
 impl CourierState {
-    /// Writes down that a range of a chain is damaged.
-    pub(super) fn settle_damaged(&mut self, inner: &Inner, chain: Chain, first: u64, end: u64) {
+    /// Writes down that a range of a chain is damaged. What there is of it goes to
+    /// quarantine when the ledger says so durably.
+    pub(crate) fn settle_damaged(&mut self, inner: &Inner, chain: Chain, first: u64, end: u64) {
         tracing::error!(%chain, first, last = end - 1, "records are damaged or missing on disk");
         let settled = Settled::new(State::Damaged).reason("damaged or missing on disk");
-        self.record(inner, vec![self.entry(inner, chain, first, end - 1, settled)]);
+        self.record(inner, vec![self.entry(inner, chain, first, end - 1, settled.clone())]);
+        let Store::Folder(store) = &inner.store else { return };
+        let files = store.present_between(chain, first, end);
+        if files.is_empty() {
+            return;
+        }
+        self.to_place.extend(files.into_iter().map(|position| (position, settled.clone())));
+        match self.flush_ledger(inner) {
+            Ok(()) => self.place_settled(inner),
+            Err(error) => inner.note_trouble(Some(&error)),
+        }
     }
 
     pub(super) fn entry(
@@ -60,7 +71,7 @@ impl CourierState {
                 && !settled.state.is_final()
             {
                 let waiting = &mut self.cursor(position.chain).waiting;
-                waiting.insert(position.sequence.0, offered.stream);
+                waiting.insert(position.sequence.0, offered.known);
             }
         }
         let taking_effect = self.taking_effect(settlements);

@@ -1,6 +1,7 @@
 //! The folder layout: one JSON file per record, which people read and move.
 //! Formats and crash cases: `docs/format.md`.
 
+mod durable;
 mod lookup;
 pub(crate) mod name;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::durable::Unsure;
 use crate::clock::Timestamp;
 use crate::context::{Context, create_anew, read_whole, write_whole};
 use crate::disk::Open;
@@ -68,6 +70,7 @@ pub(crate) struct FolderStore {
     catalog: Mutex<BTreeMap<Chain, ChainFiles>>,
     /// Names seen in a second folder: a crash came between the two halves of a move.
     doubles: Mutex<Vec<(Place, String)>>,
+    unsure: Unsure,
 }
 
 /// The content of a sidecar.
@@ -82,7 +85,13 @@ struct Sidecar {
 
 impl FolderStore {
     pub(crate) fn open(context: Arc<Context>, writer: u16) -> Result<Self> {
-        let store = Self { context, writer, catalog: Mutex::default(), doubles: Mutex::default() };
+        let store = Self {
+            context,
+            writer,
+            catalog: Mutex::default(),
+            doubles: Mutex::default(),
+            unsure: Unsure::at_opening(),
+        };
         if !store.context.read_only {
             store.make_folders()?;
         }
@@ -120,38 +129,6 @@ impl FolderStore {
 
     pub(crate) fn next(&self, chain: Chain) -> u64 {
         self.lock().get(&chain).map_or(1, |files| files.next.max(1))
-    }
-
-    /// Whether a process that had this writer number before was killed with records that
-    /// it had not flushed; if so, all own records that wait.
-    pub(crate) fn left_unflushed(&self) -> Result<(bool, Vec<Position>)> {
-        let path = self.relaxed_mark();
-        match self.context.disk.open(&path, Open::Read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok((false, Vec::new()));
-            }
-            opened => drop(opened.doing("open a mark", &path)?),
-        }
-        let is_own = |(position, entry): &(Position, FileEntry)| {
-            position.chain.writer == self.writer && entry.place == Place::Pending
-        };
-        let own = self.files().into_iter().filter(is_own).map(|(position, _)| position);
-        Ok((true, own.collect()))
-    }
-
-    fn relaxed_mark(&self) -> std::path::PathBuf {
-        self.context.state(&format!("relaxed-{}", self.writer))
-    }
-
-    pub(crate) fn mark_relaxed(&self) -> Result<()> {
-        let state = self.context.state("");
-        write_whole(&*self.context.disk, &self.relaxed_mark(), b"")?;
-        self.context.disk.sync_dir(&state).doing("sync the state folder", &state)
-    }
-
-    /// Everything is flushed, and nothing more will be appended.
-    pub(crate) fn unmark_relaxed(&self) {
-        let _ = self.context.disk.remove(&self.relaxed_mark());
     }
 
     /// All files with their places, in order.
@@ -313,9 +290,8 @@ impl FolderStore {
         let sequence = self.lock().get(&chain).map_or(1, |files| files.next.max(1));
         let position = Position { chain, sequence: Sequence(sequence) };
         let new_name = name::format(position, wall, &hint);
-        // Whoever put it there may not have made it durable.
-        let file = disk.open(&path, Open::Write).doing("open a file", &path)?;
-        file.flush().doing("flush a file", &path)?;
+        // Whoever put it there may not have made it durable, or not have been able to.
+        self.copy(&path, &path)?;
         disk.rename(&path, &pending.join(&new_name)).doing("adopt a file", &path)?;
         disk.sync_dir(&pending).doing("sync a folder of the spool", &pending)?;
         let mut catalog = self.lock();
@@ -427,10 +403,7 @@ impl FolderStore {
             disk.rename(&self.temporary(index), &path).doing("name a record", &path)?;
             placed.push(name);
         }
-        if flush {
-            disk.sync_dir(&pending).doing("sync a folder of the spool", &pending)?;
-        }
-        Ok(())
+        if flush { self.sync_pending() } else { Ok(()) }
     }
 
     fn write_sidecars(&self, items: &[(Position, &Record, &Stamp)]) -> Result<()> {
@@ -497,21 +470,6 @@ impl FolderStore {
         }
     }
 
-    /// Makes what was written without a flush durable.
-    pub(crate) fn flush(&self, positions: &[Position]) -> Result<()> {
-        let pending = self.context.path(Place::Pending.folder());
-        for position in positions {
-            let Some(entry) = self.file(*position) else { continue };
-            let path = pending.join(&*entry.name);
-            match self.context.disk.open(&path, Open::Write) {
-                Ok(file) => file.flush().doing("flush a record", &path)?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).doing("open a record", &path),
-            }
-        }
-        self.context.disk.sync_dir(&pending).doing("sync a folder of the spool", &pending)
-    }
-
     // --- Reading and moving --------------------------------------------------
 
     pub(crate) fn read(&self, chain: Chain, from: u64) -> Result<Read> {
@@ -544,14 +502,7 @@ impl FolderStore {
             read = Ok(body);
         }
         let body = read?;
-        let path = self.context.path(entry.place.folder()).join(&*entry.name);
-        if let Err(reason) = json_text::check_object(&body) {
-            if self.context.read_only {
-                return Ok(Read::LostUpTo(from + 1));
-            }
-            self.set_aside(&path, &entry.name, &body, &reason)?;
-            self.context.quota.release(on_disk(entry.len));
-            self.forget(position);
+        if json_text::check_object(&body).is_err() {
             return Ok(Read::LostUpTo(from + 1));
         }
         Ok(Read::Record(Box::new(self.stored(position, &entry, body)?)))
@@ -587,6 +538,31 @@ impl FolderStore {
             flush: self.context.options.flush.name().to_owned(),
         };
         Ok(StoredRecord { id, facts, stamp, body })
+    }
+
+    /// Puts what there is of a damaged record into quarantine. That it is damaged stands in
+    /// the ledger: without the file its name looks as if it had never been given.
+    pub(crate) fn quarantine(&self, position: Position) -> Result<()> {
+        let Some(entry) = self.file(position) else { return Ok(()) };
+        let path = self.context.path(entry.place.folder()).join(&*entry.name);
+        let body = match read_whole(&*self.context.disk, &path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        let reason = json_text::check_object(&body).err();
+        let reason = reason.unwrap_or_else(|| "it could not be read for a day".to_owned());
+        self.set_aside(&path, &entry.name, &body, &reason)?;
+        self.context.quota.release(on_disk(entry.len));
+        self.forget(position);
+        Ok(())
+    }
+
+    /// The places between `first` and `end`, the latter left out, that have files.
+    pub(crate) fn present_between(&self, chain: Chain, first: u64, end: u64) -> Vec<Position> {
+        let catalog = self.lock();
+        let files = catalog.get(&chain).into_iter();
+        let present = files.flat_map(|files| files.files.range(first..end));
+        present.map(|(at, _)| Position { chain, sequence: Sequence(*at) }).collect()
     }
 
     fn forget(&self, position: Position) {
@@ -626,11 +602,14 @@ impl FolderStore {
             Place::Pending | Place::Failed => self.copy_and_remove(&from, &to),
         };
         match moved {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.forget(position),
-            moved => {
-                moved?;
-                self.note_place(position, place);
+            // Unless the process that delivered before has moved it there.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && disk.open(&to, Open::Read).is_err() =>
+            {
+                self.forget(position);
             }
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => self.note_place(position, place),
         }
         Ok(())
     }
@@ -639,10 +618,7 @@ impl FolderStore {
     /// gone for good before its new one is durable.
     fn copy_and_remove(&self, from: &Path, to: &Path) -> Result<()> {
         let disk = &self.context.disk;
-        let bytes = read_whole(&**disk, from)?;
-        let temporary = self.context.state(&format!("incoming-{}-moved.tmp", self.writer));
-        write_whole(&**disk, &temporary, &bytes)?;
-        disk.rename(&temporary, to).doing("name a record", to)?;
+        self.copy(from, to)?;
         let dir = to.parent().unwrap_or(&self.context.dir);
         if let Err(error) = disk.sync_dir(dir) {
             let _ = disk.remove(to);

@@ -259,7 +259,8 @@ impl Account {
 
     /// The stretches from `from` to `end`, the latter left out, that are not settled.
     pub(crate) fn unsettled_between(&self, from: u64, end: u64) -> Vec<(u64, u64)> {
-        let mut stretches = Vec::new();
+        let requeued = self.requeued.range(from..end.max(from));
+        let mut stretches: Vec<(u64, u64)> = requeued.map(|at| (*at, at + 1)).collect();
         let mut first = self.next_unsettled(from);
         while first < end {
             let next_settled = self.settled.range(first..).next().map_or(end, |(at, _)| *at);

@@ -56,6 +56,9 @@ pub(crate) struct Ledger {
     /// Lines that the disk did not take yet.
     unsaved: Vec<u8>,
     dirty: bool,
+    /// The newest file was written by another process. It may have been killed before it
+    /// was flushed, or a flush may have failed: then a flush that succeeds proves nothing.
+    is_inherited: bool,
     /// Lines that could not be read when the ledger was opened.
     pub(crate) damaged_lines: u64,
     /// No sound ledger was found.
@@ -94,8 +97,7 @@ impl Ledger {
                 ledger.accounts = accounts;
                 ledger.len = bytes.len() as u64;
                 ledger.damaged_lines = damaged_lines + damaged;
-                // Whoever wrote it may have been killed before it was flushed.
-                ledger.dirty = true;
+                (ledger.dirty, ledger.is_inherited) = (true, true);
                 // What stands in a newer, damaged file is not written over.
                 ledger.number = newest;
                 let is_whole = bytes.ends_with(b"\n") && ledger.len.is_multiple_of(PAGE);
@@ -133,6 +135,7 @@ impl Ledger {
             needs_reserve: false,
             unsaved: Vec::new(),
             dirty: false,
+            is_inherited: false,
             damaged_lines: 0,
             was_lost: false,
         }
@@ -245,6 +248,13 @@ impl Ledger {
         if self.file.is_none() && self.is_due_for_snapshot() {
             return self.snapshot(disk);
         }
+        if self.is_inherited {
+            match self.snapshot(disk) {
+                // There may be room for a line where there is none for all.
+                Err(error) if error.is_full() => {}
+                written => return written,
+            }
+        }
         self.open(disk)?;
         let path = self.dir.join(file_name(self.number));
         if let Some(file) = &self.file
@@ -277,6 +287,7 @@ impl Ledger {
         self.grown += on_disk(self.len);
         self.unsaved.clear();
         self.dirty = false;
+        self.is_inherited = false;
         self.was_lost = false;
         for entry in disk.list(&self.dir).doing("list the state folder", &self.dir)? {
             if number_of(&entry.name).is_some_and(|old| old + 1 < number) {

@@ -4,8 +4,10 @@ use super::catalog::{Segment, State, close_the_gaps};
 use super::member::PAGE;
 use super::writer::Active;
 use super::{SegmentStore, lock, scan};
+use crate::context::try_lock;
 use crate::disk::{DiskFile, Open};
 use crate::error::{IoContext, Result};
+use crate::spool::writer_lock_path;
 
 impl SegmentStore {
     /// Whether a writer has segments to be taken over, should it be dead.
@@ -15,19 +17,19 @@ impl SegmentStore {
         chains.any(|(_, segments)| segments.iter().any(Segment::wants_adoption))
     }
 
-    /// Takes over the segments of a writer that no longer lives. Its lock is kept until
-    /// they are sealed: a process that got its number would go on in them.
-    pub(crate) fn adopt_from_the_dead(
-        &self,
-        writer: u16,
-        writer_lock: Box<dyn DiskFile>,
-    ) -> Result<()> {
+    /// Takes over the segments of a writer if it no longer lives. Its lock is kept until
+    /// they are sealed: a process that got its number would go on in them. After an
+    /// error some may be taken over, and the others are another time.
+    pub(crate) fn adopt_from_the_dead(&self, writer: u16) -> Result<bool> {
+        if !self.has_adopted(writer) {
+            let path = writer_lock_path(&self.context.dir, writer);
+            let Some(writer_lock) = try_lock(&*self.context.disk, &path)? else { return Ok(false) };
+            lock(&self.adopted).insert(writer, writer_lock);
+        }
         // It may have written more after the last look.
-        self.refresh()?;
-        self.adopt(writer)?;
-        lock(&self.adopted).insert(writer, writer_lock);
+        let taken_over = self.refresh().and_then(|()| self.adopt(writer));
         self.let_go_of_sealed();
-        Ok(())
+        taken_over.map(|()| true)
     }
 
     /// Whether this process holds the number of a writer that is dead.

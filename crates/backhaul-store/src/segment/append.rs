@@ -7,7 +7,7 @@ use super::catalog::{Segment, State};
 use super::member::{Header, Kind, PAGE};
 use super::writer::{Active, Start};
 use super::{SegmentStore, lock};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::record::PreparedLine;
 
@@ -146,8 +146,13 @@ impl SegmentStore {
         let Some(segment) = segments.iter_mut().find(|segment| segment.name == active.name) else {
             return;
         };
+        let closed = active.close(&self.context, segment.end, segment.next);
         segment.state = State::Closed;
-        segment.len = active.close(&self.context, segment.end);
+        segment.len = closed.len;
+        segment.is_doubtful = !closed.is_durable;
+        if segment.is_doubtful {
+            tracing::error!(name = segment.name, "a flush failed: the segment is written anew");
+        }
     }
 
     /// Jumps over sequences that were given away before a loss of data, so that
@@ -201,25 +206,24 @@ impl SegmentStore {
             len: active.prepared,
             lost_head: false,
             is_left: false,
+            is_doubtful: false,
         });
         actives.insert(chain, active);
         Ok(())
     }
 
-    /// Makes what was appended without a flush durable.
+    /// Makes everything durable that was appended. What a flush that failed has left in
+    /// doubt is written anew.
     pub(crate) fn flush(&self) -> Result<()> {
-        let mut actives = lock(&self.actives);
-        let failed: Vec<(Chain, Error)> = actives
-            .iter_mut()
-            .filter_map(|(chain, active)| Some((*chain, active.flush().err()?)))
-            .collect();
-        let mut catalog = lock(&self.catalog);
-        let mut result = Ok(());
-        for (chain, error) in failed {
-            self.close(&mut actives, &mut catalog, chain);
-            result = Err(error);
+        {
+            let mut actives = lock(&self.actives);
+            let mut catalog = lock(&self.catalog);
+            let has_failed =
+                |(chain, active): (&Chain, &mut Active)| active.flush().is_err().then_some(*chain);
+            let failed: Vec<Chain> = actives.iter_mut().filter_map(has_failed).collect();
+            failed.into_iter().for_each(|chain| self.close(&mut actives, &mut catalog, chain));
         }
-        result
+        self.seal_doubtful()
     }
 
     /// Closes an open segment, so that it can be removed or sealed.

@@ -27,6 +27,9 @@ pub(crate) struct Segment {
     pub(super) lost_head: bool,
     /// A dead writer left it without records, for whoever gets its number next.
     pub(super) is_left: bool,
+    /// A flush of it has failed: its records can be read, but a power cut may take those
+    /// back that were not durable before. It is written anew, and that has to be durable.
+    pub(super) is_doubtful: bool,
 }
 
 impl Segment {
@@ -79,6 +82,22 @@ impl SegmentStore {
     pub(super) fn next_in(&self, catalog: &BTreeMap<Chain, Vec<Segment>>, chain: Chain) -> u64 {
         let last = catalog.get(&chain).and_then(|list| list.last()).map_or(1, |last| last.next);
         lock(&self.reached).get(&chain).copied().unwrap_or(1).max(last)
+    }
+
+    /// Up to where the places of a chain are to be noted in the ledger before its records
+    /// from `first` to `last` are offered. A flush that succeeds proves something to those
+    /// alone who had the file open before it was written: what others wrote, or this
+    /// process could not flush, may be readable, and gone after a power cut.
+    pub(crate) fn to_be_noted(&self, chain: Chain, first: u64, last: u64) -> Option<u64> {
+        if chain.writer != self.writer {
+            return Some(self.next(chain));
+        }
+        let found = self.found.get(&chain).copied().unwrap_or(1);
+        let is_doubtful = || {
+            let catalog = lock(&self.catalog);
+            catalog.get(&chain).is_some_and(|list| list.iter().any(|one| one.is_doubtful))
+        };
+        (first < found || is_doubtful()).then(|| found.max(last + 1))
     }
 
     /// All segments, oldest first in each chain.
@@ -227,6 +246,7 @@ impl SegmentStore {
             head,
             lost_head,
             is_left: false,
+            is_doubtful: false,
         };
         if let Some(sealed) = &segment.head.note.sealed {
             segment.state = State::Sealed;

@@ -41,35 +41,69 @@ impl SegmentStore {
 
     /// Seals one closed segment. `Ok(false)`: there is none.
     pub(crate) fn seal_one(&self) -> Result<bool> {
-        let due = {
-            let catalog = lock(&self.catalog);
-            // Only what this process wrote or adopted is closed; others seal their own.
-            let mut all = catalog.iter().flat_map(|(chain, list)| list.iter().map(|s| (*chain, s)));
-            all.find(|(_, segment)| segment.state == State::Closed)
-                .map(|(chain, segment)| (chain, segment.clone()))
-        };
-        let Some((chain, segment)) = due else {
+        let _exclusive = lock(&self.sealing);
+        // Only what this process wrote or adopted is closed; others seal their own.
+        let is_due = |segment: &Segment| segment.state == State::Closed || segment.is_doubtful;
+        let due = self.first(is_due);
+        if let Some((chain, segment)) = &due {
+            self.seal(*chain, segment)?;
+        } else {
             self.let_go_of_sealed();
-            return Ok(false);
-        };
+        }
+        Ok(due.is_some())
+    }
+
+    /// Writes anew, durably, what a flush that failed has left in doubt.
+    pub(super) fn seal_doubtful(&self) -> Result<()> {
+        let _exclusive = lock(&self.sealing);
+        while let Some((chain, segment)) = self.first(|segment| segment.is_doubtful) {
+            self.seal(chain, &segment)?;
+        }
+        Ok(())
+    }
+
+    fn first(&self, is_due: impl Fn(&Segment) -> bool) -> Option<(Chain, Segment)> {
+        let catalog = lock(&self.catalog);
+        let mut all = catalog.iter().flat_map(|(chain, list)| list.iter().map(|s| (*chain, s)));
+        all.find(|(_, segment)| is_due(segment)).map(|(chain, segment)| (chain, segment.clone()))
+    }
+
+    fn seal(&self, chain: Chain, segment: &Segment) -> Result<()> {
         if segment.next == segment.first() {
-            self.remove(chain, segment.first(), segment.next)?;
-            return Ok(true);
+            return self.remove(chain, segment.first(), segment.next);
         }
-        let sealed =
-            seal::seal(&self.context, &segment.name, &segment.head, segment.end, segment.next)?;
-        self.context.quota.release(on_disk(segment.len));
-        self.context.quota.add(on_disk(sealed.len));
+        if segment.state == State::Closed {
+            let (end, next) = (segment.end, segment.next);
+            let sealed = seal::seal(&self.context, &segment.name, &segment.head, end, next)?;
+            self.context.quota.release(on_disk(segment.len));
+            self.context.quota.add(on_disk(sealed.len));
+            self.with_entry(&segment.name, |entry| {
+                entry.state = State::Sealed;
+                entry.len = sealed.len;
+                entry.end = sealed.len;
+                entry.head = sealed.head;
+                entry.lost_head = false;
+            });
+        }
+        let dir = &self.context.dir;
+        match self.context.disk.sync_dir(dir).doing("sync the spool folder", dir) {
+            Ok(()) => self.with_entry(&segment.name, |entry| entry.is_doubtful = false),
+            // The old file may be there after a power cut.
+            Err(error) if segment.is_doubtful => return Err(error),
+            // Either file may, and both hold the same records.
+            Err(error) => {
+                tracing::warn!(name = segment.name, %error, "the name of a sealed segment is not durable yet");
+            }
+        }
+        Ok(())
+    }
+
+    fn with_entry(&self, name: &str, change: impl FnOnce(&mut Segment)) {
         let mut catalog = lock(&self.catalog);
-        let entry = catalog.values_mut().flatten().find(|entry| entry.name == segment.name);
-        if let Some(entry) = entry {
-            entry.state = State::Sealed;
-            entry.len = sealed.len;
-            entry.end = sealed.len;
-            entry.head = sealed.head;
-            entry.lost_head = false;
+        let mut all = catalog.values_mut().flatten();
+        if let Some(entry) = all.find(|entry| entry.name == name) {
+            change(entry);
         }
-        Ok(true)
     }
 
     /// Removes a segment that nobody appends to. The last one of an own chain leaves an
@@ -108,6 +142,7 @@ impl SegmentStore {
             return Ok(());
         }
         let (from, to) = (self.context.path(name), self.context.path(&new_name));
+        let _exclusive = lock(&self.sealing);
         let mut catalog = lock(&self.catalog);
         self.context.disk.rename(&from, &to).doing("rename a segment", &from)?;
         for segment in catalog.values_mut().flatten().filter(|segment| segment.name == name) {

@@ -38,6 +38,8 @@ pub(crate) struct SegmentStore {
     context: Arc<Context>,
     writer: u16,
     encoder: Mutex<Encoder>,
+    /// Held while a segment is being sealed.
+    sealing: Mutex<()>,
     actives: Mutex<BTreeMap<Chain, Active>>,
     catalog: Mutex<BTreeMap<Chain, Vec<Segment>>>,
     /// For each chain, the place that its next segment gets at least.
@@ -47,6 +49,9 @@ pub(crate) struct SegmentStore {
     /// Locks of dead writers whose segments are being sealed here: nobody else may go
     /// on in them meanwhile.
     adopted: Mutex<BTreeMap<u16, Box<dyn DiskFile>>>,
+    /// Where the own chains ended when the store was opened: from there on this process
+    /// wrote and flushed them itself.
+    found: BTreeMap<Chain, u64>,
     /// The maintenance thread was told that free pages run short.
     growth_asked: AtomicBool,
 }
@@ -58,19 +63,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SegmentStore {
     /// Reads the heads of all segments and takes over the open ones of `writer`.
     pub(crate) fn open(context: Arc<Context>, writer: u16) -> Result<Self> {
-        let store = Self {
+        let mut store = Self {
             context,
             writer,
             encoder: Mutex::new(Encoder::new(Level::Commit)),
+            sealing: Mutex::default(),
             actives: Mutex::default(),
             catalog: Mutex::default(),
             ordinals: Mutex::default(),
             reached: Mutex::default(),
             adopted: Mutex::default(),
+            found: BTreeMap::new(),
             growth_asked: AtomicBool::new(false),
         };
         store.refresh()?;
         store.adopt(writer)?;
+        store.found = store.chains().into_iter().map(|(chain, (_, next))| (chain, next)).collect();
         Ok(store)
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct SealedFile {
 }
 
 /// Seals the segment `name`, which holds the sequences from its head's first up
-/// to `next`, and makes the sealed file durable under that name. Members that
+/// to `next`: a durable file takes that name, which is not durable yet. Members that
 /// cannot be read are saved in quarantine and left out: the gap in the sequences
 /// says what is missing.
 pub(crate) fn seal(
@@ -106,10 +106,6 @@ fn write_sealed(
         ));
     }
     context.disk.rename(&temporary, &path).doing("name a sealed segment", &path)?;
-    // Either file may be there after a power cut, and both hold the same records.
-    if let Err(error) = context.disk.sync_dir(&context.dir) {
-        tracing::warn!(path = %path.display(), %error, "the name of a sealed segment is not durable yet");
-    }
     Ok(sealed)
 }
 

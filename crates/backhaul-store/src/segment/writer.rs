@@ -1,6 +1,6 @@
 //! The file of a chain that records are appended to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::head::{Head, Note};
@@ -18,6 +18,10 @@ pub(crate) struct Active {
     pub(crate) name: String,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
+    /// A second handle, for the free pages that are written apart from the writer. That
+    /// a flush has failed is told once through each handle, and commits have to hear it
+    /// too: the flush of free pages may have had pages of a commit to save.
+    beside: Arc<dyn DiskFile>,
     pub(crate) head: Head,
     /// Where the next commit goes.
     pub(crate) frontier: u64,
@@ -28,11 +32,16 @@ pub(crate) struct Active {
     commit: u32,
     /// The next record's sequence.
     pub(crate) next: u64,
-    /// Whether something was written that was not flushed yet.
-    dirty: bool,
+    /// Records before this sequence are durable.
+    flushed: u64,
+    /// A flush has failed: what it should have saved, no later one does.
+    has_failed: bool,
     /// Held while free pages are being written, by whoever does it.
     growing: Arc<Mutex<()>>,
 }
+
+/// A segment's handle for commits, and the one for free pages beside them.
+type Handles = [Arc<dyn DiskFile>; 2];
 
 /// How a new segment begins.
 #[derive(Debug, Clone, Copy)]
@@ -86,18 +95,20 @@ impl Active {
         let len = frontier + prepared.max(wanted).next_multiple_of(PAGE as u64);
         context.quota.reserve(&*context.disk, &context.dir, len)?;
         let made = Self::write_new(context, &head, len, &moment.wall.day());
-        let (name, path, file) = made.inspect_err(|_| context.quota.release(len))?;
+        let (name, path, [file, beside]) = made.inspect_err(|_| context.quota.release(len))?;
         Ok(Self {
             name,
             path,
-            file: Arc::from(file),
+            file,
+            beside,
             head,
             frontier,
             prepared: len,
             extent,
             commit: 0,
             next: first,
-            dirty: false,
+            flushed: first,
+            has_failed: false,
             growing: Arc::default(),
         })
     }
@@ -108,9 +119,10 @@ impl Active {
         head: &Head,
         len: u64,
         day: &str,
-    ) -> Result<(String, PathBuf, Box<dyn DiskFile>)> {
+    ) -> Result<(String, PathBuf, Handles)> {
         let temporary = context.state(&format!("new-{}.tmp", head.chain));
         let file = create_anew(&*context.disk, &temporary)?;
+        let beside = open_beside(context, &temporary)?;
         let page = head.encode();
         file.write_all_at(&page, 0).doing("write a segment", &temporary)?;
         let filler = member::filler_page(head.nonce, head.chain);
@@ -126,7 +138,7 @@ impl Active {
             let _ = context.disk.remove(&path);
             return Err(error).doing("sync the spool folder", &context.dir);
         }
-        Ok((name, path, file))
+        Ok((name, path, [Arc::from(file), beside]))
     }
 
     /// Takes over a segment that nobody writes to any more. Torn pages after its
@@ -140,6 +152,7 @@ impl Active {
     ) -> Result<Option<Self>> {
         let path = context.path(segment_name);
         let file = context.disk.open(&path, Open::Write).doing("open a segment", &path)?;
+        let beside = open_beside(context, &path)?;
         let frontier = found.frontier(PAGE as u64);
         if found.foreign_pages.iter().any(|&offset| offset < frontier) {
             return Ok(None);
@@ -150,17 +163,20 @@ impl Active {
         file.set_len(len).doing("round a segment to whole pages", &path)?;
         file.flush().doing("flush a segment", &path)?;
         let last = found.members.last();
+        let next = last.map_or(head.first_sequence, scan::Member::next_sequence);
         Ok(Some(Self {
             name: segment_name.to_owned(),
             path,
             file: Arc::from(file),
+            beside,
             frontier,
             prepared: len,
             extent: context.options.first_extent_bytes,
             commit: last.map_or(0, |member| member.header.commit),
-            next: last.map_or(head.first_sequence, scan::Member::next_sequence),
+            next,
+            flushed: next,
             head,
-            dirty: false,
+            has_failed: false,
             growing: Arc::default(),
         }))
     }
@@ -180,15 +196,16 @@ impl Active {
         self.file.write_all_at(commit, self.frontier).doing("write to a segment", &self.path)?;
         self.frontier = end;
         self.next += records;
-        self.dirty = true;
         Ok(())
     }
 
-    /// Makes everything written so far durable.
+    /// Makes everything written so far durable. After an error the segment must be closed.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        if self.dirty {
-            self.file.flush().doing("flush a segment", &self.path)?;
-            self.dirty = false;
+        if self.flushed < self.next {
+            let flushed = self.file.flush();
+            self.has_failed |= flushed.is_err();
+            flushed.doing("flush a segment", &self.path)?;
+            self.flushed = self.next;
         }
         Ok(())
     }
@@ -208,19 +225,19 @@ impl Active {
         if end > self.prepared {
             let ahead = (self.prepared + self.extent).max(end);
             // Where there is no room to write ahead there may be enough to go on.
-            let growth =
-                self.growth_to(context, ahead).or_else(|_| self.growth_to(context, end))?;
+            let growth = |to| self.growth_to(context, &self.file, to);
+            let growth = growth(ahead).or_else(|_| growth(end))?;
             growth.write(context)?;
             self.prepared = growth.to;
         }
         Ok(())
     }
 
-    fn growth_to(&self, context: &Context, to: u64) -> Result<Growth> {
+    fn growth_to(&self, context: &Context, file: &Arc<dyn DiskFile>, to: u64) -> Result<Growth> {
         let bytes = to - self.prepared;
         context.quota.reserve(&*context.disk, &context.dir, bytes)?;
         Ok(Growth {
-            file: Arc::clone(&self.file),
+            file: Arc::clone(file),
             path: self.path.clone(),
             filler: member::filler_page(self.head.nonce, self.head.chain),
             nonce: self.head.nonce,
@@ -244,7 +261,7 @@ impl Active {
         let limit = context.options.segment_bytes;
         self.extent = (self.extent * 2).min(context.options.largest_extent());
         let to = (self.prepared + self.extent).min(limit).next_multiple_of(PAGE as u64);
-        self.growth_to(context, to).map(Some)
+        self.growth_to(context, &self.beside, to).map(Some)
     }
 
     /// Takes over what the maintenance thread wrote ahead.
@@ -267,23 +284,31 @@ impl Active {
         found.members.into_iter().take_while(is_sound).collect()
     }
 
-    /// Cuts off what stands after `end`, the last acknowledged byte, and returns the
-    /// file's length. Called when nothing more will be appended.
-    pub(crate) fn close(self, context: &Context, end: u64) -> u64 {
-        let _exclusive = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.dirty
-            && let Err(error) = self.file.flush()
-        {
-            tracing::warn!(path = %self.path.display(), %error, "a segment was closed without a flush");
-        }
+    /// Cuts off what stands after `end`, where the records before `next` end. Called when
+    /// nothing more will be appended.
+    pub(crate) fn close(mut self, context: &Context, end: u64, next: u64) -> Closed {
+        let growing = Arc::clone(&self.growing);
+        let _exclusive = growing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Part of a commit that failed may count.
+        self.next = next;
+        let is_durable = self.flushed >= next || (!self.has_failed && self.flush().is_ok());
         let len = self.file.len().unwrap_or(self.prepared);
         if let Err(error) = self.file.set_len(end) {
             tracing::warn!(path = %self.path.display(), %error, "a closed segment keeps its free pages");
-            return len;
+            return Closed { len, is_durable };
         }
         context.quota.release(len.saturating_sub(end));
-        end
+        Closed { len: end, is_durable }
     }
+}
+
+/// What is left of a segment that nothing is appended to any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closed {
+    /// The file's length.
+    pub(crate) len: u64,
+    /// Whether a power cut leaves all its records.
+    pub(crate) is_durable: bool,
 }
 
 impl Growth {
@@ -316,6 +341,10 @@ impl Growth {
         }
         Ok(())
     }
+}
+
+fn open_beside(context: &Context, path: &Path) -> Result<Arc<dyn DiskFile>> {
+    context.disk.open(path, Open::Write).doing("open a segment", path).map(Arc::from)
 }
 
 /// Free pages flushed at a time while a writer is at work: its own flush waits for

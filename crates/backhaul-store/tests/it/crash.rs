@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use backhaul_store::{Lane, Layout, Limits, Options, Position, Settled, Spool, State, Ticket};
-use backhaul_testkit::{CrashStyle, ManualClock, Prng, SimDisk, SimSnapshot};
+use backhaul_testkit::errno::EIO;
+use backhaul_testkit::{
+    Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk, SimSnapshot,
+};
 
 use crate::readers::Exported;
 use crate::support::{DIR, number_of, numbered, open, open_at, options};
@@ -45,6 +48,8 @@ struct Workload {
     oracle: Arc<Mutex<Oracle>>,
     in_flight: Vec<(u64, usize, Ticket)>,
     next: u64,
+    /// Where flushes fail now and then.
+    faults: Option<Faults>,
 }
 
 impl Workload {
@@ -54,6 +59,23 @@ impl Workload {
         self.oracle.lock().unwrap().attempted.insert(self.next, len);
         let lane = [Lane::Normal, Lane::Normal, Lane::Critical][self.random.index(3)];
         (self.next, len, numbered(self.next, len).lane(lane))
+    }
+
+    /// Only where flushes fail may a call fail.
+    fn hears<T>(&self, result: backhaul_store::Result<T>) -> Option<T> {
+        match result {
+            Err(error) if self.faults.is_none() => panic!("{error}"),
+            result => result.ok(),
+        }
+    }
+
+    /// Sometimes a flush fails soon, or two do.
+    fn plan_failures(&mut self) {
+        let Some(faults) = self.faults.clone() else { return };
+        if self.random.chance(0.1) {
+            let fault = Fault::new(Call::Flush, EIO).after(self.random.below(3));
+            faults.add(fault.times(1 + self.random.below(2)));
+        }
     }
 
     fn acknowledge(&self, number: u64, len: usize) {
@@ -69,15 +91,17 @@ impl Workload {
             .into_iter()
             .map(|(position, _, state)| (position, Settled::new(state).reason("test")))
             .collect();
-        self.spool.settle(&settled).unwrap();
+        self.hears(self.spool.settle(&settled));
     }
 
     fn step(&mut self) {
+        self.plan_failures();
         match self.random.below(12) {
             0..=4 => {
                 let (number, len, record) = self.record();
-                self.spool.append(record).unwrap();
-                self.acknowledge(number, len);
+                if self.hears(self.spool.append(record)).is_some() {
+                    self.acknowledge(number, len);
+                }
             }
             5 | 6 => {
                 for _ in 0..self.random.below(12) {
@@ -87,14 +111,15 @@ impl Workload {
             }
             7 => {
                 for (number, len, ticket) in std::mem::take(&mut self.in_flight) {
-                    ticket.wait().unwrap();
-                    self.acknowledge(number, len);
+                    if self.hears(ticket.wait()).is_some() {
+                        self.acknowledge(number, len);
+                    }
                 }
             }
             8 | 9 => self.deliver(),
             _ => {
                 self.clock.advance(std::time::Duration::from_secs(12));
-                self.spool.maintain().unwrap();
+                self.hears(self.spool.maintain());
             }
         }
     }
@@ -102,7 +127,7 @@ impl Workload {
     fn deliver(&mut self) {
         let limits =
             Limits { records: 1 + self.random.index(20), bytes: 1 << 20, ..Limits::default() };
-        let Some(batch) = self.spool.take(&limits).unwrap() else { return };
+        let Some(Some(batch)) = self.hears(self.spool.take(&limits)) else { return };
         let mut settlements = Vec::new();
         for offer in &batch.records {
             let state = match self.random.below(10) {
@@ -114,6 +139,11 @@ impl Workload {
         }
         self.settle(settlements);
     }
+}
+
+/// Whether flushes fail now and then in the workload of a seed.
+fn fails_flushes(seed: u64) -> bool {
+    seed.is_multiple_of(2)
 }
 
 /// Runs one seeded workload and returns every moment at which the power may go.
@@ -128,9 +158,18 @@ fn run_workload(layout: Layout, seed: u64, sabotage: fn(&SimDisk)) -> Vec<Moment
         let oracle = told.lock().unwrap().clone();
         of_hook.lock().unwrap().push(Moment { snapshot: snapshot.clone(), oracle });
     }));
-    let spool = open_at(Arc::new(disk.clone()), small(layout), &clock).unwrap();
-    let mut workload =
-        Workload { spool, clock, random: Prng::new(seed), oracle, in_flight: Vec::new(), next: 0 };
+    let faults = Faults::new();
+    let faulty = FaultyDisk::new(disk.clone(), faults.clone());
+    let spool = open_at(Arc::new(faulty), small(layout), &clock).unwrap();
+    let mut workload = Workload {
+        spool,
+        clock,
+        random: Prng::new(seed),
+        oracle,
+        in_flight: Vec::new(),
+        next: 0,
+        faults: fails_flushes(seed).then_some(faults),
+    };
     for _ in 0..60 {
         workload.step();
     }
@@ -240,6 +279,11 @@ fn campaign(
                         .map_err(context)?;
                 }
                 let spool = verify(&image, layout, &moment.oracle).map_err(context)?;
+                if fails_flushes(seed) {
+                    // What a failed commit left in a segment that was closed is there
+                    // for others until it is sealed.
+                    (0..4).for_each(|_| spool.maintain().unwrap());
+                }
                 exported.offer(&image, &spool);
             }
             if images >= wanted {

@@ -62,6 +62,36 @@ fn what_a_process_appends_that_came_after_a_dead_one_is_not_sealed_away() {
 }
 
 #[test]
+fn a_takeover_that_fails_half_way_seals_nothing_away() {
+    for passing in 0..8 {
+        let (disk, clock, faults) = (SimDisk::new(), ManualClock::new(), Faults::new());
+        let faulty = FaultyDisk::new(disk.clone(), faults.clone());
+        let courier = open_at(Arc::new(faulty), options(Layout::Segments), &clock).unwrap();
+        let second = process(&disk, Layout::Segments, &clock);
+        second.append(numbered(1, 300).lane(Lane::Critical)).unwrap();
+        second.append(numbered(2, 300)).unwrap();
+        drop(second);
+        faults.add(Fault::new(Call::Flush, EIO).after(passing).times(1));
+        let mut seen = deliver_some(&courier);
+        let third = process(&disk, Layout::Segments, &clock);
+        third.append(numbered(3, 300).lane(Lane::Critical)).unwrap();
+        let _ = courier.maintain();
+        drop(third);
+        for _ in 0..4 {
+            clock.advance(Duration::from_secs(1));
+            seen.extend(deliver_some(&courier));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2, 3], "after {passing} flushes");
+    }
+}
+
+fn deliver_some(courier: &Spool) -> Vec<u64> {
+    let is_ready = courier.take(&Limits::default()).is_ok();
+    if is_ready { deliver_all(courier) } else { Vec::new() }
+}
+
+#[test]
 fn no_name_is_given_twice_where_processes_come_and_go() {
     let (disk, clock) = (SimDisk::new(), ManualClock::new());
     let courier = process(&disk, Layout::Segments, &clock);
@@ -408,6 +438,22 @@ fn a_requeued_record_survives_a_listing_that_saw_it_in_two_folders() {
     clock.advance(Duration::from_secs(1));
     let seen = deliver_all(&second);
     assert_eq!(seen, [1], "{:?}", second.status().unwrap().books);
+}
+
+#[test]
+fn a_requeued_record_is_found_by_the_next_process_that_delivers() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::new());
+    let first = process(&disk, Layout::Folder, &clock);
+    let second = process(&disk, Layout::Folder, &clock);
+    let id = second.append(numbered(1, 300)).unwrap();
+    drop(second);
+    let rejected = Settled::new(State::Rejected).reason("422");
+    assert_eq!(names_of(&first).len(), 1);
+    first.settle(&[(id.position, rejected)]).unwrap();
+    let third = process(&disk, Layout::Folder, &clock); // finds its own record in failed/
+    assert!(first.requeue(id.position).unwrap());
+    drop(first);
+    assert_eq!(deliver_all(&third), [1], "{:?}", third.status().unwrap().books);
 }
 
 #[test]

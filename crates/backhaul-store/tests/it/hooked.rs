@@ -11,7 +11,7 @@ use crate::support::open_at;
 
 /// A disk that tells of calls before they are made.
 struct Hooked {
-    disk: SimDisk,
+    disk: Arc<dyn Disk>,
     hook: Arc<Hook>,
 }
 
@@ -96,6 +96,10 @@ impl Disk for Hooked {
         self.hook.call("sync_dir", path)?;
         self.disk.sync_dir(path)
     }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.hook.call("sync_all", path)?;
+        self.disk.sync_all(path)
+    }
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.disk.space(path)
     }
@@ -103,7 +107,16 @@ impl Disk for Hooked {
 
 /// A spool on such a disk, and the hook.
 pub(crate) fn hooked(disk: &SimDisk, options: Options, clock: &ManualClock) -> (Spool, Arc<Hook>) {
+    hooked_on(Arc::new(disk.clone()), options, clock)
+}
+
+/// The same on any disk.
+pub(crate) fn hooked_on(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    clock: &ManualClock,
+) -> (Spool, Arc<Hook>) {
     let hook = Arc::new(Hook::default());
-    let disk = Hooked { disk: disk.clone(), hook: Arc::clone(&hook) };
+    let disk = Hooked { disk, hook: Arc::clone(&hook) };
     (open_at(Arc::new(disk), options, clock).unwrap(), hook)
 }

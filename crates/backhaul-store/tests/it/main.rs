@@ -9,7 +9,9 @@
 )]
 
 mod basics;
+mod choosing;
 mod crash;
+mod failed_flushes;
 mod failing_calls;
 mod file_room;
 mod fixtures;

@@ -45,6 +45,28 @@ fn a_relaxed_record_of_a_killed_predecessor_is_durable_before_it_is_offered() {
 }
 
 #[test]
+fn a_record_that_its_writer_was_killed_over_is_durable_before_its_successor_offers_it() {
+    for layout in LAYOUTS {
+        let (disk, clock) = (SimDisk::new(), ManualClock::new());
+        let first = process(&disk, layout, &clock, Flush::Always);
+        disk.ignore_flushes(true); // killed after the write, before the flush
+        disk.ignore_dir_syncs(true);
+        first.append(numbered(1, 300)).unwrap();
+        disk.ignore_flushes(false);
+        disk.ignore_dir_syncs(false);
+        disk.kill_process();
+        std::mem::forget(first);
+        let second = process(&disk, layout, &clock, Flush::Always);
+        let offered = names_of(&second); // sent; the answer is lost
+        assert_eq!(offered.len(), 1);
+        disk.power_cut(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+        std::mem::forget(second);
+        let third = process(&disk, layout, &clock, Flush::Always);
+        assert_eq!(names_of(&third), offered, "{layout:?}: it was offered, and is gone");
+    }
+}
+
+#[test]
 fn what_a_killed_predecessor_never_flushed_is_not_missed_after_a_power_cut() {
     for layout in LAYOUTS {
         let (disk, clock, second) = after_a_relaxed_predecessor(layout);
@@ -75,6 +97,35 @@ fn a_file_that_a_person_put_there_is_durable_before_it_is_offered() {
     std::mem::forget((first, file));
     let second = process(&disk, layout, &clock, Flush::Always);
     assert_eq!(names_of(&second), offered, "it was offered, and is gone");
+}
+
+#[test]
+fn a_torn_file_keeps_its_name_taken_until_the_ledger_says_that_it_is_damaged() {
+    use backhaul_testkit::errno::EIO;
+    use backhaul_testkit::{Call, Fault, Faults, FaultyDisk};
+    let (disk, clock, layout) = (SimDisk::new(), ManualClock::new(), Layout::Folder);
+    let keeper = process(&disk, layout, &clock, Flush::Always); // writer 0
+    let writer = process(&disk, layout, &clock, Flush::Never); // writer 1
+    let torn = writer.append(numbered(1, 300)).unwrap();
+    drop((keeper, writer));
+    let path = disk.paths().into_iter().find(|path| path.starts_with("/spool/pending")).unwrap();
+    disk.write_file(&path, b"{torn").unwrap();
+    let faults = Faults::new();
+    let faulty = FaultyDisk::new(disk.clone(), faults.clone());
+    let courier = open_at(Arc::new(faulty), options(layout), &clock).unwrap();
+    // Stands for: it has read the file, and is about to write down that it is damaged.
+    faults.add(Fault::new(Call::Write, EIO).on_path("ledger"));
+    assert_eq!(names_of(&courier), []);
+    let successor = process(&disk, layout, &clock, Flush::Always); // writer 1 again
+    successor.status().unwrap();
+    let next = successor.append(numbered(2, 300)).unwrap();
+    assert_ne!(next, torn, "a name that is about to be settled was given away");
+    faults.clear();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(names_of(&courier), [(next.to_string(), 2)]);
+    clock.advance(Duration::from_secs(11));
+    courier.maintain().unwrap();
+    assert_eq!(courier.status().unwrap().quarantined, 1);
 }
 
 #[test]

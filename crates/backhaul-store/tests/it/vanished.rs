@@ -74,6 +74,25 @@ fn the_newest_data_file_removed_while_nobody_runs_is_missed() {
 }
 
 #[test]
+fn a_requeued_record_that_was_removed_while_nobody_ran_is_missed() {
+    for layout in LAYOUTS {
+        let disk = SimDisk::new();
+        let spool = open(&disk, options(layout)).unwrap();
+        let position = append(&spool, 1)[0].position;
+        spool.settle(&[(position, Settled::new(State::Rejected).reason("422"))]).unwrap();
+        assert!(spool.requeue(position).unwrap());
+        drop(spool);
+        for path in data_files(&disk) {
+            disk.remove(&path).unwrap();
+        }
+        let spool = open(&disk, options(layout)).unwrap();
+        assert!(deliver_all(&spool).is_empty());
+        let books = spool.status().unwrap().books;
+        assert_eq!((books.accepted, books.damaged, books.pending), (1, 1, 0), "{layout:?}");
+    }
+}
+
+#[test]
 fn a_segment_cut_short_after_a_crash_is_missed_up_to_the_last_note() {
     let (disk, clock) = (SimDisk::new(), ManualClock::new());
     let spool = open_at(Arc::new(disk.clone()), options(Layout::Segments), &clock).unwrap();
@@ -349,6 +368,9 @@ impl Disk for Forgetful {
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.disk.sync_dir(path)
+    }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_all(path)
     }
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.disk.space(path)

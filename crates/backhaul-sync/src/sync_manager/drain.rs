@@ -10,6 +10,7 @@ use super::shared::{Shared, after};
 use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::destination::Verdict;
+use crate::events::SyncEvent;
 use crate::link_error::{LONGEST_WAIT, LinkError, LinkErrorKind};
 use crate::outage::Outage;
 use crate::report::{Blocked, BlockedKind, SyncReport};
@@ -90,14 +91,18 @@ impl Drain {
 
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
         let now = self.shared.spool.clock().now();
-        let bytes = {
+        let (bytes, chooser) = {
             let mut state = self.shared.lock();
             state.due.pass(now.since_boot);
-            state.pace.bytes
+            (state.pace.bytes, state.priority.chooser())
         };
         let spool = self.shared.spool.clone();
         let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
-        let taken = blocking(move || spool.take(&limits)).await;
+        let taken = blocking(move || match chooser {
+            Some(chooser) => spool.take_chosen(&limits, &chooser),
+            None => spool.take(&limits),
+        });
+        let taken = taken.await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
     }
 
@@ -159,6 +164,7 @@ impl Drain {
             Denied::NeverFits { .. } => {
                 tracing::error!(%error, "a record is larger than the data cap ever allows: raise the cap, or carry it out another way");
                 self.report.oversized += 1;
+                self.tell_oversized(&batch);
                 let wait = Some(OVERSIZED_AGAIN);
                 self.settle_alone(&batch, |_| not_its_fault(&error, wait)).await?;
                 release(batch).await;
@@ -173,6 +179,14 @@ impl Drain {
                 self.allowance.keep_to_critical(denied);
                 Ok(())
             }
+        }
+    }
+
+    fn tell_oversized(&self, batch: &Batch) {
+        for offer in &batch.records {
+            let bytes = offer.record.body.len() as u64;
+            let event = SyncEvent::Oversized { id: offer.record.id, bytes };
+            self.shared.subscribers.tell(&event);
         }
     }
 
@@ -296,8 +310,7 @@ impl Drain {
         self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
         let answer = self.shared.destination.deliver(batch).await;
         if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
-            let is_online = answer.as_ref().err().is_none_or(LinkError::is_answer);
-            self.shared.lock().is_online = Some(is_online);
+            self.shared.note_answer(answer.as_ref().err().is_none_or(LinkError::is_answer));
         }
         let records = batch.records.len();
         let verdicts = match answer {
@@ -329,31 +342,37 @@ impl Drain {
     }
 
     async fn settle(&mut self, batch: &Batch, verdicts: Vec<Verdict>) -> Result<Offered, Halt> {
-        let mut offered = Offered::default();
         let mut settlements = Vec::with_capacity(verdicts.len());
+        let (mut synced, mut duplicates, mut put_off, mut bytes) = (0, 0, 0, 0);
+        let mut failed = Vec::new();
         for (offer, verdict) in batch.records.iter().zip(verdicts) {
             let settled = self.settlement(offer, verdict);
             match settled.state {
                 State::Delivered | State::Duplicate => {
-                    self.report.synced += 1;
-                    self.report.duplicates += u64::from(settled.state == State::Duplicate);
-                    self.report.bytes += offer.record.body.len() as u64;
+                    synced += 1;
+                    duplicates += u64::from(settled.state == State::Duplicate);
+                    bytes += offer.record.body.len() as u64;
                 }
                 State::Rejected => {
-                    self.report.failed += 1;
-                    offered.rejected += 1;
-                    tracing::error!(
-                        id = %offer.record.id,
-                        reason = settled.reason.as_deref(),
-                        "a record was rejected for good"
-                    );
+                    let (id, reason) = (offer.record.id, settled.reason.clone());
+                    let reason = reason.unwrap_or_default();
+                    tracing::error!(%id, reason, "a record was rejected for good");
+                    failed.push(SyncEvent::Failed { id, reason });
                 }
-                _ => {}
+                _ => put_off += 1,
             }
             settlements.push((offer.record.id.position, settled));
         }
+        self.report.synced += synced;
+        self.report.duplicates += duplicates;
+        self.report.bytes += bytes;
+        let rejected = failed.len() as u64;
+        self.report.failed += rejected;
         self.write_down(settlements).await?;
-        Ok(offered)
+        let subscribers = &self.shared.subscribers;
+        failed.iter().for_each(|event| subscribers.tell(event));
+        subscribers.tell(&SyncEvent::Settled { synced, put_off, failed: rejected, bytes });
+        Ok(Offered { rejected })
     }
 
     async fn write_down(&self, settlements: Vec<(Position, Settled)>) -> Result<(), Halt> {

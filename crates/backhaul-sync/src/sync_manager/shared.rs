@@ -10,11 +10,15 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
+use super::link::Link;
+use super::priority::Priority;
 use crate::backoff::Backoff;
-use crate::bandwidth::Denied;
+use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
+use crate::connectivity::Connectivity;
 use crate::destination::Destination;
 use crate::due::DueTimes;
+use crate::events::{Subscribers, SyncEvent};
 use crate::link_error::LinkErrorKind;
 use crate::options::SyncOptions;
 use crate::outage::Outage;
@@ -36,6 +40,7 @@ pub(crate) struct Shared {
     /// A sync ended, and with it the time of the next.
     ended: Notify,
     stopping: watch::Sender<bool>,
+    pub(crate) subscribers: Subscribers,
 }
 
 #[derive(Default)]
@@ -44,7 +49,9 @@ pub(crate) struct State {
     pub(crate) outage: Option<Arc<dyn Fn() -> Option<Outage> + Send + Sync>>,
     /// Whether an outage that was asked for stopped the last sync.
     in_outage: bool,
+    pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
+    pub(crate) link: Option<Link>,
     running: Option<(Outcome, AbortHandle)>,
     /// Somebody joined: look once more before the end.
     again: bool,
@@ -61,6 +68,8 @@ pub(crate) struct State {
     pub(crate) last_attempt_at: Option<Timestamp>,
     last_sync_at: Option<Timestamp>,
     last_error: Option<String>,
+    /// What stopped the last sync.
+    blocked_by: Option<Blocked>,
     books: Books,
 }
 
@@ -143,6 +152,7 @@ impl Shared {
             nudged: Notify::new(),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
+            subscribers: Subscribers::default(),
         }
     }
 
@@ -181,6 +191,7 @@ impl Shared {
 
     async fn sync(self: Arc<Self>, sender: watch::Sender<Option<SyncReport>>) {
         let mut running = Running { shared: Arc::clone(&self), ended: false };
+        self.subscribers.tell(&SyncEvent::Started);
         let mut drain = Drain::new(Arc::clone(&self));
         let report = loop {
             let halt = drain.run().await;
@@ -194,6 +205,7 @@ impl Shared {
             break self.finish(&mut state, report, halt);
         };
         self.ended.notify_one();
+        self.subscribers.tell(&SyncEvent::Ended(report.clone()));
         sender.send_replace(Some(report));
     }
 
@@ -208,6 +220,7 @@ impl Shared {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
                     tracing::info!(synced = report.synced, "records get through again");
+                    self.subscribers.tell(&SyncEvent::Recovered);
                 }
                 state.failures = 0;
                 state.paused = None;
@@ -229,6 +242,7 @@ impl Shared {
                 if error.kind() == LinkErrorKind::Refused {
                     if state.paused.is_none() {
                         tracing::error!(%error, "the destination is paused until somebody acts");
+                        self.subscribers.tell(&SyncEvent::Paused { reason: reason.clone() });
                     }
                     state.paused = Some(reason.clone());
                 } else {
@@ -284,6 +298,7 @@ impl Shared {
             }
         }
         state.next_attempt = Some(Instant::now() + wait);
+        state.blocked_by.clone_from(&report.blocked_by);
         report
     }
 
@@ -292,21 +307,32 @@ impl Shared {
     pub(crate) async fn run_in_background(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         let mut care = tokio::time::interval(BUDGET_CARE);
+        let mut link = self.lock().link.clone();
         loop {
+            let is_offline =
+                link.as_ref().is_some_and(|link| link.state() == Connectivity::Offline);
             let (at, patient) = {
                 let state = self.lock();
                 let failing = state.failures > 0 || state.paused.is_some() || state.in_outage;
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
-                (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)
+                (
+                    state.next_attempt.unwrap_or_else(Instant::now),
+                    failing || none_may_go || is_offline,
+                )
             };
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = self.ended.notified() => continue,
                 () = self.nudged.notified() => if patient { continue },
+                state = changed(&mut link) => match state {
+                    Connectivity::Offline => continue,
+                    // The backoff is over.
+                    Connectivity::Online | Connectivity::Unknown => self.lock().failures = 0,
+                },
                 () = self.budget_wants_care(&mut care) => continue,
-                () = tokio::time::sleep_until(at) => self.lock().only_critical = None,
+                () = tokio::time::sleep_until(at), if !is_offline => self.lock().only_critical = None,
             }
             let mut outcome = self.join_or_begin();
             tokio::select! {
@@ -315,6 +341,22 @@ impl Shared {
                 // The sync under way is waited for by `stop`.
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
+        }
+    }
+
+    /// What the monitor has against a sync.
+    pub(crate) fn offline(&self) -> Option<Blocked> {
+        let is_offline = self.lock().link.as_ref()?.state() == Connectivity::Offline;
+        let reason = "there is no link, says the connectivity monitor";
+        is_offline.then(|| Blocked::new(BlockedKind::Offline, reason))
+    }
+
+    /// Takes down whether a request was answered.
+    pub(crate) fn note_answer(&self, is_answered: bool) {
+        let mut state = self.lock();
+        state.is_online = Some(is_answered);
+        if let Some(link) = &state.link {
+            link.report(is_answered);
         }
     }
 
@@ -375,15 +417,42 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> SyncStatus {
-        let books = self.books();
+        let spool = self.spool.status();
+        let books = match &spool {
+            Ok(status) => status.books,
+            Err(_) => self.books(),
+        };
+        let lanes = spool.as_ref().map(|status| &status.lanes).into_iter().flatten();
+        let pending = lanes.map(|(lane, books)| (*lane, books.pending));
+        let bandwidth = self.destination.bandwidth();
         let now = self.spool.clock().now();
+        let offline = self.offline();
         let state = self.lock();
         let is_running = state.background.as_ref().is_some_and(|task| !task.is_finished());
+        let is_syncing = state.running.is_some();
         let next = state.next_attempt.filter(|_| is_running);
+        let is_slowed = is_syncing && bandwidth.is_some_and(|cap| !cap.wait_for(1).is_zero());
+        let link = state.link.as_ref().map(Link::state);
+        let is_online = match link {
+            Some(Connectivity::Online) => Some(true),
+            Some(Connectivity::Offline) => Some(false),
+            Some(Connectivity::Unknown) | None => state.is_online,
+        };
+        let blocked_by = match &state.blocked_by {
+            _ if books.pending == 0 => None,
+            _ if offline.is_some() => offline,
+            None if is_slowed => {
+                Some(Blocked::new(BlockedKind::Rate, "the rate limit slows a request"))
+            }
+            blocked_by => blocked_by.clone(),
+        };
         SyncStatus {
             pending_count: books.pending,
+            pending_by_lane: pending.filter(|(_, count)| *count > 0).collect(),
+            oldest_age: spool.as_ref().ok().and_then(|status| status.oldest_age),
+            bytes: spool.as_ref().map_or(0, |status| status.bytes),
             last_sync_at: state.last_sync_at,
-            is_online: state.is_online,
+            is_online,
             last_attempt_at: state.last_attempt_at,
             last_error: state.last_error.clone(),
             next_attempt_at: next.map(|at| {
@@ -391,10 +460,21 @@ impl Shared {
                 after(now.wall, wait)
             }),
             failed_count: books.rejected,
+            blocked_by,
             paused: state.paused.clone(),
-            is_syncing: state.running.is_some(),
+            is_syncing,
             is_running,
+            bandwidth: bandwidth.map(BandwidthManager::status),
+            failing_rules: state.priority.failing_rules(),
         }
+    }
+}
+
+/// Waits for the monitor to say something else, where there is one.
+async fn changed(link: &mut Option<Link>) -> Connectivity {
+    match link {
+        Some(link) => link.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,15 +5,21 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
 mod allowance;
 mod bandwidth;
+mod connectivity;
 mod draining;
 mod life;
 mod link;
+mod linked;
 mod outage;
 mod poison;
+mod priorities;
+mod prioritizer;
 mod retries;
 mod support;
+mod watching;

@@ -584,7 +584,8 @@ fn after_a_failed_flush_a_good_one_saves_only_pages_written_since() {
     file.write_all_at(&[1; 3 * 4_096], 0).unwrap();
     disk.fail_flush_of("/d/f").unwrap();
     assert_eq!(file.read_exact_at(1, 0).unwrap(), [1]);
-    // Nothing is dirty: the flush succeeds and saves nothing.
+    // Told once, and nothing is dirty: the flush succeeds and saves nothing.
+    assert_eq!(errno_of(file.flush()), errno::EIO);
     file.flush().unwrap();
     assert_eq!(contents(&disk, &CrashStyle::DROP_ALL, 1), [vec![0; 3 * 4_096]].into());
     // One byte makes page 1 dirty, and it goes whole.
@@ -607,7 +608,7 @@ fn after_a_failed_flush_a_good_one_saves_the_length() {
     file.write_all_at(&[1; 5_000], 3).unwrap();
     disk.fail_flush_of("/d/f").unwrap();
     file.set_len(4_500).unwrap();
-    file.flush().unwrap();
+    assert_eq!(errno_of(file.flush()), errno::EIO);
     for image in contents(&disk, &CrashStyle::WORST, 200) {
         assert_eq!(image.len(), 4_500);
         assert_eq!(image[4_096..], [1; 404]);
@@ -620,9 +621,26 @@ fn after_a_failed_flush_nothing_past_a_saved_cut_comes_back() {
     file.write_all_at(&[2; 12_000], 0).unwrap();
     disk.fail_flush_of("/d/f").unwrap();
     file.set_len(4_096).unwrap();
-    file.flush().unwrap();
+    assert_eq!(errno_of(file.flush()), errno::EIO);
     let images = contents(&disk, &EACH_OP, 50);
     assert_eq!(images, [vec![1; 4_096], vec![2; 4_096]].into());
+}
+
+#[test]
+fn a_failed_flush_is_told_once_through_each_handle_that_was_open() {
+    let (disk, file) = disk_with_file(b"old");
+    let other = open(&disk, "/d/f", Open::Write);
+    file.write_all_at(b"new", 0).unwrap();
+    disk.fail_flush_of("/d/f").unwrap();
+    let late = open(&disk, "/d/f", Open::Write);
+    late.flush().unwrap();
+    for handle in [&file, &other] {
+        assert_eq!(errno_of(handle.flush()), errno::EIO);
+        handle.flush().unwrap();
+    }
+    // Nothing was dirty: nothing has failed.
+    disk.fail_flush_of("/d/f").unwrap();
+    file.flush().unwrap();
 }
 
 #[test]

@@ -200,12 +200,12 @@ async fn forward(
     outage: &Arc<OutageSwitch>,
 ) -> anyhow::Result<Forwarding> {
     let options = SyncOptions { stop_timeout: FORWARD_GRACE, ..SyncOptions::default() };
-    let courier = SyncManager::new(hub.spool().clone(), Arc::clone(&destination) as _, options)?;
+    let courier = SyncManager::new(hub.spool().clone(), destination, options)?;
     let outage = Arc::clone(outage);
     courier.offline_while(move || outage.outage());
     hub.on_stored(courier.notifier());
     courier.start().await;
-    Ok(Forwarding { courier, destination, url })
+    Ok(Forwarding { courier, url })
 }
 
 /// Serves the control socket. On a file system that takes none, the hub goes without.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backhaul_agent::CloudRunLogger;
 use backhaul_store::Spool;
-use backhaul_sync::{Destination as _, SyncManager};
+use backhaul_sync::SyncManager;
 
 use super::keeper::Keeper;
 use super::message::Overview;
@@ -27,21 +26,20 @@ pub(crate) struct Desk {
 #[derive(Clone)]
 pub(crate) struct Forwarding {
     pub(crate) courier: SyncManager,
-    pub(crate) destination: Arc<CloudRunLogger>,
     /// Without credentials.
     pub(crate) url: String,
 }
 
 impl Forwarding {
     fn report(&self) -> CourierReport {
-        let budget = self.destination.bandwidth().map(|budget| budget.status());
-        CourierReport::new(&self.url, self.courier.status(), budget)
+        CourierReport::new(&self.url, self.courier.status())
     }
 
     pub(crate) fn measure(&self, page: &mut Page) {
-        metrics::courier(page, RUNS, &self.courier.status());
-        if let Some(budget) = self.destination.bandwidth() {
-            metrics::budget(page, &budget.status());
+        let status = self.courier.status();
+        metrics::courier(page, RUNS, &status);
+        if let Some(budget) = &status.bandwidth {
+            metrics::budget(page, budget);
         }
     }
 }

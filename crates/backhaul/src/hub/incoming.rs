@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use axum::http::StatusCode;
-use backhaul_agent::json;
+use backhaul_agent::{is_critical, json};
 use backhaul_store::{Lane, Record};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -134,9 +134,7 @@ impl Incoming {
             range,
             run_id,
             stream: text("stream").map(label),
-            critical: metadata.is_some_and(|metadata| {
-                metadata.get("critical").and_then(Value::as_bool).unwrap_or(false)
-            }),
+            critical: metadata.is_some_and(is_critical),
             key: own_text.map(|key| ClientKey::OfRecord(key.to_owned())).or_else(of_request),
             bad_key: bad_key.map(|found| {
                 format!(

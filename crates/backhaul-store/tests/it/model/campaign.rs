@@ -37,6 +37,7 @@ pub(super) fn agrees(layout: Layout) {
         &seen.refused,
         &seen.requeued,
         &seen.expired,
+        &seen.shares,
     ] {
         assert!(reached(counter), "the cases did not reach everything: {seen:?}");
     }

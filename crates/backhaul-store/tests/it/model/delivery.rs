@@ -12,11 +12,21 @@ use super::step::Verdict;
 
 impl Run<'_> {
     pub(super) fn take(&mut self, records: usize, bytes: usize) -> Outcome {
-        let expected = self.expect_take(records, bytes);
-        let taken = self
-            .spool()
-            .take(&Limits { records, bytes, ..Limits::default() })
-            .map_err(|error| format!("take: {error}"))?;
+        let limits = Limits { records, bytes, ..Limits::default() };
+        let in_order = (!self.setup.chosen).then(|| self.expect_take(records, bytes));
+        let taken = match in_order {
+            Some(_) => self.spool().take(&limits),
+            None => self.spool().take_chosen(&limits, &self.chooser),
+        };
+        let taken = taken.map_err(|error| format!("take: {error}"))?;
+        let best = match in_order {
+            Some(in_order) => in_order,
+            None => {
+                self.expect_chosen(records, bytes, taken.as_ref().map(|batch| batch.chain.lane))?
+            }
+        };
+        let mut expected = best.clone();
+        expected.sort_unstable();
         self.records_are_durable();
         let places: Vec<Place> = taken
             .iter()
@@ -26,6 +36,11 @@ impl Run<'_> {
         ensure!(places == expected, "take gave {places:?}, the model {expected:?}");
         for offer in taken.iter().flat_map(|batch| &batch.records) {
             let place = place(offer.record.id.position);
+            ensure!(
+                best.get(offer.place) == Some(&place),
+                "{place:?} has place {} of {best:?}",
+                offer.place
+            );
             let item = self.items.get_mut(&place).unwrap();
             // What is offered a power cut cannot take back, whoever appended it.
             (item.durable, item.orphaned) = (true, false);
@@ -147,7 +162,7 @@ impl Run<'_> {
             }
             must_last |= matches!(state, State::Rejected | State::Dropped | State::Held);
             settlements.push((position(*place), settled));
-            self.in_flight.remove(place);
+            self.answer(*place);
             if let Some(item) = self.items.get_mut(place) {
                 item.apply(state, Try { not_before_us, reason });
             }

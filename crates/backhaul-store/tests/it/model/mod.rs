@@ -12,6 +12,7 @@
 
 mod append;
 mod campaign;
+mod choosing;
 mod comparison;
 mod delivery;
 mod item;

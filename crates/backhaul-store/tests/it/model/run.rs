@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Batch, Flush, Lane, Layout, Options, RecordId, Spool};
+use backhaul_store::{Batch, Chooser, Flush, Lane, Layout, Options, RecordId, Spool};
 use backhaul_testkit::{Faults, FaultyDisk, ManualClock, SimDisk};
 
+use super::choosing::by_number;
 use super::item::{Item, Place};
 use super::outcome::{Outcome, ensure};
 use super::seen::Seen;
@@ -21,11 +22,14 @@ pub(super) struct Run<'a> {
     pub(super) disk: SimDisk,
     pub(super) faults: Faults,
     pub(super) clock: ManualClock,
+    pub(super) chooser: Arc<dyn Chooser>,
     pub(super) spool: Option<Spool>,
     pub(super) batches: Vec<(u64, Batch)>,
     /// Which batch a record is on offer in.
     pub(super) in_flight: BTreeMap<Place, u64>,
     pub(super) turn: u64,
+    /// Batches that were answered since the spool was opened, and the turn of the last.
+    pub(super) answered: (u64, u64),
     pub(super) items: BTreeMap<Place, Item>,
     pub(super) next: BTreeMap<Lane, u64>,
     pub(super) number: u64,
@@ -49,10 +53,12 @@ impl<'a> Run<'a> {
             disk,
             faults: Faults::new(),
             clock: ManualClock::new(),
+            chooser: by_number(),
             spool: None,
             batches: Vec::new(),
             in_flight: BTreeMap::new(),
             turn: 0,
+            answered: (0, 0),
             items: BTreeMap::new(),
             next: BTreeMap::new(),
             number: 0,
@@ -76,6 +82,7 @@ impl<'a> Run<'a> {
         let disk = FaultyDisk::new(self.disk.clone(), self.faults.clone());
         let opened = open_at(Arc::new(disk), options, &self.clock);
         self.spool = Some(opened.map_err(|error| format!("does not open: {error}"))?);
+        self.answered = (0, 0);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Seen {
     pub(super) refused: AtomicU64,
     pub(super) requeued: AtomicU64,
     pub(super) expired: AtomicU64,
+    /// Batches that went to the oldest record past a more urgent lane.
+    pub(super) shares: AtomicU64,
 }
 
 impl Seen {

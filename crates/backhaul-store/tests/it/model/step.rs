@@ -60,6 +60,8 @@ pub(super) enum Step {
 pub(super) struct Setup {
     pub(super) cap: Option<(u64, WhenFull)>,
     pub(super) keep_s: u64,
+    /// Whether what is sent next is chosen.
+    pub(super) chosen: bool,
 }
 
 fn new_record() -> impl Strategy<Value = New> {
@@ -118,5 +120,5 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
         3 => (prop_oneof![Just(128u64 << 10), Just(192 << 10)], policy).prop_map(Some),
     ];
     let keep_s = prop_oneof![Just(1), Just(10), Just(7 * 24 * 3600)];
-    (cap, keep_s).prop_map(|(cap, keep_s)| Setup { cap, keep_s })
+    (cap, keep_s, any::<bool>()).prop_map(|(cap, keep_s, chosen)| Setup { cap, keep_s, chosen })
 }

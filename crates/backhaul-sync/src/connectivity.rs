@@ -1,0 +1,222 @@
+//! Whether there is a link.
+//!
+//! # Rules
+//! - Evidence comes from checks, and from traffic, which makes checks unnecessary. Changes
+//!   of the network say nothing themselves: they have a check made at once.
+//! - `judge.rs` says what evidence comes to and `schedule.rs` when to look again; neither
+//!   has a clock or a socket. `shared.rs` has the task that acts on it.
+//! - Nobody is waited for: callbacks run on their own.
+
+mod callbacks;
+mod check_url;
+mod credit;
+mod dial;
+mod evidence;
+mod http_probe;
+mod judge;
+mod link_events;
+#[cfg(target_os = "linux")]
+mod net_table;
+#[cfg(target_os = "linux")]
+mod netlink;
+mod options;
+mod probe;
+mod schedule;
+mod shared;
+mod state;
+mod status;
+mod tls;
+
+use std::sync::Arc;
+
+use backhaul_store::{Clock, SystemClock};
+use tokio::sync::watch;
+
+use crate::options::OptionError;
+use shared::Shared;
+
+pub use callbacks::{Async, Callback, CallbackHandle, Plain};
+pub use check_url::CheckUrl;
+pub use evidence::Evidence;
+pub use http_probe::HttpProbe;
+pub use link_events::{LinkChange, LinkEvents, Listen, SystemLinkEvents};
+pub use options::{CheckRule, ConnectivityOptions};
+pub use probe::{Check, Probe, ProbeBytes, ProbeError, ProbeErrorKind};
+pub use state::Connectivity;
+pub use status::ConnectivityStatus;
+
+/// Watches whether there is a link, by checks, by what traffic tells, and by the machine's
+/// own events.
+///
+/// Before the first check, and while it does not run, nothing is known: [`Connectivity::Unknown`],
+/// which [`is_online`](ConnectivityMonitor::is_online) counts as offline.
+///
+/// Cheap to clone; all clones are one monitor, which stops when the last of them is
+/// dropped. A callback that holds a clone keeps it running.
+///
+/// ```
+/// use backhaul_sync::{ConnectivityMonitor, ConnectivityOptions};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// let monitor = ConnectivityMonitor::new(ConnectivityOptions {
+///     check_urls: vec!["http://127.0.0.1:7117/healthz".parse()?],
+///     ..ConnectivityOptions::default()
+/// })?;
+/// monitor.on_offline(|| eprintln!("Gone offline"));
+/// let online = monitor.on_online(|| async { /* sync_manager.sync_now().await */ });
+/// monitor.start().await;
+///
+/// // Whoever uses the network tells how it went; a link in use is not probed.
+/// monitor.evidence().report_success();
+///
+/// // For tests, and for hours in which the link is too dear.
+/// monitor.set_offline();
+/// assert!(!monitor.is_online());
+/// monitor.clear_override();
+///
+/// online.remove();
+/// monitor.stop().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConnectivityMonitor {
+    handle: Arc<Handle>,
+}
+
+/// What the clones share; the task does not.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        drop(self.shared.end());
+    }
+}
+
+impl ConnectivityMonitor {
+    /// A monitor that asks over HTTP and hears the machine's own events. It does nothing yet.
+    ///
+    /// # Errors
+    /// When an option makes no sense.
+    pub fn new(options: ConnectivityOptions) -> Result<Self, OptionError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let probe = Arc::new(HttpProbe::new(Arc::clone(&clock)));
+        Self::new_on(options, probe, Arc::new(SystemLinkEvents), clock)
+    }
+
+    /// The same with other probes, events and clocks.
+    ///
+    /// # Errors
+    /// When an option makes no sense.
+    pub fn new_on(
+        options: ConnectivityOptions,
+        probe: Arc<dyn Probe>,
+        links: Arc<dyn LinkEvents>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OptionError> {
+        options.check()?;
+        let shared = Arc::new(Shared::new(options, probe, links, clock));
+        Ok(Self { handle: Arc::new(Handle { shared }) })
+    }
+
+    /// Starts watching, with a check at once. A monitor that runs goes on.
+    ///
+    /// It needs a tokio runtime with time and, on Linux, I/O enabled.
+    pub async fn start(&self) {
+        self.shared().start();
+    }
+
+    /// Stops watching: nothing is known then, unless it was set by hand. A check under way
+    /// is given up; callbacks under way go on.
+    pub async fn stop(&self) {
+        if let Some(task) = self.shared().end() {
+            let _ = task.await;
+        }
+    }
+
+    /// Whether it is known that there is a link.
+    pub fn is_online(&self) -> bool {
+        self.state().is_online()
+    }
+
+    /// What is known of the link.
+    pub fn state(&self) -> Connectivity {
+        *self.shared().subscribe().borrow()
+    }
+
+    /// How things stand, with the reason of the last failure.
+    pub fn status(&self) -> ConnectivityStatus {
+        self.shared().status()
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &ConnectivityOptions {
+        &self.shared().options
+    }
+
+    // --- Being told ------------------------------------------------------------
+
+    /// Has `callback` called when the state becomes online, while the monitor runs; also
+    /// when that is the first that is known. It is a closure, plain or async.
+    ///
+    /// Callbacks of one state are called together, and those of the next when they have
+    /// come back, or after five seconds. A state that ends within that time is not told of.
+    /// One that is still busy when its turn comes again is called once more afterwards, if
+    /// the state is then the same. One that panics is logged and called again next time. A
+    /// plain closure that never comes back keeps the runtime from ending.
+    pub fn on_online<Kind>(&self, callback: impl Callback<Kind>) -> CallbackHandle {
+        self.shared().callbacks.add(Connectivity::Online, callback.into_call())
+    }
+
+    /// Has `callback` called when the state becomes offline, as
+    /// [`on_online`](ConnectivityMonitor::on_online) does.
+    pub fn on_offline<Kind>(&self, callback: impl Callback<Kind>) -> CallbackHandle {
+        self.shared().callbacks.add(Connectivity::Offline, callback.into_call())
+    }
+
+    /// The state and its changes, for tasks that wait for them. It keeps no monitor running.
+    pub fn subscribe(&self) -> watch::Receiver<Connectivity> {
+        self.shared().subscribe()
+    }
+
+    /// Has `counter` called after each check with the bytes that checks have put on the
+    /// wire since it was last called, on a thread that may wait. One counter at a time;
+    /// what was spent before there is one goes to the first.
+    pub fn count_bytes(&self, counter: impl Fn(u64) + Send + Sync + 'static) {
+        self.shared().count_with(counter);
+    }
+
+    // --- Telling ---------------------------------------------------------------
+
+    /// Where traffic tells how it went.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::new(Arc::clone(self.shared()))
+    }
+
+    /// Says that it is online, whatever the evidence, until it is said otherwise. Nothing
+    /// is probed meanwhile.
+    pub fn set_online(&self) {
+        self.shared().force(Some(Connectivity::Online));
+    }
+
+    /// Says that it is offline, whatever the evidence, until it is said otherwise. Nothing
+    /// is probed meanwhile.
+    pub fn set_offline(&self) {
+        self.shared().force(Some(Connectivity::Offline));
+    }
+
+    /// Lets the evidence decide again. The state stays until there is some; a check is
+    /// made at once.
+    pub fn clear_override(&self) {
+        self.shared().force(None);
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}
