@@ -72,7 +72,7 @@ impl SyncOptions {
     /// # Errors
     /// Names the option, what was found and what was expected.
     pub fn check(&self) -> Result<(), OptionError> {
-        let bad = |option, found: String, expected| Err(OptionError { option, found, expected });
+        let bad = |option, found: String, expected| Err(OptionError::new(option, found, expected));
         if self.sync_interval_seconds == 0 {
             return bad("sync_interval_seconds", "0".into(), "at least 1");
         }
@@ -106,6 +106,11 @@ impl SyncOptions {
         }
     }
 
+    /// Most records in one batch.
+    pub(crate) fn records(&self) -> usize {
+        self.batch_size.unwrap_or(Self::DEFAULT_BATCH_SIZE)
+    }
+
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_secs(self.sync_interval_seconds)
     }
@@ -120,9 +125,19 @@ pub struct OptionError {
 }
 
 impl OptionError {
+    /// What is wrong with `option`: "`option` is `found`: expected `expected`".
+    pub fn new(option: &'static str, found: String, expected: &'static str) -> Self {
+        Self { option, found, expected }
+    }
+
     /// The option's name.
     pub fn option(&self) -> &'static str {
         self.option
+    }
+
+    /// What would have made sense.
+    pub fn expected(&self) -> &'static str {
+        self.expected
     }
 }
 
