@@ -135,6 +135,11 @@ impl OptionError {
         self.option
     }
 
+    /// What was found.
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+
     /// What would have made sense.
     pub fn expected(&self) -> &'static str {
         self.expected

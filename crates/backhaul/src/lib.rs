@@ -3,14 +3,15 @@
 //!
 //! Everything that has to leave the device is stored on disk first and forwarded
 //! when the link is back. This crate is the front of the project: it names what the
-//! crates below it hold, and nothing else. The binary `backhaul` comes from here too.
+//! crates below it hold, and puts them together as the configuration says. The binary `backhaul` comes from here too.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`store`] | durable spools: records, ledger, quota, recovery |
 //! | [`sync`] | the courier: destinations, retries, backoff |
 //! | [`observability`] | run records, contexts and run loggers |
-//! | [`offline`] | the parts that an agent on a device is made of |
+//! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
+//! | [`config`] | settings: flags, environment, file |
 //!
 //! ```
 //! use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};
@@ -34,6 +35,9 @@
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExamples;
 
+pub mod config;
+mod factories;
+
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
 
@@ -44,6 +48,11 @@ pub mod observability {
 
 /// What keeps an agent working without a network: its queue, its logger, its courier.
 pub mod offline {
+    pub use crate::config::OfflineConfig;
+    pub use crate::factories::{
+        ConfiguredLogger, FactoryError, create_offline_logger, create_offline_logger_from_config,
+        create_sync_manager,
+    };
     pub use backhaul_agent::{
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,

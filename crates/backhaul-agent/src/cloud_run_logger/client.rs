@@ -41,17 +41,7 @@ impl Endpoint {
         api_key: Option<&str>,
         timeout: Duration,
     ) -> Result<Self, CloudConfigError> {
-        let shown = without_credentials(api_url);
-        let bad = |why: &dyn fmt::Display| CloudConfigError(format!("api_url is {shown:?}: {why}"));
-        let mut url = Url::parse(api_url.trim_end_matches('/')).map_err(|error| bad(&error))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(bad(&"expected http://HOST or https://HOST"));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(bad(&"expected no query and no fragment"));
-        }
-        let path = format!("{}/v1/runs", url.path().trim_end_matches('/'));
-        url.set_path(&path);
+        let url = intake_of(api_url)?;
         let authorization = api_key
             .map(|key| {
                 let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
@@ -148,6 +138,22 @@ impl fmt::Debug for Endpoint {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// Where the hub at `api_url` takes run records.
+pub(super) fn intake_of(api_url: &str) -> Result<Url, CloudConfigError> {
+    let shown = without_credentials(api_url);
+    let bad = |why: &dyn fmt::Display| CloudConfigError(format!("api_url is {shown:?}: {why}"));
+    let mut url = Url::parse(api_url.trim_end_matches('/')).map_err(|error| bad(&error))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(bad(&"expected http://HOST or https://HOST"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad(&"expected no query and no fragment"));
+    }
+    let path = format!("{}/v1/runs", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
 }
 
 pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

@@ -189,9 +189,9 @@ async fn new_options_hold_for_the_next_batch_and_the_next_retry() {
 #[tokio::test(start_paused = true)]
 async fn new_options_do_not_cut_a_failing_links_wait_short() {
     let device = Device::new();
-    device.hub.answers(|_| {
-        Err(LinkError::busy("later").with_retry_after(Duration::from_secs(500)))
-    });
+    device
+        .hub
+        .answers(|_| Err(LinkError::busy("later").with_retry_after(Duration::from_secs(500))));
     let courier = device.courier_of(1);
     courier.start().await;
     pass(10).await;

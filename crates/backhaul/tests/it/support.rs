@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use backhaul::config::is_variable;
 use backhaul::store::{Spool, StoredRecord};
 use serde_json::Value;
 
@@ -224,9 +225,11 @@ pub(crate) fn run(number: u64) -> String {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments);
-    for variable in ["DATA_DIR", "TOKEN", "RUNS_URL", "API_KEY", "LOG"] {
-        command.env_remove(format!("BACKHAUL_{variable}"));
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in set.filter(|name| is_variable(name)) {
+        command.env_remove(variable);
     }
+    command.env("BACKHAUL_CONFIG", "/dev/null");
     command
 }
 
