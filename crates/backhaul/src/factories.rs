@@ -208,3 +208,116 @@ impl From<QueueError> for FactoryError {
         FactoryError::Queue(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use backhaul_agent::RunEnd;
+    use backhaul_testkit::{FaultServer, Intake};
+
+    use super::*;
+
+    fn configured(folder: &Path, text: &str) -> ConfiguredLogger {
+        let path = folder.join("backhaul.toml");
+        std::fs::write(&path, format!("data_dir = \"data\"\n{text}")).unwrap();
+        let settings = Settings::load(Request::new().file(path)).unwrap();
+        ConfiguredLogger::new(settings).unwrap()
+    }
+
+    fn one_run(logger: &OfflineRunLogger) {
+        logger.start_run("run_001".into());
+        logger.end_run(RunEnd::new()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn runs_go_to_the_hub_that_is_named_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = FaultServer::hub(&Intake::new()).unwrap();
+        std::fs::write(folder.path().join("key"), "s3cret\n").unwrap();
+        let text = format!(
+            "runs_url = \"http://{}\"\napi_key_file = \"key\"\ncompress = false",
+            hub.address()
+        );
+        let agent = configured(folder.path(), &text);
+        one_run(&agent.logger);
+        let courier = agent.courier.as_ref().unwrap();
+        assert_eq!(courier.sync_now().await.synced, 1);
+        let [request] = hub.requests().try_into().unwrap();
+        assert_eq!(request.header("authorization"), Some("Bearer s3cret"));
+        assert_eq!(request.header("content-encoding"), None);
+        assert_eq!(agent.recent.get_history().len(), 1);
+        assert!(folder.path().join("data/offline/synced").is_dir());
+    }
+
+    #[test]
+    fn without_a_hub_runs_only_queue_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = configured(folder.path(), "max_queue_size_mb = 7");
+        one_run(&agent.logger);
+        assert!(agent.courier.is_none());
+        let stats = agent.logger.offline_queue().stats().unwrap();
+        assert_eq!((stats.pending, stats.max_bytes), (1, 7_000_000));
+    }
+
+    #[test]
+    fn the_queue_is_told_all_that_is_set() {
+        let config = OfflineConfig {
+            max_queue_size_mb: 7,
+            when_full: backhaul_store::WhenFull::DropOldest,
+            flush: backhaul_store::Flush::Never,
+            keep_synced: std::time::Duration::from_secs(11),
+            min_free: crate::config::ByteSize(12),
+            hold_in_memory: crate::config::ByteSize(13),
+            ..OfflineConfig::new("/q")
+        };
+        let queue = format!("{:?}", config.queue().unwrap());
+        for told in [
+            "storage_path: \"/q\"",
+            "max_queue_size_mb: 7",
+            "when_full: DropOldest",
+            "flush: Never",
+            "keep_delivered_for: 11s",
+            "min_free_bytes: 12",
+            "hold_in_memory_bytes: 13",
+        ] {
+            assert!(queue.contains(told), "{told}: {queue}");
+        }
+    }
+
+    #[test]
+    fn a_reload_reaches_the_courier_and_not_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = "runs_url = \"http://127.0.0.1:9\"\n";
+        let mut agent = configured(folder.path(), hub);
+        let path = folder.path().join("backhaul.toml");
+        let rewrite = |text: &str| std::fs::write(&path, text).unwrap();
+
+        rewrite("data_dir = \"data\"\nmax_retries = 9\nmax_queue_size_mb = 7");
+        let reloaded = agent.reload().unwrap();
+        let names = |changes: &[crate::config::Change]| -> Vec<&str> {
+            changes.iter().map(crate::config::Change::name).collect()
+        };
+        assert_eq!(names(&reloaded.applied), ["max_retries"]);
+        assert_eq!(names(&reloaded.kept), ["max_queue_size_mb", "runs_url"]);
+        let courier = agent.courier.as_ref().unwrap();
+        assert_eq!(courier.options().max_retries, 9);
+        assert_eq!(agent.logger.offline_queue().stats().unwrap().max_bytes, 100_000_000);
+
+        rewrite("max_retries = 1\nmax_queue_size_mb = 0");
+        let error = agent.reload().unwrap_err().to_string();
+        assert!(error.ends_with("max_queue_size_mb is 0: expected at least 1"), "{error}");
+        assert_eq!(agent.courier.as_ref().unwrap().options().max_retries, 9);
+    }
+
+    #[test]
+    fn a_configuration_without_sense_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue");
+        let config = OfflineConfig { max_queue_size_mb: 0, ..OfflineConfig::new(&path) };
+        let [primary, fallback] = [InMemoryRunLogger::new(), InMemoryRunLogger::new()];
+        let error = create_offline_logger(primary, fallback, &config).unwrap_err();
+        assert_eq!(error.to_string(), "max_queue_size_mb is 0: expected at least 1");
+        assert!(!path.exists());
+    }
+}
