@@ -36,7 +36,6 @@
 struct ReadmeExamples;
 
 pub mod config;
-mod factories;
 
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
@@ -48,11 +47,13 @@ pub mod observability {
 
 /// What keeps an agent working without a network: its queue, its logger, its courier.
 pub mod offline {
-    pub use crate::config::OfflineConfig;
-    pub use crate::factories::{
+    pub mod factories;
+
+    pub use self::factories::{
         ConfiguredLogger, FactoryError, create_offline_logger, create_offline_logger_from_config,
         create_sync_manager,
     };
+    pub use crate::config::OfflineConfig;
     pub use backhaul_agent::{
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,
