@@ -13,7 +13,7 @@ use super::source::Source;
 use super::{Config, ConfigError};
 
 /// What to read settings from beside the environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Request {
     pub(super) flags: Vec<(&'static str, OsString)>,
     pub(super) file: Option<PathBuf>,
@@ -38,6 +38,14 @@ impl Request {
     pub fn flag(mut self, name: &'static str, value: Option<impl Into<OsString>>) -> Self {
         self.flags.extend(value.map(|value| (name, value.into())));
         self
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Without the values: an address may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags: Vec<&str> = self.flags.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("Request").field("flags", &flags).field("file", &self.file).finish()
     }
 }
 
