@@ -106,6 +106,11 @@ impl SyncOptions {
         }
     }
 
+    /// Most records in one batch.
+    pub(crate) fn records(&self) -> usize {
+        self.batch_size.unwrap_or(Self::DEFAULT_BATCH_SIZE)
+    }
+
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_secs(self.sync_interval_seconds)
     }
@@ -120,17 +125,24 @@ pub struct OptionError {
 }
 
 impl OptionError {
-    pub(crate) fn new(
-        option: &'static str,
-        found: impl fmt::Display,
-        expected: &'static str,
-    ) -> Self {
+    /// What is wrong with `option`: "`option` is `found`: expected `expected`".
+    pub fn new(option: &'static str, found: impl fmt::Display, expected: &'static str) -> Self {
         Self { option, found: found.to_string(), expected }
     }
 
     /// The option's name.
     pub fn option(&self) -> &'static str {
         self.option
+    }
+
+    /// What was found.
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+
+    /// What would have made sense.
+    pub fn expected(&self) -> &'static str {
+        self.expected
     }
 }
 

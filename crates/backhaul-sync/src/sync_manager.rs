@@ -213,8 +213,31 @@ impl SyncManager {
     }
 
     /// The settings.
-    pub fn options(&self) -> &SyncOptions {
-        &self.handle.shared.options
+    pub fn options(&self) -> SyncOptions {
+        self.handle.shared.options()
+    }
+
+    /// Changes the settings, all at once, of a courier that runs or does not. A
+    /// `batch_size` of `None` leaves that as it is.
+    ///
+    /// An idle courier looks after the new interval at the latest. A wait that is under
+    /// way, of a record or of a link that fails, ends when it was going to.
+    ///
+    /// # Errors
+    /// When an option makes no sense. Nothing is changed then.
+    ///
+    /// ```no_run
+    /// # fn example(courier: backhaul_sync::SyncManager) -> Result<(), backhaul_sync::OptionError> {
+    /// let mut options = courier.options();
+    /// options.sync_interval_seconds = 10;
+    /// courier.set_options(options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_options(&self, options: SyncOptions) -> Result<(), OptionError> {
+        options.check()?;
+        self.handle.shared.set_options(options);
+        Ok(())
     }
 }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use backhaul::config::Secret;
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::RUNS;
-use crate::hub::token::TOKEN_VARIABLE;
+use crate::data_dir::{DataDir, RUNS};
 use crate::hub::{FOLDER, private_file};
 
 const FILE: &str = "serving.json";
@@ -60,18 +60,18 @@ impl Presence {
     }
 
     /// What the hub of the data dir says, where one runs and answers.
-    pub(crate) fn ask(data_dir: &Path, spool: &str) -> Option<Readiness> {
+    pub(crate) fn ask(data_dir: &DataDir, spool: &str) -> Option<Readiness> {
         if spool != RUNS {
             return None;
         }
-        let text = std::fs::read(data_dir.join(FOLDER).join(FILE)).ok()?;
+        let text = std::fs::read(data_dir.path().join(FOLDER).join(FILE)).ok()?;
         let presence: Self = serde_json::from_slice(&text).ok()?;
-        let readiness = presence.readiness()?;
+        let readiness = presence.readiness(data_dir.token())?;
         // Another process may have got the port since.
         (readiness.process == presence.process).then_some(readiness)
     }
 
-    fn readiness(&self) -> Option<Readiness> {
+    fn readiness(&self, token: Option<&Secret>) -> Option<Readiness> {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -81,8 +81,8 @@ impl Presence {
         let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).ok()?;
         let mut request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\n");
-        if let Ok(token) = std::env::var(TOKEN_VARIABLE) {
-            request.push_str(&format!("Authorization: Bearer {}\r\n", token.trim()));
+        if let Some(token) = token {
+            request.push_str(&format!("Authorization: Bearer {}\r\n", token.reveal()));
         }
         request.push_str("Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;

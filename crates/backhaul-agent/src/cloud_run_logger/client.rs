@@ -33,15 +33,8 @@ impl Endpoint {
         api_key: Option<&str>,
         transport: &Transport,
     ) -> Result<Self, CloudConfigError> {
-        let shown = without_credentials(api_url);
-        let bad = |why: &dyn fmt::Display| CloudConfigError(format!("api_url is {shown:?}: {why}"));
-        let mut url = Url::parse(api_url.trim_end_matches('/')).map_err(|error| bad(&error))?;
-        transport.check(&url).map_err(|error| bad(&error))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(bad(&"expected no query and no fragment"));
-        }
-        let path = format!("{}/v1/runs", url.path().trim_end_matches('/'));
-        url.set_path(&path);
+        let url = intake_of(api_url)?;
+        transport.check(&url).map_err(|error| bad_address(api_url, &error))?;
         let authorization = api_key
             .map(|key| {
                 let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
@@ -125,6 +118,25 @@ impl fmt::Debug for Endpoint {
             .field("authorization", &self.authorization.as_ref().map(|_| "[redacted]"))
             .finish()
     }
+}
+
+/// Where the hub at `api_url` takes run records.
+pub(super) fn intake_of(api_url: &str) -> Result<Url, CloudConfigError> {
+    let bad = |why: &dyn fmt::Display| bad_address(api_url, why);
+    let mut url = Url::parse(api_url.trim_end_matches('/')).map_err(|error| bad(&error))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(bad(&"expected http://HOST or https://HOST"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad(&"expected no query and no fragment"));
+    }
+    let path = format!("{}/v1/runs", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn bad_address(api_url: &str, why: &dyn fmt::Display) -> CloudConfigError {
+    CloudConfigError(format!("api_url is {:?}: {why}", without_credentials(api_url)))
 }
 
 /// An address as it may be shown: `https://user:secret@host/x` without what stands

@@ -108,7 +108,7 @@ impl Drain {
         let records = batch.records.len();
         let error = match self.offer(&batch).await {
             Ok(_) => {
-                let most = self.shared.batch_size();
+                let most = self.shared.options().records();
                 self.shared.lock().pace.grow(most);
                 self.allowance.grow();
                 release(batch).await;
@@ -286,7 +286,8 @@ impl Drain {
     /// that could be a witness, has had its retries.
     async fn give_back(&mut self, suspects: Vec<(Batch, LinkError)>) -> Result<(), Halt> {
         let is_alone = suspects.len() == 1;
-        let has_had_its_retries = self.shared.lock().failures >= self.shared.options.max_retries;
+        let most = self.shared.options().max_retries;
+        let has_had_its_retries = self.shared.lock().failures >= most;
         let mut why = None;
         for (suspect, error) in suspects {
             if is_alone && has_had_its_retries && error.is_refusal_of_a_record() {
@@ -399,13 +400,14 @@ impl Drain {
             }
         };
         let spent = offer.spent_retries.saturating_add(u32::from(spends_retry));
-        if spends_retry && spent > self.shared.options.max_retries {
+        let options = self.shared.options();
+        if spends_retry && spent > options.max_retries {
             let tries = offer.attempts.saturating_add(1);
             return Settled::new(State::Rejected)
                 .reason(format!("gave up after {tries} tries: {reason}"));
         }
         let retry = if spends_retry { spent - 1 } else { offer.attempts };
-        let wait = self.shared.backoff.delay(retry).max(retry_after.unwrap_or_default());
+        let wait = options.backoff().delay(retry).max(retry_after.unwrap_or_default());
         let wait = wait.min(LONGEST_WAIT);
         let now = self.shared.spool.clock().now();
         self.shared.lock().due.add(now.since_boot + wait);

@@ -12,7 +12,6 @@ use tokio::time::{Instant, Interval};
 use super::drain::{Drain, Halt};
 use super::link::Link;
 use super::priority::Priority;
-use crate::backoff::Backoff;
 use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
 use crate::connectivity::Connectivity;
@@ -31,8 +30,6 @@ pub(crate) type Outcome = watch::Receiver<Option<SyncReport>>;
 pub(crate) struct Shared {
     pub(crate) spool: Spool,
     pub(crate) destination: Arc<dyn Destination>,
-    pub(crate) options: SyncOptions,
-    pub(crate) backoff: Backoff,
     state: Mutex<State>,
     /// A record was appended.
     pub(crate) nudged: Notify,
@@ -44,6 +41,7 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 pub(crate) struct State {
+    options: SyncOptions,
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
     pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
@@ -105,7 +103,7 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SyncManager")
             .field("spool", &self.spool.dir())
-            .field("options", &self.options)
+            .field("options", &self.options())
             .finish_non_exhaustive()
     }
 }
@@ -124,7 +122,8 @@ impl Drop for Running {
         let mut state = self.shared.lock();
         state.running = None;
         state.last_error = Some("a sync broke off".to_owned());
-        state.next_attempt = Some(Instant::now() + self.shared.backoff.delay(state.failures));
+        let wait = state.options.backoff().delay(state.failures);
+        state.next_attempt = Some(Instant::now() + wait);
         state.failures = state.failures.saturating_add(1);
         drop(state);
         self.shared.ended.notify_one();
@@ -137,14 +136,12 @@ impl Shared {
         destination: Arc<dyn Destination>,
         options: SyncOptions,
     ) -> Self {
-        let records = options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE);
+        let records = options.records();
         let pace = Pace { records, ceiling: records, bytes: options.batch_bytes };
         Self {
-            backoff: options.backoff(),
-            state: Mutex::new(State { pace, ..State::default() }),
+            state: Mutex::new(State { options, pace, ..State::default() }),
             spool,
             destination,
-            options,
             nudged: Notify::new(),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
@@ -157,8 +154,29 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn batch_size(&self) -> usize {
-        self.options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE)
+    pub(crate) fn options(&self) -> SyncOptions {
+        self.lock().options.clone()
+    }
+
+    pub(crate) fn set_options(&self, options: SyncOptions) {
+        let mut state = self.lock();
+        let batch_size = options.batch_size.or(state.options.batch_size);
+        let new = SyncOptions { batch_size, ..options };
+        let old = std::mem::replace(&mut state.options, new.clone());
+        if new.records() != old.records() {
+            state.pace.ceiling = new.records();
+            state.pace.records = state.pace.records.min(new.records());
+        }
+        if new.batch_bytes != old.batch_bytes {
+            state.pace.bytes = new.batch_bytes;
+        }
+        if state.failures == 0 {
+            let latest = Instant::now() + new.interval();
+            state.next_attempt = state.next_attempt.map(|at| at.min(latest));
+        }
+        drop(state);
+        // The background task looks at the time of the next sync again.
+        self.ended.notify_one();
     }
 
     // --- Syncing -------------------------------------------------------------
@@ -203,7 +221,7 @@ impl Shared {
     fn finish(&self, state: &mut State, mut report: SyncReport, halt: Option<Halt>) -> SyncReport {
         let now = self.spool.clock().now();
         let failures = state.failures;
-        let mut wait = self.options.interval();
+        let mut wait = state.options.interval();
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -236,7 +254,7 @@ impl Shared {
                 } else {
                     state.paused = None;
                     state.failures = failures.saturating_add(1);
-                    wait = self.backoff.delay(failures);
+                    wait = state.options.backoff().delay(failures);
                     wait = wait.max(error.retry_after().unwrap_or_default());
                     tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
                 }
@@ -246,7 +264,7 @@ impl Shared {
             Some(Halt::Blocked(blocked)) => {
                 if blocked.kind == BlockedKind::Storage {
                     state.failures = failures.saturating_add(1);
-                    wait = self.backoff.delay(failures);
+                    wait = state.options.backoff().delay(failures);
                     tracing::error!(reason = %blocked, "the courier cannot use its spool");
                 }
                 if blocked.kind != BlockedKind::Stopped {
@@ -358,7 +376,7 @@ impl Shared {
         };
         if let Some((mut outcome, task)) = running {
             let ended = outcome.wait_for(Option::is_some);
-            if tokio::time::timeout(self.options.stop_timeout, ended).await.is_err() {
+            if tokio::time::timeout(self.options().stop_timeout, ended).await.is_err() {
                 tracing::warn!("a batch was under way for too long: its records wait again");
                 task.abort();
                 // An aborted task is dropped soon; its batch goes back to the spool with it.

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod config;
 pub(crate) mod queue;
 pub(crate) mod serve;
 pub(crate) mod status;

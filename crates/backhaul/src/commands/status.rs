@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use backhaul::config::{ByteSize, Settings, Source};
 use backhaul_store::Books;
 use serde_json::{Map, Value, json};
 
-use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
 use crate::presence::Presence;
 use crate::printer::{Printer, table};
 
-pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let explicit = args.data_dir.data_dir.is_some();
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let explicit = matches!(settings.source("data_dir"), Source::Flag(_));
+    let data_dir = DataDir::of(settings.config()).or_usage()?;
     if !explicit && !data_dir.path().exists() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
         return print(printer, &data_dir, &[]);
@@ -39,7 +39,7 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
         // The process that has the spool open knows more than its files tell.
         let is_hubs = name == RUNS && data_dir.path().join(RUNS).is_dir();
         let mut courier = if is_hubs { Courier::Absent } else { Courier::Unknown };
-        if let Some(hub) = Presence::ask(data_dir.path(), &name) {
+        if let Some(hub) = Presence::ask(&data_dir, &name) {
             status.trouble = hub.trouble;
             status.max_bytes = hub.cap_bytes;
             courier = Courier::of(hub.forwards);

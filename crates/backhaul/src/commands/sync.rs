@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backhaul_agent::{CloudRunLogger, OfflineQueue};
-use backhaul_store::{Books, ErrorKind, Layout, Options, Spool};
-use backhaul_sync::{Blocked, BlockedKind, SyncManager, SyncOptions, SyncReport};
+use backhaul::config::{ByteSize, Config, OfflineConfig};
+use backhaul_agent::CloudRunLogger;
+use backhaul_store::{Books, ErrorKind, Layout, Spool};
+use backhaul_sync::{Blocked, BlockedKind, SyncManager, SyncReport};
 use serde_json::{Map, Value, json};
 
-use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
-use crate::hub_link;
 use crate::presence::Presence;
 use crate::printer::Printer;
 use crate::runtime;
@@ -26,16 +25,17 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 const HANDOVER_INTERVAL: Duration = Duration::from_millis(250);
 const HANDOVER_TRIES: u32 = 16;
 
-pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(None).or_usage()?;
-    let url = hub_link::url(args.runs_url)
+    let hub = config.offline.primary_logger().or_usage()?;
+    let hub = hub
         .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
         .or_usage()?;
-    let hub = hub_link::open(&url, args.token_file.as_deref()).or_usage()?;
     let runtime = runtime::start(1)?;
-    let synced = runtime.block_on(sync_all(printer, data_dir.path(), spools, &hub));
+    let synced =
+        runtime.block_on(sync_all(printer, &data_dir, spools, &Arc::new(hub), &config.offline));
     runtime.shutdown_timeout(Duration::from_secs(1));
     report(printer, &synced?)
 }
@@ -76,16 +76,16 @@ impl Synced {
 
 async fn sync_all(
     printer: Printer,
-    data_dir: &Path,
+    data_dir: &DataDir,
     spools: Vec<(String, PathBuf)>,
     hub: &Arc<CloudRunLogger>,
+    config: &OfflineConfig,
 ) -> anyhow::Result<Vec<Synced>> {
     let mut synced = Vec::new();
     for (name, path) in spools {
-        let (spool, before) = open(&name, &path)?;
+        let (spool, before) = open(&name, &path, config)?;
         // Nobody is told to wait a whole backoff for an operator who is there.
-        let courier =
-            SyncManager::new(spool.clone(), Arc::clone(hub) as _, SyncOptions::default())?;
+        let courier = SyncManager::new(spool.clone(), Arc::clone(hub) as _, config.sync.clone())?;
         let mut report = with_progress(printer, &name, &courier).await;
         let mut patience = HANDOVER_TRIES;
         while is_held_by_other(&report) && patience > 0 {
@@ -103,16 +103,17 @@ async fn sync_all(
 
 /// Opens a spool to deliver from it, and gives its books from before. An agent's queue
 /// also takes over the runs that a crash cut short.
-fn open(name: &str, path: &Path) -> anyhow::Result<(Spool, Books)> {
+fn open(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<(Spool, Books)> {
     let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
     let as_found = Spool::open_read_only(path).map_err(cannot)?;
     let before = as_found.status().map_err(cannot)?.books;
     let spool = match as_found.layout() {
         Layout::Folder => {
-            let queue = OfflineQueue::new(path);
+            let config = OfflineConfig { storage_path: Some(path.to_owned()), ..config.clone() };
+            let queue = config.queue()?.open();
             queue.with_context(|| format!("cannot open the spool {name}"))?.spool().clone()
         }
-        Layout::Segments => match Spool::open(path, Options::default()) {
+        Layout::Segments => match Spool::open(path, config.spool_options()) {
             Err(error) if error.kind() == ErrorKind::Busy => {
                 return Err(error).with_context(|| format!("the spool {name} is in use"));
             }
@@ -123,7 +124,7 @@ fn open(name: &str, path: &Path) -> anyhow::Result<(Spool, Books)> {
 }
 
 /// What is in the way, with what to do about it where that can be told.
-fn explained(blocked: Blocked, data_dir: &Path, name: &str) -> Blocked {
+fn explained(blocked: Blocked, data_dir: &DataDir, name: &str) -> Blocked {
     if blocked.kind != BlockedKind::OtherProcess {
         return blocked;
     }

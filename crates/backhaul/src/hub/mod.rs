@@ -109,11 +109,12 @@ struct Unsaved {
 
 impl Hub {
     /// Opens the hub of a data dir, and catches up with its spool.
-    pub(crate) fn open(options: Options) -> anyhow::Result<Self> {
-        let spool_options = backhaul_store::Options {
-            max_bytes: options.max_bytes,
-            ..backhaul_store::Options::default()
-        };
+    pub(crate) fn open(
+        options: Options,
+        spool_options: backhaul_store::Options,
+    ) -> anyhow::Result<Self> {
+        let spool_options =
+            backhaul_store::Options { max_bytes: options.max_bytes, ..spool_options };
         Self::open_on(options, spool_options, Arc::new(OsDisk), Arc::new(SystemClock::new()))
     }
 

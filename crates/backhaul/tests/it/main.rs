@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod config;
 mod dedupe;
 mod demo;
 mod intake;

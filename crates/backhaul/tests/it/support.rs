@@ -5,8 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use backhaul::config::is_variable;
 use backhaul::store::{Spool, StoredRecord};
 use serde_json::Value;
 
@@ -19,6 +22,8 @@ pub(crate) const SOURCE: &str = "6ba7b8109dad11d180b400c04fd430c8/0000beef/norma
 pub(crate) struct Hub {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it says on stderr, by lines.
+    said: Mutex<Receiver<String>>,
 }
 
 impl Hub {
@@ -40,9 +45,13 @@ impl Hub {
     }
 
     fn spawn(serve: &mut Command, data_dir: &Path, listen: &str) -> Self {
+        Self::run(serve.args(["--listen", listen, "--data-dir"]).arg(data_dir))
+    }
+
+    /// Runs a command line that says everything.
+    pub(crate) fn run(serve: &mut Command) -> Self {
         let mut child = serve
-            .args(["--listen", listen, "--stop-with-stdin", "--data-dir"])
-            .arg(data_dir)
+            .arg("--stop-with-stdin")
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -57,8 +66,28 @@ impl Hub {
                 break rest.split(',').next().unwrap().parse().unwrap();
             }
         };
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { child, address }
+        let (tell, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+        });
+        Self { child, address, said: Mutex::new(said) }
+    }
+
+    /// Waits for a line on stderr that has this in it.
+    #[track_caller]
+    pub(crate) fn says(&self, wanted: &str) -> String {
+        loop {
+            let line = self.said.lock().unwrap().recv_timeout(Duration::from_secs(60));
+            match line.unwrap_or_else(|error| panic!("{error} while waiting for {wanted:?}")) {
+                line if line.contains(wanted) => return line,
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -73,8 +102,7 @@ impl Hub {
     /// SIGTERM; gives how long the process took to end, and whether it ended well.
     pub(crate) fn terminate(mut self) -> (Duration, bool) {
         let began = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         let status = self.child.wait().unwrap();
         (began.elapsed(), status.success())
     }
@@ -224,9 +252,11 @@ pub(crate) fn run(number: u64) -> String {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments);
-    for variable in ["DATA_DIR", "TOKEN", "RUNS_URL", "API_KEY", "LOG"] {
-        command.env_remove(format!("BACKHAUL_{variable}"));
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in set.filter(|name| is_variable(name)) {
+        command.env_remove(variable);
     }
+    command.env("BACKHAUL_CONFIG", "/dev/null");
     command
 }
 
