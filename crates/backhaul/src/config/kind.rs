@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_store::{Flush, WhenFull};
-use backhaul_sync::BackoffStrategy;
+use backhaul_sync::{BackoffStrategy, Refill};
 use tracing::level_filters::LevelFilter;
 
 use super::byte_size::ByteSize;
@@ -102,6 +102,7 @@ plain! {
     HubUrl: Text, "http://host:port or https://host:port, such as http://hub:7117";
     ListenAddress: Text, "ADDRESS:PORT, such as 127.0.0.1:7117";
     BackoffStrategy: Text, "constant, linear, exponential or fibonacci";
+    Refill: Text, "daily or monthly on DAY, and possibly at HH:MM";
 }
 
 impl Kind for bool {

@@ -104,3 +104,5 @@ fn default_data_dir() -> Option<PathBuf> {
 
 /// The folder of an agent's queue in a data dir.
 const OFFLINE: &str = "offline";
+/// The folder of what was counted against the data cap, in the data dir.
+const BANDWIDTH: &str = "bandwidth";

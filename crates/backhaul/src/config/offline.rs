@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use backhaul_agent::{CloudRunLogger, OfflineQueue, OfflineQueueBuilder};
 use backhaul_store::{Flush, Options, WhenFull};
-use backhaul_sync::{OptionError, SyncOptions};
+use backhaul_sync::{BandwidthManager, BandwidthOptions, OptionError, SyncOptions};
 
 use super::byte_size::ByteSize;
 use super::value::{HubUrl, SecretPlace};
-use super::{ConfigError, OFFLINE, Settings};
+use super::{BANDWIDTH, ConfigError, OFFLINE, Settings};
 
 /// Settings of the queue, the logger and the courier of an agent. The defaults are
 /// those of the parts.
@@ -49,6 +49,11 @@ pub struct OfflineConfig {
     pub compress: bool,
     /// How long one request may take. Default: 60 s.
     pub delivery_timeout: Duration,
+    /// How much may leave the device, and how fast. Default: no limit.
+    pub bandwidth: BandwidthOptions,
+    /// The folder of what was counted against the data cap, shared by all processes of the
+    /// device. Default: `bandwidth` in the data dir.
+    pub bandwidth_path: Option<PathBuf>,
     /// How the courier behaves.
     pub sync: SyncOptions,
 }
@@ -69,6 +74,8 @@ impl Default for OfflineConfig {
             api_key: SecretPlace::default(),
             compress: true,
             delivery_timeout: CloudRunLogger::DEFAULT_TIMEOUT,
+            bandwidth: BandwidthOptions::default(),
+            bandwidth_path: None,
             sync: SyncOptions { batch_size, ..SyncOptions::default() },
         }
     }
@@ -99,6 +106,7 @@ impl OfflineConfig {
             let found = "0s".to_owned();
             return Err(OptionError::new("delivery_timeout", found, "more than no time"));
         }
+        self.bandwidth.check()?;
         self.sync.check()
     }
 
@@ -141,7 +149,27 @@ impl OfflineConfig {
         if let Some(key) = self.api_key.find()? {
             builder = builder.api_key(key.reveal());
         }
+        if let Some(budget) = self.budget()? {
+            builder = builder.bandwidth(budget);
+        }
         builder.build().map(Some).map_err(|error| format!("runs_url: {error}").into())
+    }
+
+    /// The data cap, where one is set.
+    ///
+    /// # Errors
+    /// Where it makes no sense, or no folder is named and there is no home folder either.
+    pub fn budget(&self) -> Result<Option<BandwidthManager>, ConfigError> {
+        let options = self.bandwidth;
+        if options.daily_limit_mb.is_none() && options.rate_limit_kbps.is_none() {
+            return Ok(None);
+        }
+        let of_home = || Some(super::default_data_dir()?.join(BANDWIDTH));
+        let Some(path) = self.bandwidth_path.clone().or_else(of_home) else {
+            let problem = "there is no home folder: set bandwidth_path, or BACKHAUL_BANDWIDTH_PATH";
+            return Err(problem.to_owned().into());
+        };
+        BandwidthManager::new(path, options).map(Some).map_err(|error| error.to_string().into())
     }
 
     /// The settings of a spool that received records are stored in.

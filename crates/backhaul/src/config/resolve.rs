@@ -13,7 +13,7 @@ use super::kind::Given;
 use super::settings::Request;
 use super::source::Source;
 use super::value::SecretPlace;
-use super::{Config, ConfigError, OFFLINE, default_data_dir, suggest};
+use super::{BANDWIDTH, Config, ConfigError, OFFLINE, default_data_dir, suggest};
 
 /// A configuration, with where each value comes from, in the order of the table.
 #[derive(Debug)]
@@ -171,16 +171,25 @@ impl Resolved {
         choose(&mut self.config.hub.token, of_intake);
     }
 
-    /// The folder of the queue follows from the data dir where it is not named, and where
+    /// The folders of the queue and of the data cap follow from the data dir where they are not named, and where
     /// somebody says at this moment which data dir they mean.
     fn fill_in(&mut self) {
         let of_data_dir = self.source("data_dir").clone();
         let config = &mut self.config;
         config.data_dir = config.data_dir.take().or_else(default_data_dir);
-        let storage_path = &mut config.offline.storage_path;
-        if storage_path.is_none() || matches!(of_data_dir, Source::Flag(_)) {
-            *storage_path = config.data_dir.as_ref().map(|dir| dir.join(OFFLINE));
-            self.set_source("storage_path", of_data_dir);
+        let (dir, offline) = (&config.data_dir, &mut config.offline);
+        let mut follows = Vec::new();
+        for (path, name, key) in [
+            (&mut offline.storage_path, OFFLINE, "storage_path"),
+            (&mut offline.bandwidth_path, BANDWIDTH, "bandwidth_path"),
+        ] {
+            if path.is_none() || matches!(of_data_dir, Source::Flag(_)) {
+                *path = dir.as_ref().map(|dir| dir.join(name));
+                follows.push(key);
+            }
+        }
+        for key in follows {
+            self.set_source(key, of_data_dir.clone());
         }
     }
 }

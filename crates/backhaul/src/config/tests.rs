@@ -30,6 +30,11 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("api_key_file", "/k", "\"/k\"", "/k"),
     ("compress", "0", "false", "false"),
     ("delivery_timeout", "10m", "\"600s\"", "10m"),
+    ("daily_limit_mb", "100", "100", "100"),
+    ("priority_reserve_mb", "5", "5", "5"),
+    ("refill", "daily at 06:30", "\"daily at 06:30\"", "daily at 06:30"),
+    ("rate_limit_kbps", "50", "50", "50"),
+    ("bandwidth_path", "/b", "\"/b\"", "/b"),
     ("sync_interval_seconds", "5", "5", "5"),
     ("batch_size", " 7 ", "7", "7"),
     ("batch_bytes", "1000", "1_000", "1000"),
@@ -154,7 +159,10 @@ fn a_setting_that_is_wired_wrongly_is_found_out() {
 fn every_setting_is_read_from_the_file_from_variables_and_from_flags() {
     let folder = Folder::new();
     for (name, text, toml, expected) in SAMPLES {
-        let path = folder.write(format!("# a comment\n{name} = {toml}\n"));
+        // A reserve makes sense within a cap alone.
+        let cap = (*name == "priority_reserve_mb").then_some("50");
+        let cap_line = cap.map(|cap| format!("daily_limit_mb = {cap}\n")).unwrap_or_default();
+        let path = folder.write(format!("# a comment\n{name} = {toml}\n{cap_line}"));
         let column = name.len() + 4;
         let from_file = load(Request::new().file(&path), &[]).unwrap();
         let place = Source::File { path, line: 2, column };
@@ -162,12 +170,14 @@ fn every_setting_is_read_from_the_file_from_variables_and_from_flags() {
 
         for prefix in ["BACKHAUL_", "CEMAF_OFFLINE_"] {
             let variable = variable(prefix, name);
-            let from_variable = load(Request::new(), &[(&variable, text)]).unwrap();
+            let request = Request::new().flag("daily_limit_mb", cap);
+            let from_variable = load(request, &[(&variable, text)]).unwrap();
             let place = Source::Variable(variable.clone());
             assert_eq!(shown(&from_variable, name), ((*expected).to_owned(), place));
         }
 
-        let from_flag = load(Request::new().flag(name, Some(text)), &[]).unwrap();
+        let with_cap = Request::new().flag("daily_limit_mb", cap);
+        let from_flag = load(with_cap.flag(name, Some(text)), &[]).unwrap();
         let place = Source::Flag(format!("--{}", name.replace('_', "-")));
         assert_eq!(shown(&from_flag, name), ((*expected).to_owned(), place));
     }
@@ -176,7 +186,7 @@ fn every_setting_is_read_from_the_file_from_variables_and_from_flags() {
 #[test]
 fn what_nobody_sets_has_its_default() {
     let settings = load(Request::new(), &[]).unwrap();
-    let derived = ["data_dir", "storage_path"];
+    let derived = ["data_dir", "storage_path", "bandwidth_path"];
     for setting in settings.each().filter(|setting| !derived.contains(&setting.key.name())) {
         assert_eq!(setting.shown(), setting.key.default());
         assert_eq!(setting.source, &Source::Default);
