@@ -69,6 +69,8 @@ pub enum BlockedKind {
     Storage,
     /// The data cap, or what of it is kept for critical records.
     Cap,
+    /// An outage is over, and the device's turn in the fleet comes later.
+    Spread,
     /// The courier was stopped.
     Stopped,
 }
@@ -84,6 +86,7 @@ impl BlockedKind {
             BlockedKind::OtherProcess => "other_process",
             BlockedKind::Storage => "storage",
             BlockedKind::Cap => "cap",
+            BlockedKind::Spread => "spread",
             BlockedKind::Stopped => "stopped",
         }
     }

@@ -12,6 +12,8 @@
 
 mod allowance;
 mod drain;
+pub(crate) mod outage;
+pub(crate) mod pace;
 mod shared;
 
 use std::sync::Arc;
@@ -133,6 +135,13 @@ impl SyncManager {
     /// nothing gets through this changes nothing: the record goes with the others.
     pub fn notify(&self) {
         self.handle.shared.nudged.notify_one();
+    }
+
+    /// Tells a courier that runs in the background that the link is up: it tries at once, or
+    /// after its share of [`SyncOptions::fleet_spread_seconds`]. A time that the destination
+    /// asked for stays.
+    pub fn link_is_up(&self) {
+        self.handle.shared.link_is_up();
     }
 
     /// A function that does what [`notify`](SyncManager::notify) does, and keeps nothing alive.

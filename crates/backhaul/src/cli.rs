@@ -1,5 +1,6 @@
 //! What can be said on the command line. Pure: nothing is opened or looked up here.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,6 +106,12 @@ pub(crate) struct Serve {
     /// Connections at one moment; others wait.
     #[arg(long, value_name = "NUMBER", default_value_t = limits::DEFAULT_MAX_CONNECTIONS)]
     pub(crate) max_connections: usize,
+    /// The most records to store in a second. Senders beyond that are told when to come
+    /// again, one after the other, so that a fleet which comes back at once is served evenly;
+    /// critical records go first. Set it to what the disk or the next hub takes
+    /// [default: as many as come]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) records_per_second: Option<NonZeroU32>,
     /// How long one request may take, such as 90s [default: 10m]. A body that comes at less
     /// than 100 bytes a second after its first 30 seconds is cut off before that.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

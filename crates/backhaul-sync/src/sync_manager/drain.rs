@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, State};
+use backhaul_store::{
+    Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, Spool, State,
+};
 
 use super::allowance::Allowance;
 use super::shared::{Shared, after};
@@ -23,6 +25,8 @@ const OVERSIZED_AGAIN: Duration = Duration::from_secs(3600);
 pub(crate) enum Halt {
     Link(LinkError),
     Blocked(Blocked),
+    /// An outage is over, and this device's turn in the fleet comes later.
+    Spread(Duration),
     /// The data cap: nothing that waits may go now.
     OverBudget(Denied),
 }
@@ -88,14 +92,14 @@ impl Drain {
 
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
         let now = self.shared.spool.clock().now();
-        let bytes = {
+        let (bytes, next) = {
             let mut state = self.shared.lock();
             state.due.pass(now.since_boot);
-            state.pace.bytes
+            (state.pace.bytes, state.pace.next(self.shared.batch_size()))
         };
         let spool = self.shared.spool.clone();
         let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
-        let taken = blocking(move || spool.take(&limits)).await;
+        let taken = blocking(move || take(&spool, &limits, next)).await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
     }
 
@@ -103,11 +107,9 @@ impl Drain {
         let records = batch.records.len();
         let error = match self.offer(&batch).await {
             Ok(_) => {
-                let most = self.shared.batch_size();
-                self.shared.lock().pace.grow(most);
                 self.allowance.grow();
                 release(batch).await;
-                return Ok(());
+                return self.got_through();
             }
             Err(Halt::Link(error)) => error,
             Err(halt) => return Err(halt),
@@ -141,6 +143,16 @@ impl Drain {
                 Err(error.into())
             }
         }
+    }
+
+    /// A batch got through, the first one after an outage perhaps.
+    fn got_through(&self) -> Result<(), Halt> {
+        let now = self.shared.spool.clock().now().since_boot;
+        let most = self.shared.batch_size();
+        let mut state = self.shared.lock();
+        state.pace.grow(most);
+        let spread = state.outage.ends(now, self.shared.chance());
+        if spread.is_zero() { Ok(()) } else { Err(Halt::Spread(spread)) }
     }
 
     /// The data cap has no room for a batch: a smaller one may fit, or critical records. A
@@ -393,6 +405,14 @@ impl Drain {
         let settled = Settled::new(State::Later).reason(reason).not_before(after(now.wall, wait));
         if spends_retry { settled.spends_retry() } else { settled }
     }
+}
+
+/// Takes a batch that knows how many records come after it: at most `next`.
+fn take(spool: &Spool, limits: &Limits, next: usize) -> backhaul_store::Result<Option<Batch>> {
+    let Some(mut batch) = spool.take(limits)? else { return Ok(None) };
+    let waiting = spool.books()?.pending.saturating_sub(batch.records.len() as u64);
+    batch.next = usize::try_from(waiting).unwrap_or(usize::MAX).min(next);
+    Ok(Some(batch))
 }
 
 /// Gives records back to the spool, whose lock may have to be waited for.

@@ -10,12 +10,14 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
-use crate::backoff::Backoff;
+use super::outage::Outage;
+use super::pace::Pace;
+use crate::backoff::{Backoff, random_share};
 use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::destination::Destination;
 use crate::due::DueTimes;
-use crate::link_error::LinkErrorKind;
+use crate::link_error::{LinkError, LinkErrorKind};
 use crate::options::SyncOptions;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 
@@ -46,9 +48,12 @@ pub(crate) struct State {
     again: bool,
     pub(crate) due: DueTimes,
     pub(crate) pace: Pace,
+    pub(crate) outage: Outage,
     /// Syncs in a row that the link or the disk stopped.
     pub(crate) failures: u32,
     pub(crate) next_attempt: Option<Instant>,
+    /// Whether somebody asked for that time, so that no new record hastens it.
+    is_asked_to_wait: bool,
     paused: Option<String>,
     /// Why a sync that a new record asks for offers critical records alone, or none, until
     /// the next one that is due.
@@ -58,38 +63,6 @@ pub(crate) struct State {
     last_sync_at: Option<Timestamp>,
     last_error: Option<String>,
     books: Books,
-}
-
-/// How much to offer at once, as experience has it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
-    /// Most records at once; doubles with each batch that gets through.
-    pub(crate) records: usize,
-    /// A limit on the doubling: half of what timed out, and one more with each batch
-    /// that gets through.
-    pub(crate) ceiling: usize,
-    /// Most bytes at once: half of what was too large.
-    pub(crate) bytes: usize,
-}
-
-impl Pace {
-    pub(crate) fn grow(&mut self, most: usize) {
-        self.ceiling = (self.ceiling + 1).min(most);
-        self.records = (self.records * 2).clamp(1, self.ceiling);
-    }
-
-    pub(crate) fn shrink(&mut self, failed: usize, timed_out: bool) {
-        self.records = (failed / 2).max(1);
-        if timed_out {
-            self.ceiling = self.records;
-        }
-    }
-
-    /// A batch of several was too large. The limit stays: a server's does.
-    pub(crate) fn shrink_bytes(&mut self, records: usize, bytes: usize) {
-        self.bytes = (bytes / 2).max(1);
-        self.records = (records / 2).max(1);
-    }
 }
 
 impl fmt::Debug for Shared {
@@ -129,10 +102,15 @@ impl Shared {
         options: SyncOptions,
     ) -> Self {
         let records = options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE);
-        let pace = Pace { records, ceiling: records, bytes: options.batch_bytes };
+        let device = spool.device().0.into_bytes();
+        let state = State {
+            pace: Pace::new(records, options.batch_bytes),
+            outage: Outage::none(options.fleet_spread(), &device),
+            ..State::default()
+        };
         Self {
             backoff: options.backoff(),
-            state: Mutex::new(State { pace, ..State::default() }),
+            state: Mutex::new(state),
             spool,
             destination,
             options,
@@ -149,6 +127,11 @@ impl Shared {
 
     pub(crate) fn batch_size(&self) -> usize {
         self.options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE)
+    }
+
+    /// A random number from 0 to 1; 0 where nothing is to vary.
+    pub(crate) fn chance(&self) -> f64 {
+        if self.options.backoff_jitter { random_share() } else { 0.0 }
     }
 
     // --- Syncing -------------------------------------------------------------
@@ -192,6 +175,7 @@ impl Shared {
         let now = self.spool.clock().now();
         let failures = state.failures;
         let mut wait = self.options.interval();
+        state.is_asked_to_wait = false;
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -221,13 +205,18 @@ impl Shared {
                     state.paused = Some(reason.clone());
                 } else {
                     state.paused = None;
-                    state.failures = failures.saturating_add(1);
-                    wait = self.backoff.delay(failures);
-                    wait = wait.max(error.retry_after().unwrap_or_default());
-                    tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
+                    wait = self.wait_after(state, &error, now.since_boot);
                 }
                 state.last_error = Some(reason.clone());
                 report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
+            }
+            Some(Halt::Spread(spread)) => {
+                wait = spread;
+                state.failures = 0;
+                state.is_asked_to_wait = true;
+                state.last_error = None;
+                let reason = "the link is back: this device's turn in the fleet comes later";
+                report.blocked_by = Some(Blocked::new(BlockedKind::Spread, reason));
             }
             Some(Halt::Blocked(blocked)) => {
                 if blocked.kind == BlockedKind::Storage {
@@ -259,6 +248,39 @@ impl Shared {
         report
     }
 
+    /// How long to wait when nothing gets through. Who asks for a time is left alone for as
+    /// long, and is no outage; any other failure may be the beginning of one.
+    fn wait_after(&self, state: &mut State, error: &LinkError, now: Duration) -> Duration {
+        if let Some(asked) = error.retry_after() {
+            state.is_asked_to_wait = true;
+            state.outage.is_over();
+            let wait = Outage::asked(asked.max(self.backoff.initial), self.chance());
+            tracing::info!(%error, ?wait, "the destination asks to wait");
+            return wait;
+        }
+        let wait = self.backoff.delay(state.failures);
+        state.failures = state.failures.saturating_add(1);
+        state.outage.link_fails(now);
+        if state.outage.is_long(now) {
+            state.pace.begin_small();
+        }
+        tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
+        wait
+    }
+
+    /// Whoever watches the link says that it is up.
+    pub(crate) fn link_is_up(&self) {
+        let mut state = self.lock();
+        if state.is_asked_to_wait || state.background.is_none() {
+            return;
+        }
+        let wait = state.outage.link_is_up(self.spool.clock().now().since_boot, self.chance());
+        state.is_asked_to_wait = !wait.is_zero();
+        state.next_attempt = Some(Instant::now() + wait);
+        drop(state);
+        self.ended.notify_one();
+    }
+
     // --- In the background ---------------------------------------------------
 
     pub(crate) async fn run_in_background(self: Arc<Self>) {
@@ -267,7 +289,8 @@ impl Shared {
         loop {
             let (at, patient) = {
                 let state = self.lock();
-                let failing = state.failures > 0 || state.paused.is_some();
+                let failing =
+                    state.failures > 0 || state.paused.is_some() || state.is_asked_to_wait;
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
                 (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)

@@ -88,6 +88,7 @@ impl Settings {
                     grace: args.body_grace.unwrap_or(limits::BODY_GRACE),
                     bytes_per_second: limits::BODY_BYTES_PER_SECOND,
                 },
+                records_per_second: args.records_per_second,
                 request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
             },
             forward_to: match hub_link::url(args.runs_url) {
