@@ -123,7 +123,10 @@ impl SyncManager {
     /// Offline is no error: the report says what is in the way. The sync goes on when
     /// this future is dropped.
     pub async fn sync_now(&self) -> SyncReport {
-        self.handle.shared.lock().only_critical = None;
+        {
+            let mut state = self.handle.shared.lock();
+            (state.only_critical, state.asked) = (None, None);
+        }
         let mut running = self.handle.shared.join_or_begin();
         match running.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(report)) => report.clone(),

@@ -27,6 +27,8 @@ pub(crate) enum Halt {
     Blocked(Blocked),
     /// An outage is over, and this device's turn in the fleet comes later.
     Spread(Duration),
+    /// All but critical records wait for a time that was asked for.
+    Asked,
     /// The data cap: nothing that waits may go now.
     OverBudget(Denied),
 }
@@ -41,6 +43,8 @@ pub(crate) struct Drain {
     shared: Arc<Shared>,
     report: SyncReport,
     allowance: Allowance,
+    /// Whether critical records alone may go before a time that was asked for.
+    is_early: bool,
 }
 
 /// What an answered batch came to.
@@ -52,7 +56,7 @@ struct Offered {
 impl Drain {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let allowance = Allowance::new(shared.lock().only_critical.clone());
-        Self { shared, report: SyncReport::default(), allowance }
+        Self { shared, report: SyncReport::default(), allowance, is_early: false }
     }
 
     /// What came of it so far, with what remains.
@@ -73,9 +77,11 @@ impl Drain {
                 let reason = "the courier is being stopped";
                 return Some(Halt::Blocked(Blocked::new(BlockedKind::Stopped, reason)));
             }
+            self.is_early = self.shared.lock().is_asked();
             let most = self.allowance.most(self.shared.lock().pace.records);
             let delivered = match self.take(most).await {
                 Ok(Some(batch)) => self.deliver(batch).await,
+                Ok(None) if self.is_early => return Some(Halt::Asked),
                 Ok(None) => return self.allowance.denied().cloned().map(Halt::OverBudget),
                 Err(halt) => Err(halt),
             };
@@ -98,7 +104,8 @@ impl Drain {
             (state.pace.bytes, state.pace.next(self.shared.batch_size()))
         };
         let spool = self.shared.spool.clone();
-        let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
+        let down_to = if self.is_early { Lane::Critical } else { self.allowance.down_to() };
+        let limits = Limits { records, bytes, down_to };
         let taken = blocking(move || take(&spool, &limits, next)).await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
     }

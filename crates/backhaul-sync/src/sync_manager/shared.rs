@@ -52,8 +52,9 @@ pub(crate) struct State {
     /// Syncs in a row that the link or the disk stopped.
     pub(crate) failures: u32,
     pub(crate) next_attempt: Option<Instant>,
-    /// Whether somebody asked for that time, so that no new record hastens it.
-    is_asked_to_wait: bool,
+    /// Until when only critical records are offered: the destination asked for it, or the
+    /// device's turn in the fleet comes later.
+    pub(crate) asked: Option<Instant>,
     paused: Option<String>,
     /// Why a sync that a new record asks for offers critical records alone, or none, until
     /// the next one that is due.
@@ -63,6 +64,13 @@ pub(crate) struct State {
     last_sync_at: Option<Timestamp>,
     last_error: Option<String>,
     books: Books,
+}
+
+impl State {
+    /// Whether other than critical records wait for a time that was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -175,7 +183,7 @@ impl Shared {
         let now = self.spool.clock().now();
         let failures = state.failures;
         let mut wait = self.options.interval();
-        state.is_asked_to_wait = false;
+        let asked = state.asked.take();
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -210,10 +218,17 @@ impl Shared {
                 state.last_error = Some(reason.clone());
                 report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
             }
+            Some(Halt::Asked) => {
+                // All the others are due when they were.
+                (state.asked, state.next_attempt) = (asked, asked);
+                let reason = "all but critical records wait for the time that was asked for";
+                report.blocked_by = Some(Blocked::new(BlockedKind::Busy, reason));
+                return report;
+            }
             Some(Halt::Spread(spread)) => {
                 wait = spread;
                 state.failures = 0;
-                state.is_asked_to_wait = true;
+                state.asked = Some(Instant::now() + spread);
                 state.last_error = None;
                 let reason = "the link is back: this device's turn in the fleet comes later";
                 report.blocked_by = Some(Blocked::new(BlockedKind::Spread, reason));
@@ -252,9 +267,10 @@ impl Shared {
     /// long, and is no outage; any other failure may be the beginning of one.
     fn wait_after(&self, state: &mut State, error: &LinkError, now: Duration) -> Duration {
         if let Some(asked) = error.retry_after() {
-            state.is_asked_to_wait = true;
-            state.outage.is_over();
             let wait = Outage::asked(asked.max(self.backoff.initial), self.chance());
+            state.asked = Some(Instant::now() + wait);
+            state.failures = 0;
+            state.outage.is_over();
             tracing::info!(%error, ?wait, "the destination asks to wait");
             return wait;
         }
@@ -271,12 +287,14 @@ impl Shared {
     /// Whoever watches the link says that it is up.
     pub(crate) fn link_is_up(&self) {
         let mut state = self.lock();
-        if state.is_asked_to_wait || state.background.is_none() {
+        if state.is_asked() || state.background.is_none() {
             return;
         }
         let wait = state.outage.link_is_up(self.spool.clock().now().since_boot, self.chance());
-        state.is_asked_to_wait = !wait.is_zero();
-        state.next_attempt = Some(Instant::now() + wait);
+        let at = Instant::now() + wait;
+        state.asked = Some(at).filter(|_| !wait.is_zero());
+        state.next_attempt = Some(at);
+        state.failures = 0;
         drop(state);
         self.ended.notify_one();
     }
@@ -289,8 +307,7 @@ impl Shared {
         loop {
             let (at, patient) = {
                 let state = self.lock();
-                let failing =
-                    state.failures > 0 || state.paused.is_some() || state.is_asked_to_wait;
+                let failing = state.failures > 0 || state.paused.is_some();
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
                 (state.next_attempt.unwrap_or_else(Instant::now), failing || none_may_go)

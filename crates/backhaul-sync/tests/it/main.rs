@@ -11,6 +11,7 @@
 mod allowance;
 mod bandwidth;
 mod draining;
+mod fleet;
 mod life;
 mod link;
 mod poison;

@@ -9,6 +9,7 @@
 mod cli;
 mod dedupe;
 mod demo;
+mod fleet;
 mod intake;
 mod keys;
 mod limits;

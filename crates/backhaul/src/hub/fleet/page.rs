@@ -3,7 +3,7 @@
 use super::chart::{Curve, Diagram, svg};
 use super::figures::{Figures, Second};
 use super::plan::{HubKind, Plan};
-use super::world;
+use super::world::{self, MOST_IDEALS};
 
 /// Points of a curve over the whole time.
 const COLUMNS: usize = 380;
@@ -74,10 +74,13 @@ have drained, while the devices go on making records.
 }
 
 fn row(name: &str, figures: &Figures) -> String {
+    let time = match figures.drained {
+        Some(_) => format!("{:.2}", figures.time()),
+        None => format!("not after {MOST_IDEALS}"),
+    };
     format!(
-        "| {name} | {:.2} | {:.2} | {:.1} % | {:.2} % | {} |",
+        "| {name} | {:.2} | {time} | {:.1} % | {:.2} % | {} |",
         figures.peak(),
-        figures.time(),
         figures.refused_share() * 100.0,
         figures.records_in_vain() * 100.0,
         figures.most_requests()
