@@ -48,4 +48,12 @@ pub use crate::prioritizer::{
 };
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
+/// The parts of a courier that decide when and how much, for simulations that move the
+/// clock themselves. No part of the interface.
+#[doc(hidden)]
+pub mod decisions {
+    pub use crate::sync_manager::outage::Outage;
+    pub use crate::sync_manager::pace::Pace;
+}
+
 pub use crate::transport::{Answer, Request, Transport, TransportError};

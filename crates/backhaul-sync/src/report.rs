@@ -77,6 +77,8 @@ pub enum BlockedKind {
     Cap,
     /// The rate: a request is under way, and slowed down.
     Rate,
+    /// An outage is over, and the device's turn in the fleet comes later.
+    Spread,
     /// The courier was stopped.
     Stopped,
 }
@@ -93,6 +95,7 @@ impl BlockedKind {
             BlockedKind::Storage => "storage",
             BlockedKind::Cap => "cap",
             BlockedKind::Rate => "rate",
+            BlockedKind::Spread => "spread",
             BlockedKind::Stopped => "stopped",
         }
     }

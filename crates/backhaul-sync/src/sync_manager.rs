@@ -13,6 +13,8 @@
 mod allowance;
 mod drain;
 mod link;
+pub(crate) mod outage;
+pub(crate) mod pace;
 mod priority;
 mod shared;
 
@@ -161,7 +163,10 @@ impl SyncManager {
         if let Some(blocked) = self.handle.shared.offline() {
             return self.handle.shared.report_of_no_sync(blocked);
         }
-        self.handle.shared.lock().only_critical = None;
+        {
+            let mut state = self.handle.shared.lock();
+            (state.only_critical, state.asked) = (None, None);
+        }
         let mut running = self.handle.shared.join_or_begin();
         match running.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(report)) => report.clone(),
@@ -177,6 +182,13 @@ impl SyncManager {
     /// nothing gets through this changes nothing: the record goes with the others.
     pub fn notify(&self) {
         self.handle.shared.nudged.notify_one();
+    }
+
+    /// Tells a courier that runs in the background that the link is up: it tries at once, or
+    /// after its share of [`SyncOptions::fleet_spread_seconds`]. A time that the destination
+    /// asked for stays.
+    pub fn link_is_up(&self) {
+        self.handle.shared.link_is_up();
     }
 
     /// A function that does what [`notify`](SyncManager::notify) does, and keeps nothing alive.

@@ -60,6 +60,7 @@ impl Cli {
                 .flag("token_file", args.token_file.clone())
                 .flag("cap", args.cap.clone())
                 .flag("max_connections", args.max_connections.clone())
+                .flag("records_per_second", args.records_per_second.clone())
                 .flag("request_timeout", args.request_timeout.clone())
                 .flag("remember_keys", args.remember_keys.clone()),
             Command::Sync(args) => in_data_dir(&args.data_dir)
@@ -138,6 +139,12 @@ pub(crate) struct Serve {
     /// Connections at one moment; others wait [default: 1000]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_connections: Option<OsString>,
+    /// The most records to store in a second. Senders beyond that are told when to come
+    /// again, one after the other, so that a fleet which comes back at once is served evenly;
+    /// critical records go first. Set it to what the disk or the next hub takes
+    /// [default: as many as come]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) records_per_second: Option<OsString>,
     /// How long one request may take, such as 90s [default: 10m]. A body that comes at less
     /// than 100 bytes a second after its first 30 seconds is cut off before that.
     #[arg(long, value_name = "TIME")]
@@ -311,6 +318,6 @@ mod tests {
             assert!(help.contains(&default), "{}: {help}", key.name());
             assert_eq!(key.flag(), format!("--{}", arg.get_long().unwrap()));
         }
-        assert_eq!(flags, 8);
+        assert_eq!(flags, 9);
     }
 }

@@ -1,30 +1,39 @@
 //! The address and the key, and one request to it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use backhaul_store::{Clock, Lane};
 use backhaul_sync::{Criticality, LinkError, Request, Transport, Verdict};
 use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::CloudConfigError;
 use super::reply::{self, Reply};
 use super::request::{self, Part};
+use crate::lock::lock;
 
 const SOURCE: HeaderName = HeaderName::from_static("backhaul-source");
 const FLOOR: HeaderName = HeaderName::from_static("backhaul-floor");
 const SEQUENCES: HeaderName = HeaderName::from_static("backhaul-sequences");
+const NEXT: HeaderName = HeaderName::from_static("backhaul-next");
 
 /// A hub's answer is at most this long, with what it says of each record; a captive portal
 /// may send any amount.
 const ANSWER_BYTES: usize = 16_000;
 const ANSWER_BYTES_PER_RECORD: usize = 1_000;
+/// No hub can ask for more.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Where records are posted, and with what key.
 pub(super) struct Endpoint {
     url: Url,
     authorization: Option<HeaderValue>,
+    /// When the hub wants the next request, as it said with the last that it took. What is
+    /// critical does not wait for it.
+    next: Mutex<Option<Instant>>,
 }
 
 impl Endpoint {
@@ -45,7 +54,7 @@ impl Endpoint {
                 Ok(value)
             })
             .transpose()?;
-        Ok(Self { url, authorization })
+        Ok(Self { url, authorization, next: Mutex::default() })
     }
 
     /// Posts records and reads what the hub says of each.
@@ -56,6 +65,7 @@ impl Endpoint {
         gzip: bool,
         clock: &dyn Clock,
     ) -> Result<Vec<Verdict>, LinkError> {
+        self.wait_as_asked(part)?;
         let records = part.len();
         let encoded = if part.array().len() > request::LONG {
             // Long enough to hold up other tasks of this thread.
@@ -83,7 +93,21 @@ impl Endpoint {
             location: answer.header(header::LOCATION),
             retry_after: answer.retry_after(clock.now().wall),
         };
+        if (200..300).contains(&reply.status) {
+            *lock(&self.next) = reply.retry_after.map(|wait| Instant::now() + wait.min(LONGEST));
+        }
         reply::read(&reply, records)
+    }
+
+    /// Says what the hub would say if it were asked before the time that it gave.
+    fn wait_as_asked(&self, part: &Part) -> Result<(), LinkError> {
+        let next = lock(&self.next).filter(|_| part.lane() != Some(Lane::Critical));
+        let wait = next.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let reason = format!("it asked for the next batch in {} s", wait.as_secs().max(1));
+        Err(LinkError::busy(reason).with_retry_after(wait))
     }
 
     fn headers(&self, part: &Part, is_gzip: bool) -> Result<HeaderMap, LinkError> {
@@ -105,6 +129,9 @@ impl Endpoint {
                 let value = HeaderValue::from_str(value);
                 let value = value.map_err(|error| LinkError::refused(error.to_string()))?;
                 headers.insert(name, value);
+            }
+            if origin.next > 0 {
+                headers.insert(NEXT, HeaderValue::from(origin.next));
             }
         }
         Ok(headers)

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, State};
+use backhaul_store::{
+    Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, Spool, State,
+};
 
 use super::allowance::Allowance;
 use super::shared::{Shared, after};
@@ -24,6 +26,10 @@ const OVERSIZED_AGAIN: Duration = Duration::from_secs(3600);
 pub(crate) enum Halt {
     Link(LinkError),
     Blocked(Blocked),
+    /// An outage is over, and this device's turn in the fleet comes later.
+    Spread(Duration),
+    /// All but critical records wait for a time that was asked for.
+    Asked,
     /// The data cap: nothing that waits may go now.
     OverBudget(Denied),
 }
@@ -38,6 +44,8 @@ pub(crate) struct Drain {
     shared: Arc<Shared>,
     report: SyncReport,
     allowance: Allowance,
+    /// Whether critical records alone may go before a time that was asked for.
+    is_early: bool,
 }
 
 /// What an answered batch came to.
@@ -49,7 +57,7 @@ struct Offered {
 impl Drain {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let allowance = Allowance::new(shared.lock().only_critical.clone());
-        Self { shared, report: SyncReport::default(), allowance }
+        Self { shared, report: SyncReport::default(), allowance, is_early: false }
     }
 
     /// What came of it so far, with what remains.
@@ -70,9 +78,11 @@ impl Drain {
                 let reason = "the courier is being stopped";
                 return Some(Halt::Blocked(Blocked::new(BlockedKind::Stopped, reason)));
             }
+            self.is_early = self.shared.lock().is_asked();
             let most = self.allowance.most(self.shared.lock().pace.records);
             let delivered = match self.take(most).await {
                 Ok(Some(batch)) => self.deliver(batch).await,
+                Ok(None) if self.is_early => return Some(Halt::Asked),
                 Ok(None) => return self.allowance.denied().cloned().map(Halt::OverBudget),
                 Err(halt) => Err(halt),
             };
@@ -89,16 +99,21 @@ impl Drain {
 
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
         let now = self.shared.spool.clock().now();
-        let (bytes, chooser) = {
+        let most = self.shared.options().records();
+        let (bytes, next, chooser) = {
             let mut state = self.shared.lock();
             state.due.pass(now.since_boot);
-            (state.pace.bytes, state.priority.chooser())
+            (state.pace.bytes, state.pace.next(most), state.priority.chooser())
         };
         let spool = self.shared.spool.clone();
-        let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
-        let taken = blocking(move || match chooser {
-            Some(chooser) => spool.take_chosen(&limits, &chooser),
-            None => spool.take(&limits),
+        let down_to = if self.is_early { Lane::Critical } else { self.allowance.down_to() };
+        let limits = Limits { records, bytes, down_to };
+        let taken = blocking(move || {
+            let taken = match chooser {
+                Some(chooser) => spool.take_chosen(&limits, &chooser),
+                None => spool.take(&limits),
+            };
+            announce_next(&spool, taken?, next)
         });
         let taken = taken.await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
@@ -108,11 +123,9 @@ impl Drain {
         let records = batch.records.len();
         let error = match self.offer(&batch).await {
             Ok(_) => {
-                let most = self.shared.options().records();
-                self.shared.lock().pace.grow(most);
                 self.allowance.grow();
                 release(batch).await;
-                return Ok(());
+                return self.got_through();
             }
             Err(Halt::Link(error)) => error,
             Err(halt) => return Err(halt),
@@ -146,6 +159,16 @@ impl Drain {
                 Err(error.into())
             }
         }
+    }
+
+    /// A batch got through, the first one after an outage perhaps.
+    fn got_through(&self) -> Result<(), Halt> {
+        let now = self.shared.spool.clock().now().since_boot;
+        let mut state = self.shared.lock();
+        let (most, chance) = (state.options.records(), state.chance());
+        state.pace.grow(most);
+        let spread = state.outage.ends(now, chance);
+        if spread.is_zero() { Ok(()) } else { Err(Halt::Spread(spread)) }
     }
 
     /// The data cap has no room for a batch: a smaller one may fit, or critical records. A
@@ -414,6 +437,18 @@ impl Drain {
         let settled = Settled::new(State::Later).reason(reason).not_before(after(now.wall, wait));
         if spends_retry { settled.spends_retry() } else { settled }
     }
+}
+
+/// Says in a batch how many records come after it: at most `next`.
+fn announce_next(
+    spool: &Spool,
+    taken: Option<Batch>,
+    next: usize,
+) -> backhaul_store::Result<Option<Batch>> {
+    let Some(mut batch) = taken else { return Ok(None) };
+    let waiting = spool.books()?.pending.saturating_sub(batch.records.len() as u64);
+    batch.next = usize::try_from(waiting).unwrap_or(usize::MAX).min(next);
+    Ok(Some(batch))
 }
 
 /// Gives records back to the spool, whose lock may have to be waited for.

@@ -11,14 +11,17 @@ use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
 use super::link::Link;
+use super::outage::Outage;
+use super::pace::Pace;
 use super::priority::Priority;
+use crate::backoff::random_share;
 use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
 use crate::connectivity::Connectivity;
 use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::events::{Subscribers, SyncEvent};
-use crate::link_error::LinkErrorKind;
+use crate::link_error::{LinkError, LinkErrorKind};
 use crate::options::SyncOptions;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 
@@ -41,7 +44,7 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 pub(crate) struct State {
-    options: SyncOptions,
+    pub(crate) options: SyncOptions,
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
     pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
@@ -51,9 +54,13 @@ pub(crate) struct State {
     again: bool,
     pub(crate) due: DueTimes,
     pub(crate) pace: Pace,
+    pub(crate) outage: Outage,
     /// Syncs in a row that the link or the disk stopped.
     pub(crate) failures: u32,
     pub(crate) next_attempt: Option<Instant>,
+    /// Until when only critical records are offered: the destination asked for it, or the
+    /// device's turn in the fleet comes later.
+    pub(crate) asked: Option<Instant>,
     paused: Option<String>,
     /// Why a sync that a new record asks for offers critical records alone, or none, until
     /// the next one that is due.
@@ -67,35 +74,15 @@ pub(crate) struct State {
     books: Books,
 }
 
-/// How much to offer at once, as experience has it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
-    /// Most records at once; doubles with each batch that gets through.
-    pub(crate) records: usize,
-    /// A limit on the doubling: half of what timed out, and one more with each batch
-    /// that gets through.
-    pub(crate) ceiling: usize,
-    /// Most bytes at once: half of what was too large.
-    pub(crate) bytes: usize,
-}
-
-impl Pace {
-    pub(crate) fn grow(&mut self, most: usize) {
-        self.ceiling = (self.ceiling + 1).min(most);
-        self.records = (self.records * 2).clamp(1, self.ceiling);
+impl State {
+    /// A random number from 0 to 1; 0 where nothing is to vary.
+    pub(crate) fn chance(&self) -> f64 {
+        if self.options.backoff_jitter { random_share() } else { 0.0 }
     }
 
-    pub(crate) fn shrink(&mut self, failed: usize, timed_out: bool) {
-        self.records = (failed / 2).max(1);
-        if timed_out {
-            self.ceiling = self.records;
-        }
-    }
-
-    /// A batch of several was too large. The limit stays: a server's does.
-    pub(crate) fn shrink_bytes(&mut self, records: usize, bytes: usize) {
-        self.bytes = (bytes / 2).max(1);
-        self.records = (records / 2).max(1);
+    /// Whether other than critical records wait for a time that was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -136,10 +123,15 @@ impl Shared {
         destination: Arc<dyn Destination>,
         options: SyncOptions,
     ) -> Self {
-        let records = options.records();
-        let pace = Pace { records, ceiling: records, bytes: options.batch_bytes };
+        let device = spool.device().0.into_bytes();
+        let state = State {
+            pace: Pace::new(options.records(), options.batch_bytes),
+            outage: Outage::none(options.fleet_spread(), &device),
+            options,
+            ..State::default()
+        };
         Self {
-            state: Mutex::new(State { options, pace, ..State::default() }),
+            state: Mutex::new(state),
             spool,
             destination,
             nudged: Notify::new(),
@@ -170,6 +162,7 @@ impl Shared {
         if new.batch_bytes != old.batch_bytes {
             state.pace.bytes = new.batch_bytes;
         }
+        state.outage.spread_over(new.fleet_spread());
         if state.failures == 0 {
             let latest = Instant::now() + new.interval();
             state.next_attempt = state.next_attempt.map(|at| at.min(latest));
@@ -222,6 +215,7 @@ impl Shared {
         let now = self.spool.clock().now();
         let failures = state.failures;
         let mut wait = state.options.interval();
+        let asked = state.asked.take();
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -253,13 +247,25 @@ impl Shared {
                     state.paused = Some(reason.clone());
                 } else {
                     state.paused = None;
-                    state.failures = failures.saturating_add(1);
-                    wait = state.options.backoff().delay(failures);
-                    wait = wait.max(error.retry_after().unwrap_or_default());
-                    tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
+                    wait = wait_after(state, &error, now.since_boot);
                 }
                 state.last_error = Some(reason.clone());
                 report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
+            }
+            Some(Halt::Asked) => {
+                // All the others are due when they were.
+                (state.asked, state.next_attempt) = (asked, asked);
+                let reason = "all but critical records wait for the time that was asked for";
+                report.blocked_by = Some(Blocked::new(BlockedKind::Busy, reason));
+                return report;
+            }
+            Some(Halt::Spread(spread)) => {
+                wait = spread;
+                state.failures = 0;
+                state.asked = Some(Instant::now() + spread);
+                state.last_error = None;
+                let reason = "the link is back: this device's turn in the fleet comes later";
+                report.blocked_by = Some(Blocked::new(BlockedKind::Spread, reason));
             }
             Some(Halt::Blocked(blocked)) => {
                 if blocked.kind == BlockedKind::Storage {
@@ -292,6 +298,22 @@ impl Shared {
         report
     }
 
+    /// Whoever watches the link says that it is up.
+    pub(crate) fn link_is_up(&self) {
+        let mut state = self.lock();
+        if state.is_asked() || state.background.is_none() {
+            return;
+        }
+        let (now, chance) = (self.spool.clock().now().since_boot, state.chance());
+        let wait = state.outage.link_is_up(now, chance);
+        let at = Instant::now() + wait;
+        state.asked = Some(at).filter(|_| !wait.is_zero());
+        state.next_attempt = Some(at);
+        state.failures = 0;
+        drop(state);
+        self.ended.notify_one();
+    }
+
     // --- In the background ---------------------------------------------------
 
     pub(crate) async fn run_in_background(self: Arc<Self>) {
@@ -318,8 +340,10 @@ impl Shared {
                 () = self.nudged.notified() => if patient { continue },
                 state = changed(&mut link) => match state {
                     Connectivity::Offline => continue,
-                    // The backoff is over.
-                    Connectivity::Online | Connectivity::Unknown => self.lock().failures = 0,
+                    Connectivity::Online | Connectivity::Unknown => {
+                        self.link_is_up();
+                        continue;
+                    }
                 },
                 () = self.budget_wants_care(&mut care) => continue,
                 () = tokio::time::sleep_until(at), if !is_offline => self.lock().only_critical = None,
@@ -458,6 +482,28 @@ impl Shared {
             failing_rules: state.priority.failing_rules(),
         }
     }
+}
+
+/// How long to wait when nothing gets through. Who asks for a time is left alone for as
+/// long, and is no outage; any other failure may be the beginning of one.
+fn wait_after(state: &mut State, error: &LinkError, now: Duration) -> Duration {
+    let backoff = state.options.backoff();
+    if let Some(asked) = error.retry_after() {
+        let wait = Outage::asked(asked.max(backoff.initial), state.chance());
+        state.asked = Some(Instant::now() + wait);
+        state.failures = 0;
+        state.outage.is_over();
+        tracing::info!(%error, ?wait, "the destination asks to wait");
+        return wait;
+    }
+    let wait = backoff.delay(state.failures);
+    state.failures = state.failures.saturating_add(1);
+    state.outage.link_fails(now);
+    if state.outage.is_long(now) {
+        state.pace.begin_small();
+    }
+    tracing::info!(%error, failures = state.failures, ?wait, "nothing gets through");
+    wait
 }
 
 /// Waits for the monitor to say something else, where there is one.

@@ -85,6 +85,7 @@ impl Plan {
                     grace: args.body_grace.unwrap_or(limits::BODY_GRACE),
                     bytes_per_second: limits::BODY_BYTES_PER_SECOND,
                 },
+                records_per_second: given.records_per_second,
                 request_timeout: given.request_timeout,
             },
             forward_to: config.offline.primary_logger()?.map(Arc::new),

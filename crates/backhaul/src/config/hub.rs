@@ -1,6 +1,6 @@
 //! What the intake of `backhaul serve` is told.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use backhaul_store::MIN_CAP_BYTES;
@@ -34,6 +34,9 @@ pub struct HubConfig {
     /// Connections at one moment; the next ones wait in the listener's queue. Default:
     /// 1,000.
     pub max_connections: NonZeroUsize,
+    /// The most records to store in a second; senders beyond that get places in time.
+    /// Default: as many as come.
+    pub records_per_second: Option<NonZeroU32>,
     /// How long one request may take. Default: 10 minutes.
     pub request_timeout: Duration,
     /// How long the keys of clients that are no backhauls are remembered. Default: 7 days.
@@ -47,6 +50,7 @@ impl Default for HubConfig {
             token: SecretPlace::default(),
             cap: None,
             max_connections: MAX_CONNECTIONS,
+            records_per_second: None,
             request_timeout: REQUEST_TIMEOUT,
             remember_keys: REMEMBER_KEYS,
         }

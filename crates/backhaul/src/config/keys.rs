@@ -54,12 +54,14 @@ pub static KEYS: &[Key] = &[
     key!(Delivery, "backoff_max", offline.sync.backoff_max, "The longest wait.").live(),
     key!(Delivery, "backoff_multiplier", offline.sync.backoff_multiplier, "The factor of the exponential strategy, at least 1.").live(),
     key!(Delivery, "backoff_jitter", offline.sync.backoff_jitter, "Whether waits vary by a tenth, so that a fleet does not come back in step.").live(),
+    key!(Delivery, "fleet_spread_seconds", offline.sync.fleet_spread_seconds, "Over how long the devices of a fleet spread their return after an outage, in seconds.").live(),
 
     key!(Intake, "listen", hub.listen, "Where to listen. Port 0 takes a free one. Other addresses than this machine's own need a token."),
     key!(Intake, "token", hub.token.value, "The token that clients have to send. In the file only where others cannot read that."),
     key!(Intake, "token_file", hub.token.file, "A file with the token in it."),
     key!(Intake, "cap", hub.cap, "The most that the received records may take on disk, such as 500MB.").unset("as long as the disk has room"),
     key!(Intake, "max_connections", hub.max_connections, "Connections at one moment; others wait."),
+    key!(Intake, "records_per_second", hub.records_per_second, "The most records to store in a second; senders beyond that are told when to come again.").unset("as many as come"),
     key!(Intake, "request_timeout", hub.request_timeout, "How long one request may take."),
     key!(Intake, "remember_keys", hub.remember_keys, "How long idempotency keys are remembered."),
 ];

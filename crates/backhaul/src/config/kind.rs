@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -98,6 +98,7 @@ plain! {
     u64: Whole, "a whole number";
     usize: Whole, "a whole number";
     NonZeroUsize: Whole, "a whole number of at least 1";
+    NonZeroU32: Whole, "a whole number of at least 1";
     f64: Number, "a number";
     HubUrl: Text, "http://host:port or https://host:port, such as http://hub:7117";
     ListenAddress: Text, "ADDRESS:PORT, such as 127.0.0.1:7117";

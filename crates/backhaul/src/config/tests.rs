@@ -44,11 +44,13 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("backoff_max", "1h", "\"1h\"", "1h"),
     ("backoff_multiplier", "3", "3", "3"),
     ("backoff_jitter", "off", "false", "false"),
+    ("fleet_spread_seconds", "60", "60", "60"),
     ("listen", "[::1]:0", "\"[::1]:0\"", "[::1]:0"),
     ("token", "s3cret", "\"s3cret\"", "(set, not shown)"),
     ("token_file", "/t", "\"/t\"", "/t"),
     ("cap", "1GB", "\"1000MB\"", "1GB"),
     ("max_connections", "1", "1", "1"),
+    ("records_per_second", "300", "300", "300"),
     ("request_timeout", "2m", "\"120s\"", "2m"),
     ("remember_keys", "36h", "\"36h\"", "36h"),
 ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use backhaul_store::Status;
 
@@ -23,7 +24,12 @@ impl Requests {
 }
 
 /// All metrics at one moment.
-pub(crate) fn text(status: &Status, records: Receipt, requests: &Requests) -> String {
+pub(crate) fn text(
+    status: &Status,
+    records: Receipt,
+    requests: &Requests,
+    backlog: Option<Duration>,
+) -> String {
     let mut page = Page::default();
     page.metric("backhaul_spool_records", "gauge", "Records of the spool by what became of them.");
     let books = &status.books;
@@ -47,6 +53,11 @@ pub(crate) fn text(status: &Status, records: Receipt, requests: &Requests) -> St
     page.metric("backhaul_http_requests_total", "counter", "Requests answered, by status.");
     for (status, count) in requests.by_status() {
         page.value(&format!("{{status=\"{status}\"}}"), count);
+    }
+    if let Some(backlog) = backlog {
+        let help = "For how long ahead refused senders were given places.";
+        page.metric("backhaul_admission_backlog_seconds", "gauge", help);
+        page.value("", backlog.as_secs());
     }
     page.text
 }

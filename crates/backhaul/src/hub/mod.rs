@@ -5,6 +5,7 @@
 //! any of it is stored; requests about one source follow each other, all others
 //! share the flushes of the spool.
 
+mod admission;
 mod body;
 mod budget;
 mod elements;
@@ -21,6 +22,8 @@ mod stripes;
 pub(crate) mod token;
 mod window;
 
+#[cfg(test)]
+mod fleet;
 #[cfg(test)]
 mod power_cuts;
 
@@ -80,6 +83,13 @@ pub(crate) struct Receipt {
     pub(crate) accepted: u64,
     /// Here already, and durable.
     pub(crate) duplicates: u64,
+}
+
+impl Receipt {
+    /// Records of the request.
+    fn records(self) -> usize {
+        usize::try_from(self.accepted + self.duplicates).unwrap_or(usize::MAX)
+    }
 }
 
 /// Where records of a fleet come together.

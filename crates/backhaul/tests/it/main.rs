@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod dedupe;
 mod demo;
+mod fleet;
 mod intake;
 mod keys;
 mod limits;
