@@ -68,7 +68,7 @@ impl CloudRunLoggerBuilder {
     }
 
     /// How long a request may take, from its first byte to the last of the answer.
-    /// Default: 60 s; a batch of 1 MB in gzip takes half of that at 50 kbps.
+    /// Default: [`CloudRunLogger::DEFAULT_TIMEOUT`].
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -141,6 +141,10 @@ impl fmt::Display for CloudConfigError {
 impl std::error::Error for CloudConfigError {}
 
 impl CloudRunLogger {
+    /// How long a request may take where nobody says otherwise: a batch of 1 MB in gzip
+    /// takes half of that at 50 kbps.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
     /// A logger that sends to the hub at `api_url`, without a key.
     ///
     /// # Errors
@@ -154,11 +158,24 @@ impl CloudRunLogger {
         CloudRunLoggerBuilder {
             api_url: api_url.into(),
             api_key: None,
-            timeout: Duration::from_secs(60),
+            timeout: Self::DEFAULT_TIMEOUT,
             gzip: true,
             budget: None,
             clock: Arc::new(SystemClock::new()),
         }
+    }
+
+    /// Checks an address without setting anything up.
+    ///
+    /// # Errors
+    /// Where it is no `http` or `https` URL of a hub.
+    pub fn check_url(api_url: &str) -> Result<(), CloudConfigError> {
+        client::intake_of(api_url).map(drop)
+    }
+
+    /// An address as it may be shown: without a user's name and password.
+    pub fn shown_url(api_url: &str) -> String {
+        client::without_credentials(api_url)
     }
 
     /// Posts one request, and once more without gzip where the hub does not know it.

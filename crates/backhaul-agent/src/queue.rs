@@ -10,7 +10,7 @@ use backhaul_store::{
     Books, Clock, Disk, Flush, HighWater, Layout, Options, OsDisk, Position, QueueEntry, Record,
     RecordId, Settled, Spool, Standing, State, SystemClock, Timestamp, WhenFull,
 };
-use backhaul_sync::{Destination, SyncManager, SyncOptions, SyncPrioritizer};
+use backhaul_sync::{Destination, OptionError, SyncManager, SyncOptions, SyncPrioritizer};
 use serde_json::{Map, Value, json};
 
 use crate::held::{HeldRecord, HeldRecords};
@@ -223,6 +223,24 @@ impl OfflineQueueBuilder {
         self
     }
 
+    /// Checks that the values make sense. [`open`](OfflineQueueBuilder::open) does so too.
+    ///
+    /// # Errors
+    /// Names the option, what was found and what was expected.
+    pub fn check(&self) -> Result<(), OptionError> {
+        if self.max_queue_size_mb == 0 {
+            return Err(OptionError::new("max_queue_size_mb", 0, "at least 1"));
+        }
+        if self.max_queue_size_mb > u64::MAX / MEGABYTE {
+            let found = self.max_queue_size_mb.to_string();
+            return Err(OptionError::new("max_queue_size_mb", found, "at most 18446744073709"));
+        }
+        if self.sync_batch_size == 0 {
+            return Err(OptionError::new("sync_batch_size", 0, "at least 1"));
+        }
+        Ok(())
+    }
+
     /// Opens the queue, making its folder (0700) where there is none, and takes over
     /// the runs that a crash cut short.
     ///
@@ -231,17 +249,8 @@ impl OfflineQueueBuilder {
     /// another kind of spool, [`QueueErrorKind::Storage`] where the folder cannot be made
     /// or written (the message names the path and the user id).
     pub fn open(self) -> Result<OfflineQueue, QueueError> {
-        let expected = "at least 1";
-        if self.max_queue_size_mb == 0 {
-            return Err(QueueError::option("max_queue_size_mb", 0, expected));
-        }
-        if self.sync_batch_size == 0 {
-            return Err(QueueError::option("sync_batch_size", 0, expected));
-        }
-        let Some(max_bytes) = self.max_queue_size_mb.checked_mul(MEGABYTE) else {
-            let found = self.max_queue_size_mb;
-            return Err(QueueError::option("max_queue_size_mb", found, "at most 18446744073709"));
-        };
+        self.check().map_err(|error| QueueError::option(&error))?;
+        let max_bytes = self.max_queue_size_mb.saturating_mul(MEGABYTE);
         let options = Options { max_bytes: Some(max_bytes), ..self.options };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let spool = Spool::open_on(&self.storage_path, options, self.disk, clock)?;
@@ -622,7 +631,7 @@ impl OfflineQueue {
         let batch_size = options.batch_size.or(Some(self.inner.sync_batch_size));
         let options = SyncOptions { batch_size, ..options };
         let manager = SyncManager::new(self.spool().clone(), destination, options)
-            .map_err(|error| QueueError::new(QueueErrorKind::InvalidOption, error.to_string()))?;
+            .map_err(|error| QueueError::option(&error))?;
         manager.describe_entries(run_entry::describe);
         let manager = match &self.inner.prioritizer {
             Some(prioritizer) => manager.with_prioritizer(prioritizer.clone()),

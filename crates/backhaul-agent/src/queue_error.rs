@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use backhaul_sync::OptionError;
+
 /// What went wrong with a queue, in the terms a caller acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -38,9 +40,8 @@ impl QueueError {
         Self { kind, message: message.into(), source: None }
     }
 
-    pub(crate) fn option(name: &str, found: impl fmt::Display, expected: &str) -> Self {
-        let message = format!("{name} is {found}: expected {expected}");
-        Self::new(QueueErrorKind::InvalidOption, message)
+    pub(crate) fn option(error: &OptionError) -> Self {
+        Self::new(QueueErrorKind::InvalidOption, error.to_string())
     }
 
     /// What went wrong.

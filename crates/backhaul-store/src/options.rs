@@ -31,6 +31,21 @@ pub enum WhenFull {
     DropLowestPriority,
 }
 
+impl WhenFull {
+    /// All policies.
+    pub const ALL: [WhenFull; 3] =
+        [WhenFull::Reject, WhenFull::DropOldest, WhenFull::DropLowestPriority];
+
+    /// The policy's name: `reject`, `drop-oldest` or `drop-lowest-priority`.
+    pub fn name(self) -> &'static str {
+        match self {
+            WhenFull::Reject => "reject",
+            WhenFull::DropOldest => "drop-oldest",
+            WhenFull::DropLowestPriority => "drop-lowest-priority",
+        }
+    }
+}
+
 /// Settings of a spool. Sizes are bytes.
 ///
 /// ```

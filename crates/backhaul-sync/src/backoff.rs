@@ -146,7 +146,7 @@ fn fibonacci(index: u32) -> f64 {
 
 /// A random number from 0 to 1. It spreads devices in time and keeps no secret: the
 /// standard library's hasher keys are random enough.
-fn random_share() -> f64 {
+pub(crate) fn random_share() -> f64 {
     let bits = std::hash::RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(bits >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }

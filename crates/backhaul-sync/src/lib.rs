@@ -22,7 +22,7 @@ mod due;
 mod events;
 mod link_error;
 mod options;
-mod outage;
+mod planned_outage;
 mod prioritizer;
 mod report;
 mod sync_manager;
@@ -43,11 +43,19 @@ pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::events::{EventHandle, SyncEvent, SyncEvents};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
-pub use crate::outage::Outage;
+pub use crate::planned_outage::PlannedOutage;
 pub use crate::prioritizer::{
     Describe, Entry, FailingRule, LaneScores, PrioritizerConfig, PrioritizerError, RuleConfig,
     SyncPrioritizer, SyncPrioritizerBuilder,
 };
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;
+/// The parts of a courier that decide when and how much, for simulations that move the
+/// clock themselves. No part of the interface.
+#[doc(hidden)]
+pub mod decisions {
+    pub use crate::sync_manager::outage::Outage;
+    pub use crate::sync_manager::pace::Pace;
+}
+
 pub use crate::transport::{Answer, Request, Transport, TransportError};

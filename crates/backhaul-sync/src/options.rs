@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backoff::{Backoff, BackoffStrategy};
+use crate::link_error::LONGEST_WAIT;
 
 /// Settings of a [`SyncManager`](crate::SyncManager). The first four are CEMAF's, with
 /// the values that its document shows.
@@ -40,6 +41,10 @@ pub struct SyncOptions {
     pub backoff_multiplier: f64,
     /// Whether waits vary by a tenth. Tests turn it off. Default: on.
     pub backoff_jitter: bool,
+    /// After an outage of a minute or more, devices of a fleet begin to send one after the
+    /// other over so many seconds, each at a place that its id chooses. 0: at once. A
+    /// destination that asks to wait is obeyed in any case. Default: 0.
+    pub fleet_spread_seconds: u64,
     /// How long [`stop`](crate::SyncManager::stop) waits for the batch under way.
     /// Default: 10 s.
     pub stop_timeout: Duration,
@@ -58,6 +63,7 @@ impl Default for SyncOptions {
             backoff_max: backoff.max,
             backoff_multiplier: backoff.multiplier,
             backoff_jitter: true,
+            fleet_spread_seconds: 0,
             stop_timeout: Duration::from_secs(10),
         }
     }
@@ -85,6 +91,10 @@ impl SyncOptions {
         if self.backoff_initial.is_zero() {
             return bad("backoff_initial", "0".into(), "more than no time");
         }
+        if self.fleet_spread() > LONGEST_WAIT {
+            let found = self.fleet_spread_seconds.to_string();
+            return bad("fleet_spread_seconds", found, "at most a day, which has 86400");
+        }
         if self.backoff_max < self.backoff_initial {
             let found = format!("{:?}", self.backoff_max);
             return bad("backoff_max", found, "at least backoff_initial");
@@ -106,6 +116,15 @@ impl SyncOptions {
         }
     }
 
+    /// Most records in one batch.
+    pub(crate) fn records(&self) -> usize {
+        self.batch_size.unwrap_or(Self::DEFAULT_BATCH_SIZE)
+    }
+
+    pub(crate) fn fleet_spread(&self) -> Duration {
+        Duration::from_secs(self.fleet_spread_seconds)
+    }
+
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_secs(self.sync_interval_seconds)
     }
@@ -120,17 +139,24 @@ pub struct OptionError {
 }
 
 impl OptionError {
-    pub(crate) fn new(
-        option: &'static str,
-        found: impl fmt::Display,
-        expected: &'static str,
-    ) -> Self {
+    /// What is wrong with `option`: "`option` is `found`: expected `expected`".
+    pub fn new(option: &'static str, found: impl fmt::Display, expected: &'static str) -> Self {
         Self { option, found: found.to_string(), expected }
     }
 
     /// The option's name.
     pub fn option(&self) -> &'static str {
         self.option
+    }
+
+    /// What was found.
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+
+    /// What would have made sense.
+    pub fn expected(&self) -> &'static str {
+        self.expected
     }
 }
 
@@ -167,6 +193,7 @@ mod tests {
             ("batch_bytes", SyncOptions { batch_bytes: 0, ..base() }),
             ("backoff_initial", SyncOptions { backoff_initial: Duration::ZERO, ..base() }),
             ("backoff_max", SyncOptions { backoff_max: Duration::from_millis(1), ..base() }),
+            ("fleet_spread_seconds", SyncOptions { fleet_spread_seconds: 86_401, ..base() }),
             ("backoff_multiplier", SyncOptions { backoff_multiplier: 0.5, ..base() }),
             ("backoff_multiplier", SyncOptions { backoff_multiplier: f64::NAN, ..base() }),
         ] {

@@ -79,6 +79,8 @@ pub enum BlockedKind {
     Outage,
     /// The rate: a request is under way, and slowed down.
     Rate,
+    /// An outage is over, and the device's turn in the fleet comes later.
+    Spread,
     /// The courier was stopped.
     Stopped,
 }
@@ -96,6 +98,7 @@ impl BlockedKind {
             BlockedKind::Cap => "cap",
             BlockedKind::Outage => "outage",
             BlockedKind::Rate => "rate",
+            BlockedKind::Spread => "spread",
             BlockedKind::Stopped => "stopped",
         }
     }

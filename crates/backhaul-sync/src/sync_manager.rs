@@ -13,6 +13,8 @@
 mod allowance;
 mod drain;
 mod link;
+pub(crate) mod outage;
+pub(crate) mod pace;
 mod priority;
 mod shared;
 
@@ -25,7 +27,7 @@ use crate::connectivity::ConnectivityMonitor;
 use crate::destination::Destination;
 use crate::events::{self, EventHandle, SyncEvent, SyncEvents};
 use crate::options::{OptionError, SyncOptions};
-use crate::outage::Outage;
+use crate::planned_outage::PlannedOutage;
 use crate::prioritizer::{Entry, SyncPrioritizer};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use link::Link;
@@ -105,13 +107,16 @@ impl SyncManager {
     }
 
     /// Has `outage` asked before each request, on a thread that may wait. While it gives an
-    /// [`Outage`] nothing is sent, new records are left to wait, and the courier counts as
+    /// [`PlannedOutage`] nothing is sent, new records are left to wait, and the courier counts as
     /// offline. A request under way goes on.
     ///
     /// The courier looks again when the outage is over, where that is known, and at each
     /// interval; [`sync_now`](SyncManager::sync_now) has it look at once.
-    pub fn offline_while(&self, outage: impl Fn() -> Option<Outage> + Send + Sync + 'static) {
-        self.handle.shared.lock().outage = Some(Arc::new(outage));
+    pub fn offline_while(
+        &self,
+        outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,
+    ) {
+        self.handle.shared.lock().offline_while = Some(Arc::new(outage));
     }
 
     /// Has a monitor say whether there is a link. Offline, nothing is tried, and
@@ -172,7 +177,10 @@ impl SyncManager {
         if let Some(blocked) = self.handle.shared.offline() {
             return self.handle.shared.report_of_no_sync(blocked);
         }
-        self.handle.shared.lock().only_critical = None;
+        {
+            let mut state = self.handle.shared.lock();
+            (state.only_critical, state.asked) = (None, None);
+        }
         let mut running = self.handle.shared.join_or_begin();
         match running.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(report)) => report.clone(),
@@ -188,6 +196,13 @@ impl SyncManager {
     /// nothing gets through this changes nothing: the record goes with the others.
     pub fn notify(&self) {
         self.handle.shared.nudged.notify_one();
+    }
+
+    /// Tells a courier that runs in the background that the link is up: it tries at once, or
+    /// after its share of [`SyncOptions::fleet_spread_seconds`]. A time that the destination
+    /// asked for stays.
+    pub fn link_is_up(&self) {
+        self.handle.shared.link_is_up();
     }
 
     /// A function that does what [`notify`](SyncManager::notify) does, and keeps nothing alive.
@@ -224,8 +239,31 @@ impl SyncManager {
     }
 
     /// The settings.
-    pub fn options(&self) -> &SyncOptions {
-        &self.handle.shared.options
+    pub fn options(&self) -> SyncOptions {
+        self.handle.shared.options()
+    }
+
+    /// Changes the settings, all at once, of a courier that runs or does not. A
+    /// `batch_size` of `None` leaves that as it is.
+    ///
+    /// An idle courier looks after the new interval at the latest. A wait that is under
+    /// way, of a record or of a link that fails, ends when it was going to.
+    ///
+    /// # Errors
+    /// When an option makes no sense. Nothing is changed then.
+    ///
+    /// ```no_run
+    /// # fn example(courier: backhaul_sync::SyncManager) -> Result<(), backhaul_sync::OptionError> {
+    /// let mut options = courier.options();
+    /// options.sync_interval_seconds = 10;
+    /// courier.set_options(options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_options(&self, options: SyncOptions) -> Result<(), OptionError> {
+        options.check()?;
+        self.handle.shared.set_options(options);
+        Ok(())
     }
 }
 

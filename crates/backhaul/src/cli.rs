@@ -2,15 +2,14 @@
 
 mod operating;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use backhaul::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
-use crate::byte_size::ByteSize;
-use crate::hub::limits;
-
-pub(crate) use self::operating::{Clean, Outage, OutageArgs, QueueDrop, QueueRetry};
+pub(crate) use self::operating::{Clean, Outage, QueueDrop, QueueRetry};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,12 +22,16 @@ Examples:
 
 Exit codes: 0 done; 1 not wholly done, or something was left behind; 2 wrong usage or
 configuration. Data goes to stdout, everything else to stderr. BACKHAUL_LOG=info (or
-debug) says more.";
+debug) says more. What else can be set, by BACKHAUL_* and in a file: backhaul config show.";
 
 /// An agent that loses its network keeps working, and nothing that it did is lost.
 #[derive(Debug, Parser)]
 #[command(name = "backhaul", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// The file with the settings [default: $BACKHAUL_CONFIG, else
+    /// ~/.config/backhaul/backhaul.toml where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -44,8 +47,43 @@ pub(crate) enum Command {
     Clean(Clean),
     #[command(subcommand)]
     Outage(Outage),
+    #[command(subcommand)]
+    Config(Config),
     #[command(hide = true)]
     DemoAgent(DemoAgent),
+}
+
+impl Cli {
+    /// What is said of the settings.
+    pub(crate) fn request(&self) -> Request {
+        let request = match &self.config {
+            Some(file) => Request::new().file(file),
+            None => Request::new(),
+        };
+        let in_data_dir = |arg: &DataDirArg| request.clone().flag("data_dir", arg.data_dir.clone());
+        match &self.command {
+            Command::Serve(args) => in_data_dir(&args.data_dir)
+                .flag("listen", args.listen.clone())
+                .flag("runs_url", args.runs_url.clone())
+                .flag("token_file", args.token_file.clone())
+                .flag("cap", args.cap.clone())
+                .flag("max_connections", args.max_connections.clone())
+                .flag("records_per_second", args.records_per_second.clone())
+                .flag("request_timeout", args.request_timeout.clone())
+                .flag("remember_keys", args.remember_keys.clone()),
+            Command::Sync(args) => in_data_dir(&args.data_dir)
+                .flag("runs_url", args.runs_url.clone())
+                .flag("api_key_file", args.api_key_file.clone()),
+            Command::Status(args) => in_data_dir(&args.data_dir),
+            Command::Queue(Queue::List(args)) => in_data_dir(&args.data_dir),
+            Command::Queue(Queue::Show(args)) => in_data_dir(&args.data_dir),
+            Command::Queue(Queue::Retry(args)) => in_data_dir(&args.data_dir),
+            Command::Queue(Queue::Drop(args)) => in_data_dir(&args.data_dir),
+            Command::Clean(args) => in_data_dir(&args.data_dir),
+            Command::Outage(outage) => in_data_dir(&outage.args().data_dir),
+            Command::Config(_) | Command::Demo(_) | Command::DemoAgent(_) => request,
+        }
+    }
 }
 
 /// Show a sensor agent live through an outage and a kill -9, and count what arrives.
@@ -71,9 +109,9 @@ pub(crate) struct Demo {
 /// The folder that everything of one backhaul lies in.
 #[derive(Debug, Args)]
 pub(crate) struct DataDirArg {
-    /// Where the data lies [default: $BACKHAUL_DATA_DIR, else ~/.local/share/backhaul]
+    /// Where the data lies [default: ~/.local/share/backhaul]
     #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<OsString>,
 }
 
 /// Take run records over HTTP, store them durably, and forward them if asked to.
@@ -93,33 +131,39 @@ Try it:
   curl -d '{\"run_id\": \"run_001\"}' http://127.0.0.1:7117/v1/runs")]
 pub(crate) struct Serve {
     /// Where to listen. Port 0 takes a free one, and says which. Other addresses than
-    /// this machine's own need a token.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7117")]
-    pub(crate) listen: String,
+    /// this machine's own need a token [default: 127.0.0.1:7117]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<OsString>,
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
-    /// Forward what is stored to this hub. The key for it is read from BACKHAUL_API_KEY
-    /// [default: $BACKHAUL_RUNS_URL, else none]
+    /// Forward what is stored to this hub. The key for it is read from BACKHAUL_API_KEY, or
+    /// the file that BACKHAUL_API_KEY_FILE names [default: none]
     #[arg(long, value_name = "URL")]
-    pub(crate) runs_url: Option<String>,
+    pub(crate) runs_url: Option<OsString>,
     /// A file with the token that clients have to send as `Authorization: Bearer TOKEN`
-    /// [default: $BACKHAUL_TOKEN, else none]
+    /// [default: none; BACKHAUL_TOKEN holds one as well]
     #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<OsString>,
     /// The most that the stored records may take on disk, such as 500MB [default: as long
     /// as the disk has room]
     #[arg(long, value_name = "SIZE")]
-    pub(crate) cap: Option<ByteSize>,
-    /// Connections at one moment; others wait.
-    #[arg(long, value_name = "NUMBER", default_value_t = limits::DEFAULT_MAX_CONNECTIONS)]
-    pub(crate) max_connections: usize,
+    pub(crate) cap: Option<OsString>,
+    /// Connections at one moment; others wait [default: 1000]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_connections: Option<OsString>,
+    /// The most records to store in a second. Senders beyond that are told when to come
+    /// again, one after the other, so that a fleet which comes back at once is served evenly;
+    /// critical records go first. Set it to what the disk or the next hub takes
+    /// [default: as many as come]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) records_per_second: Option<OsString>,
     /// How long one request may take, such as 90s [default: 10m]. A body that comes at less
     /// than 100 bytes a second after its first 30 seconds is cut off before that.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) request_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    pub(crate) request_timeout: Option<OsString>,
     /// How long idempotency keys are remembered, such as 12h [default: 7d]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) remember_keys: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    pub(crate) remember_keys: Option<OsString>,
     /// Test seam: take every record as new.
     #[arg(long, hide = true)]
     pub(crate) sabotage_dedupe: bool,
@@ -221,13 +265,40 @@ Examples:
 pub(crate) struct Sync {
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
-    /// The hub that run records go to, such as http://hub:7117 [default: $BACKHAUL_RUNS_URL]
+    /// The hub that run records go to, such as http://hub:7117 [default: none]
     #[arg(long, value_name = "URL")]
-    pub(crate) runs_url: Option<String>,
-    /// A file with the key for it [default: $BACKHAUL_API_KEY, else none]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) runs_url: Option<OsString>,
+    /// A file with the key for it [default: none; BACKHAUL_API_KEY holds one as well]
+    #[arg(long, alias = "token-file", value_name = "FILE")]
+    pub(crate) api_key_file: Option<OsString>,
     /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Look at the settings: flags over BACKHAUL_* over backhaul.toml over defaults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say everything that is wrong with the settings. Exits with 2 if anything is.
+    #[command(after_help = "\
+Examples:
+  backhaul config check
+  backhaul config check --config new.toml && kill -HUP $(pidof backhaul)")]
+    Check,
+    /// List every setting, its value, and where that comes from.
+    #[command(after_help = "\
+Examples:
+  backhaul config show
+  backhaul config show --json | jq .settings.runs_url")]
+    Show(ConfigShow),
+    /// Print the page that describes every setting, in Markdown.
+    #[command(hide = true)]
+    Reference,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShow {
+    /// Print one JSON object: {"file": …, "settings": {"log": {"value": …, "from": …}}}.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -241,19 +312,9 @@ pub(crate) struct DemoAgent {
     pub(crate) runs_url: String,
 }
 
-/// Reads `90s`, `10m`, `12h` or `7d`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no time: expected a number with s, m, h or d");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(bad)?;
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return Err(bad()),
-    };
-    let number: u64 = number.trim().parse().map_err(|_| bad())?;
-    number.checked_mul(factor).filter(|s| *s > 0).map(Duration::from_secs).ok_or_else(bad)
+/// For the test seams, which are no settings.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    read_time(text).ok_or_else(|| "expected a time, such as 90s".to_owned())
 }
 
 #[cfg(test)]
@@ -266,16 +327,21 @@ mod tests {
     }
 
     #[test]
-    fn the_shown_defaults_are_the_limits() {
-        assert_eq!(parse_duration("10m"), Ok(limits::DEFAULT_REQUEST_TIMEOUT));
-        assert_eq!(parse_duration("7d"), Ok(limits::DEFAULT_KEY_AGE));
-    }
-
-    #[test]
-    fn times_need_a_unit() {
-        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "s", "10", "0m", "1w", "-1s", "9999999999999999999d", "5µ"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
+    fn the_help_shows_the_defaults_of_the_table() {
+        use clap::CommandFactory as _;
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut flags = 0;
+        for key in backhaul::config::KEYS {
+            let Some(arg) = serve.get_arguments().find(|arg| arg.get_id() == key.name()) else {
+                continue;
+            };
+            flags += 1;
+            let help = arg.get_help().unwrap().to_string().replace('\n', " ");
+            let default = format!("[default: {}", key.default());
+            assert!(help.contains(&default), "{}: {help}", key.name());
+            assert_eq!(key.flag(), format!("--{}", arg.get_long().unwrap()));
         }
+        assert_eq!(flags, 9);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use backhaul::config::Config;
 use backhaul_store::{ErrorKind, Spool};
 
 use crate::exit;
@@ -12,35 +13,44 @@ pub(crate) const RUNS: &str = "runs";
 /// The spool of an agent's own run records.
 pub(crate) const OFFLINE: &str = "offline";
 
+/// The variable that names the data dir, for messages.
+const VARIABLE: &str = "BACKHAUL_DATA_DIR";
+
 /// What makes a folder a spool's.
 const IDENTITY: &str = "state/identity.json";
-
-/// The environment variable that names the data dir.
-pub(crate) const VARIABLE: &str = "BACKHAUL_DATA_DIR";
 
 /// Where everything of one backhaul lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataDir {
     path: PathBuf,
+    /// The folder of the agent's spool.
+    offline: PathBuf,
 }
 
 impl DataDir {
-    /// The given folder, else `BACKHAUL_DATA_DIR`, else `~/.local/share/backhaul`.
+    /// The data dir of a configuration.
     ///
     /// # Errors
-    /// Where none of the three says anything.
-    pub(crate) fn resolve(given: Option<PathBuf>) -> anyhow::Result<Self> {
-        let from_environment =
-            || std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let of_home = || Some(std::env::home_dir()?.join(".local/share/backhaul"));
-        match given.or_else(from_environment).or_else(of_home) {
-            Some(path) => Ok(Self { path }),
-            None => bail!("there is no home folder: say --data-dir, or set {VARIABLE}"),
-        }
+    /// Where none is named and there is no home folder.
+    pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
+        let Some(path) = config.data_dir.clone() else {
+            bail!("there is no home folder: say --data-dir, or set {VARIABLE}");
+        };
+        Ok(Self {
+            offline: config.offline.storage_path.clone().unwrap_or_else(|| path.join(OFFLINE)),
+            path,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The data dir of one of its spools: the folder above, where somebody named the
+    /// folder of a spool as the data dir.
+    pub(crate) fn of_spool<'a>(&'a self, spool: &'a Path) -> &'a Path {
+        let is_named = spool == self.path;
+        spool.parent().filter(|_| is_named).unwrap_or(&self.path)
     }
 
     /// The folder, which need not be there yet.
@@ -64,8 +74,7 @@ impl DataDir {
 
     /// What is in the place of a spool and is none, in words.
     pub(crate) fn broken_spools(&self) -> Vec<String> {
-        let remark = |name: &str| {
-            let path = self.path.join(name);
+        let remark = |path: PathBuf| {
             let place = path.display();
             if path.is_file() {
                 return Some(format!("{place} is a file: expected the folder of a spool"));
@@ -75,7 +84,7 @@ impl DataDir {
                 format!("{place} holds files, but no {IDENTITY}: what is in it cannot be read")
             })
         };
-        [RUNS, OFFLINE].into_iter().filter_map(remark).collect()
+        [self.path.join(RUNS), self.offline.clone()].into_iter().filter_map(remark).collect()
     }
 
     /// The folders of the spools that are there, by name: `runs`, `offline`, and the
@@ -96,7 +105,7 @@ impl DataDir {
         let own = own.file_name().map_or("spool".to_owned(), |name| name.display().to_string());
         let candidates = [
             (RUNS.to_owned(), self.path.join(RUNS)),
-            (OFFLINE.to_owned(), self.path.join(OFFLINE)),
+            (OFFLINE.to_owned(), self.offline.clone()),
             (own, self.path.clone()),
         ];
         let is_spool = |path: &Path| path.join(IDENTITY).is_file();

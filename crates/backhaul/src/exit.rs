@@ -29,9 +29,9 @@ pub(crate) trait OrUsage<T> {
     fn or_usage(self) -> anyhow::Result<T>;
 }
 
-impl<T> OrUsage<T> for anyhow::Result<T> {
+impl<T, E: Into<anyhow::Error>> OrUsage<T> for Result<T, E> {
     fn or_usage(self) -> anyhow::Result<T> {
-        self.map_err(|error| UsageError(error).into())
+        self.map_err(|error| UsageError(error.into()).into())
     }
 }
 

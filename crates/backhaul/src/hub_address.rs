@@ -1,7 +1,7 @@
 //! The address of a hub, in one form.
 
 /// What the address of an intake ends with. The address of the hub alone does as well.
-pub(crate) const INTAKE: &str = "/v1/runs";
+const INTAKE: &str = "/v1/runs";
 
 /// The address of the hub alone, as it may be shown and compared: without its intake, and
 /// without credentials.

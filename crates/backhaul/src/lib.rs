@@ -3,14 +3,15 @@
 //!
 //! Everything that has to leave the device is stored on disk first and forwarded
 //! when the link is back. This crate is the front of the project: it names what the
-//! crates below it hold, and nothing else. The binary `backhaul` comes from here too.
+//! crates below it hold, and puts them together as the configuration says. The binary `backhaul` comes from here too.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`store`] | durable spools: records, ledger, quota, recovery |
 //! | [`sync`] | the courier: destinations, retries, backoff |
 //! | [`observability`] | run records, contexts and run loggers |
-//! | [`offline`] | the parts that an agent on a device is made of |
+//! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
+//! | [`config`] | settings: flags, environment, file |
 //!
 //! ```
 //! use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};
@@ -34,6 +35,8 @@
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExamples;
 
+pub mod config;
+
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
 
@@ -44,6 +47,13 @@ pub mod observability {
 
 /// What keeps an agent working without a network: its queue, its logger, its courier.
 pub mod offline {
+    pub mod factories;
+
+    pub use self::factories::{
+        ConfiguredLogger, FactoryError, create_offline_logger, create_offline_logger_from_config,
+        create_sync_manager,
+    };
+    pub use crate::config::OfflineConfig;
     pub use backhaul_agent::{
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,

@@ -1,6 +1,5 @@
 //! The command line of backhaul.
 
-mod byte_size;
 mod cli;
 mod commands;
 mod control;
@@ -9,33 +8,28 @@ mod demo;
 mod exit;
 mod hub;
 mod hub_address;
-mod hub_link;
+mod log;
 mod metrics;
 mod outage;
 mod printer;
 mod record_name;
 mod report;
 mod runtime;
-mod secret;
 mod synced;
 
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use backhaul::config::Settings;
 use clap::Parser as _;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{OrUsage as _, Outcome};
+use crate::log::Log;
 use crate::printer::Printer;
-
-/// The environment variable that says how much is logged.
-const LOG_VARIABLE: &str = "BACKHAUL_LOG";
 
 fn main() -> ExitCode {
     // Wrong usage ends here with 2, help and version with 0.
-    let cli = Cli::parse();
-    let outcome = log_to_stderr().or_usage().and_then(|()| run(cli.command));
+    let outcome = run(Cli::parse());
     if let Err(error) = &outcome
         && !exit::is_broken_pipe(error)
     {
@@ -44,33 +38,19 @@ fn main() -> ExitCode {
     exit::code(&outcome)
 }
 
-fn run(command: Command) -> anyhow::Result<Outcome> {
-    match command {
-        Command::Serve(args) => commands::serve::run(args),
-        Command::Status(args) => commands::status::run(args),
-        Command::Queue(args) => commands::queue::run(args),
-        Command::Sync(args) => commands::sync::run(args),
-        Command::Clean(args) => commands::clean::run(args),
-        Command::Outage(args) => commands::outage::run(args),
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    let settings = Settings::load(cli.request()).or_usage()?;
+    let log = Log::start(settings.config().log);
+    let config = settings.config();
+    match cli.command {
+        Command::Serve(args) => commands::serve::run(&args, settings, log),
+        Command::Status(args) => commands::status::run(&args, &settings),
+        Command::Queue(args) => commands::queue::run(&args, config),
+        Command::Sync(args) => commands::sync::run(&args, config),
+        Command::Clean(args) => commands::clean::run(&args, config),
+        Command::Outage(args) => commands::outage::run(&args, config),
+        Command::Config(args) => commands::config::run(&args, &settings),
         Command::Demo(args) => demo::run(&args),
         Command::DemoAgent(args) => demo::agent::run(args),
     }
-}
-
-/// # Errors
-/// Where `BACKHAUL_LOG` is no level.
-fn log_to_stderr() -> anyhow::Result<()> {
-    let level = match std::env::var(LOG_VARIABLE) {
-        Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
-            anyhow!("{LOG_VARIABLE} is {text:?}: expected off, error, warn, info, debug or trace")
-        })?,
-        _ => LevelFilter::WARN,
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
-    Ok(())
 }

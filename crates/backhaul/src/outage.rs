@@ -11,15 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use backhaul::config::OutageSetting;
 use backhaul_store::{Clock, Disk, Open, OsDisk, Stamp, SystemClock, Timestamp};
-use backhaul_sync::Outage;
+use backhaul_sync::PlannedOutage;
 use serde::{Deserialize, Serialize};
-
-use crate::cli::parse_duration;
-
-/// The environment variable that turns the switch on for a process.
-pub(crate) const VARIABLE: &str = "BACKHAUL_OUTAGE";
 
 const FILE: &str = "outage.json";
 const FORMAT: u32 = 1;
@@ -29,7 +25,8 @@ const FORMAT: u32 = 1;
 pub(crate) struct OutageSwitch {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
-    from_environment: Option<Setting>,
+    /// As the settings of this process say.
+    from_setting: Option<TurnedOn>,
     has_warned: AtomicBool,
 }
 
@@ -38,13 +35,13 @@ pub(crate) struct OutageSwitch {
 pub(crate) struct OutageReport {
     /// None: until it is turned off.
     pub(crate) left_seconds: Option<u64>,
-    /// What turned it on: `switch` or `environment`.
+    /// What turned it on: `switch` or `setting`.
     pub(crate) source: String,
 }
 
-/// The switch as it was turned on.
+/// When the switch was turned on, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Setting {
+struct TurnedOn {
     format: u32,
     /// When, by the wall clock.
     at: String,
@@ -55,41 +52,29 @@ struct Setting {
 }
 
 impl OutageSwitch {
-    /// The switch of a data dir, which need not be there yet, with what `BACKHAUL_OUTAGE`
-    /// says for this process: `on`, `off` (which is to say nothing), or a time such as `10m`
-    /// from now on.
-    ///
-    /// # Errors
-    /// Where the variable says something else.
-    pub(crate) fn of(data_dir: &Path) -> anyhow::Result<Self> {
-        let text = std::env::var_os(VARIABLE).unwrap_or_default();
-        Self::new(data_dir, Arc::new(SystemClock::new()), &text.to_string_lossy())
+    /// The switch of a data dir, which need not be there yet, with what the setting says
+    /// for this process, from now on.
+    pub(crate) fn of(data_dir: &Path, setting: OutageSetting) -> Self {
+        Self::new(data_dir, Arc::new(SystemClock::new()), setting)
     }
 
-    fn new(data_dir: &Path, clock: Arc<dyn Clock>, variable: &str) -> anyhow::Result<Self> {
-        let from_environment = match variable.trim() {
-            "" | "off" => None,
-            "on" => Some(Setting::now(&*clock, None)),
-            text => match parse_duration(text) {
-                Ok(time) => Some(Setting::now(&*clock, Some(time))),
-                Err(_) => bail!("{VARIABLE} is {text:?}: expected on, off, or a time such as 10m"),
-            },
+    fn new(data_dir: &Path, clock: Arc<dyn Clock>, setting: OutageSetting) -> Self {
+        let from_setting = match setting {
+            OutageSetting::Off => None,
+            OutageSetting::On => Some(TurnedOn::now(&*clock, None)),
+            OutageSetting::For(time) => Some(TurnedOn::now(&*clock, Some(time))),
         };
-        Ok(Self {
-            dir: data_dir.to_owned(),
-            clock,
-            from_environment,
-            has_warned: AtomicBool::new(false),
-        })
+        let dir = data_dir.to_owned();
+        Self { dir, clock, from_setting, has_warned: AtomicBool::new(false) }
     }
 
     /// The outage that lasts, if one does.
     pub(crate) fn report(&self) -> Option<OutageReport> {
-        let in_file = self.read().and_then(|setting| setting.left(&*self.clock));
-        let in_environment = || self.from_environment.as_ref()?.left(&*self.clock);
+        let in_file = self.read().and_then(|turned_on| turned_on.left(&*self.clock));
+        let in_settings = || self.from_setting.as_ref()?.left(&*self.clock);
         let (left, source) = match in_file {
             Some(left) => (left, "switch"),
-            None => (in_environment()?, "environment"),
+            None => (in_settings()?, "setting"),
         };
         // Rounded up: what lasts has some time left.
         let seconds = |left: Duration| left.as_secs() + u64::from(left.subsec_nanos() > 0);
@@ -97,9 +82,9 @@ impl OutageSwitch {
     }
 
     /// [`report`](OutageSwitch::report), as a courier asks for it.
-    pub(crate) fn outage(&self) -> Option<Outage> {
+    pub(crate) fn outage(&self) -> Option<PlannedOutage> {
         let report = self.report()?;
-        Some(Outage {
+        Some(PlannedOutage {
             reason: report.to_string(),
             left: report.left_seconds.map(Duration::from_secs),
         })
@@ -110,7 +95,7 @@ impl OutageSwitch {
     /// # Errors
     /// Where the file cannot be written; the switch stands as it stood.
     pub(crate) fn turn_on(&self, time: Option<Duration>) -> anyhow::Result<()> {
-        let text = serde_json::to_vec(&Setting::now(&*self.clock, time))?;
+        let text = serde_json::to_vec(&TurnedOn::now(&*self.clock, time))?;
         let path = self.dir.join(FILE);
         let write = || {
             OsDisk.create_dir_all(&self.dir)?;
@@ -125,7 +110,7 @@ impl OutageSwitch {
         write().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Turns the switch off, durably. What the environment says stays.
+    /// Turns the switch off, durably. What the setting says stays.
     ///
     /// # Errors
     /// Where the file cannot be removed.
@@ -141,7 +126,7 @@ impl OutageSwitch {
 
     /// A file that cannot be read counts as none: a device that nobody reaches any more
     /// is worse than one that sends.
-    fn read(&self) -> Option<Setting> {
+    fn read(&self) -> Option<TurnedOn> {
         let path = self.dir.join(FILE);
         let bad = |error: &dyn std::fmt::Display| {
             if self.has_warned.swap(true, Ordering::Relaxed) {
@@ -157,10 +142,10 @@ impl OutageSwitch {
                 return None;
             }
         };
-        match serde_json::from_slice::<Setting>(&text) {
-            Ok(setting) if setting.format == FORMAT => Some(setting),
-            Ok(setting) => {
-                bad(&format!("it has format {}, expected {FORMAT}", setting.format));
+        match serde_json::from_slice::<TurnedOn>(&text) {
+            Ok(turned_on) if turned_on.format == FORMAT => Some(turned_on),
+            Ok(turned_on) => {
+                bad(&format!("it has format {}, expected {FORMAT}", turned_on.format));
                 None
             }
             Err(error) => {
@@ -171,7 +156,7 @@ impl OutageSwitch {
     }
 }
 
-impl Setting {
+impl TurnedOn {
     fn now(clock: &dyn Clock, time: Option<Duration>) -> Self {
         let now = clock.now();
         Self {
@@ -206,7 +191,7 @@ impl Setting {
 impl std::fmt::Display for OutageReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let who = match self.source.as_str() {
-            "environment" => VARIABLE,
+            "setting" => "the setting `outage`",
             _ => "`backhaul outage`",
         };
         write!(f, "an outage was asked for by {who}")?;
@@ -230,18 +215,18 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn switch(dir: &Path, clock: &ManualClock, variable: &str) -> OutageSwitch {
-        OutageSwitch::new(dir, Arc::new(clock.clone()), variable).unwrap()
+    fn switch(dir: &Path, clock: &ManualClock, setting: OutageSetting) -> OutageSwitch {
+        OutageSwitch::new(dir, Arc::new(clock.clone()), setting)
     }
 
     fn left(dir: &Path, clock: &ManualClock) -> Option<Option<u64>> {
-        switch(dir, clock, "").report().map(|report| report.left_seconds)
+        switch(dir, clock, OutageSetting::Off).report().map(|report| report.left_seconds)
     }
 
     #[test]
     fn it_is_on_until_it_is_turned_off_also_after_a_restart() {
         let (dir, clock) = (tempdir().unwrap(), ManualClock::new());
-        let switch = switch(&dir.path().join("new"), &clock, "");
+        let switch = switch(&dir.path().join("new"), &clock, OutageSetting::Off);
         assert_eq!(switch.report(), None);
         switch.turn_off().unwrap();
         switch.turn_on(None).unwrap();
@@ -255,7 +240,7 @@ mod tests {
     #[test]
     fn its_time_is_counted_by_the_boot_clock_whatever_the_wall_clock_says() {
         let (dir, clock) = (tempdir().unwrap(), ManualClock::new());
-        switch(dir.path(), &clock, "").turn_on(Some(MINUTE * 10)).unwrap();
+        switch(dir.path(), &clock, OutageSetting::Off).turn_on(Some(MINUTE * 10)).unwrap();
         for wall in ["1970-01-01T00:00:00Z", "2090-01-01T00:00:00Z", "2025-01-01T00:00:00Z"] {
             clock.set_wall(Timestamp::parse(wall).unwrap());
             assert_eq!(left(dir.path(), &clock), Some(Some(600)), "{wall}");
@@ -271,7 +256,7 @@ mod tests {
         for wall in ["1970-01-01T00:00:00Z", "2025-06-01T00:00:00Z"] {
             let (dir, clock) = (tempdir().unwrap(), ManualClock::new());
             clock.set_wall(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
-            switch(dir.path(), &clock, "").turn_on(Some(MINUTE * 10)).unwrap();
+            switch(dir.path(), &clock, OutageSetting::Off).turn_on(Some(MINUTE * 10)).unwrap();
             clock.advance(MINUTE * 2);
             clock.reboot();
             clock.set_wall(Timestamp::parse(wall).unwrap());
@@ -285,7 +270,7 @@ mod tests {
     fn after_a_reboot_with_the_right_time_it_ends_when_it_was_going_to() {
         let (dir, clock) = (tempdir().unwrap(), ManualClock::new());
         clock.set_wall(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
-        switch(dir.path(), &clock, "").turn_on(Some(MINUTE * 10)).unwrap();
+        switch(dir.path(), &clock, OutageSetting::Off).turn_on(Some(MINUTE * 10)).unwrap();
         clock.advance(MINUTE * 2);
         clock.reboot();
         clock.set_wall(Timestamp::parse("2026-01-01T00:06:00Z").unwrap());
@@ -299,26 +284,24 @@ mod tests {
             std::fs::write(dir.path().join(FILE), text).unwrap();
             assert_eq!(left(dir.path(), &clock), None, "{text}");
         }
-        switch(dir.path(), &clock, "").turn_on(None).unwrap();
+        switch(dir.path(), &clock, OutageSetting::Off).turn_on(None).unwrap();
         assert_eq!(left(dir.path(), &clock), Some(None));
     }
 
     #[test]
-    fn the_environment_speaks_for_the_process() {
+    fn the_setting_speaks_for_the_process() {
         let (dir, clock) = (tempdir().unwrap(), ManualClock::new());
         let report = |switch: &OutageSwitch| {
             switch.report().map(|report| (report.left_seconds, report.source))
         };
-        let on = switch(dir.path(), &clock, "on");
+        let on = switch(dir.path(), &clock, OutageSetting::On);
         on.turn_off().unwrap();
-        assert_eq!(report(&on), Some((None, "environment".to_owned())));
-        let timed = switch(dir.path(), &clock, " 10m ");
+        assert_eq!(report(&on), Some((None, "setting".to_owned())));
+        let timed = switch(dir.path(), &clock, OutageSetting::For(MINUTE * 10));
         clock.advance(MINUTE * 9);
-        assert_eq!(report(&timed), Some((Some(60), "environment".to_owned())));
+        assert_eq!(report(&timed), Some((Some(60), "setting".to_owned())));
         clock.advance(MINUTE);
         assert_eq!(report(&timed), None);
-        assert_eq!(report(&switch(dir.path(), &clock, "off")), None);
-        let error = OutageSwitch::new(dir.path(), Arc::new(clock), "maybe").unwrap_err();
-        assert!(error.to_string().starts_with("BACKHAUL_OUTAGE is \"maybe\": expected on"));
+        assert_eq!(report(&switch(dir.path(), &clock, OutageSetting::Off)), None);
     }
 }

@@ -170,7 +170,7 @@ impl BudgetReport {
     }
 
     fn sentence(&self) -> String {
-        use crate::byte_size::ByteSize;
+        use backhaul::config::ByteSize;
         let used = ByteSize(self.used_bytes);
         let mut text = match self.limit_bytes {
             Some(limit) => format!("data cap: {used} of {} used", ByteSize(limit)),

@@ -1,11 +1,11 @@
 //! What the sync of a spool came to, in text and in JSON.
 
+use backhaul::config::ByteSize;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::SyncReport;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::byte_size::ByteSize;
 use crate::exit::Outcome;
 use crate::printer::Printer;
 

@@ -1,30 +1,39 @@
 //! The address and the key, and one request to it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use backhaul_store::{Clock, Lane};
 use backhaul_sync::{Criticality, LinkError, Request, Transport, Verdict};
 use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::CloudConfigError;
 use super::reply::{self, Reply};
 use super::request::{self, Part};
+use crate::lock::lock;
 
 const SOURCE: HeaderName = HeaderName::from_static("backhaul-source");
 const FLOOR: HeaderName = HeaderName::from_static("backhaul-floor");
 const SEQUENCES: HeaderName = HeaderName::from_static("backhaul-sequences");
+const NEXT: HeaderName = HeaderName::from_static("backhaul-next");
 
 /// A hub's answer is at most this long, with what it says of each record; a captive portal
 /// may send any amount.
 const ANSWER_BYTES: usize = 16_000;
 const ANSWER_BYTES_PER_RECORD: usize = 1_000;
+/// No hub can ask for more.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Where records are posted, and with what key.
 pub(super) struct Endpoint {
     url: Url,
     authorization: Option<HeaderValue>,
+    /// When the hub wants the next request, as it said with the last that it took. What is
+    /// critical does not wait for it.
+    next: Mutex<Option<Instant>>,
 }
 
 impl Endpoint {
@@ -33,15 +42,8 @@ impl Endpoint {
         api_key: Option<&str>,
         transport: &Transport,
     ) -> Result<Self, CloudConfigError> {
-        let shown = without_credentials(api_url);
-        let bad = |why: &dyn fmt::Display| CloudConfigError(format!("api_url is {shown:?}: {why}"));
-        let mut url = Url::parse(api_url.trim_end_matches('/')).map_err(|error| bad(&error))?;
-        transport.check(&url).map_err(|error| bad(&error))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(bad(&"expected no query and no fragment"));
-        }
-        let path = format!("{}/v1/runs", url.path().trim_end_matches('/'));
-        url.set_path(&path);
+        let url = intake_of(api_url)?;
+        transport.check(&url).map_err(|error| bad_address(api_url, &error))?;
         let authorization = api_key
             .map(|key| {
                 let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
@@ -52,7 +54,7 @@ impl Endpoint {
                 Ok(value)
             })
             .transpose()?;
-        Ok(Self { url, authorization })
+        Ok(Self { url, authorization, next: Mutex::default() })
     }
 
     /// Posts records and reads what the hub says of each.
@@ -63,6 +65,7 @@ impl Endpoint {
         gzip: bool,
         clock: &dyn Clock,
     ) -> Result<Vec<Verdict>, LinkError> {
+        self.wait_as_asked(part)?;
         let records = part.len();
         let encoded = if part.array().len() > request::LONG {
             // Long enough to hold up other tasks of this thread.
@@ -90,7 +93,21 @@ impl Endpoint {
             location: answer.header(header::LOCATION),
             retry_after: answer.retry_after(clock.now().wall),
         };
+        if (200..300).contains(&reply.status) {
+            *lock(&self.next) = reply.retry_after.map(|wait| Instant::now() + wait.min(LONGEST));
+        }
         reply::read(&reply, records)
+    }
+
+    /// Says what the hub would say if it were asked before the time that it gave.
+    fn wait_as_asked(&self, part: &Part) -> Result<(), LinkError> {
+        let next = lock(&self.next).filter(|_| part.lane() != Some(Lane::Critical));
+        let wait = next.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let reason = format!("it asked for the next batch in {} s", wait.as_secs().max(1));
+        Err(LinkError::busy(reason).with_retry_after(wait))
     }
 
     fn headers(&self, part: &Part, is_gzip: bool) -> Result<HeaderMap, LinkError> {
@@ -113,6 +130,9 @@ impl Endpoint {
                 let value = value.map_err(|error| LinkError::refused(error.to_string()))?;
                 headers.insert(name, value);
             }
+            if origin.next > 0 {
+                headers.insert(NEXT, HeaderValue::from(origin.next));
+            }
         }
         Ok(headers)
     }
@@ -125,6 +145,25 @@ impl fmt::Debug for Endpoint {
             .field("authorization", &self.authorization.as_ref().map(|_| "[redacted]"))
             .finish()
     }
+}
+
+/// Where the hub at `api_url` takes run records.
+pub(super) fn intake_of(api_url: &str) -> Result<Url, CloudConfigError> {
+    let bad = |why: &dyn fmt::Display| bad_address(api_url, why);
+    let mut url = Url::parse(api_url.trim_end_matches('/')).map_err(|error| bad(&error))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(bad(&"expected http://HOST or https://HOST"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad(&"expected no query and no fragment"));
+    }
+    let path = format!("{}/v1/runs", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn bad_address(api_url: &str, why: &dyn fmt::Display) -> CloudConfigError {
+    CloudConfigError(format!("api_url is {:?}: {why}", without_credentials(api_url)))
 }
 
 /// An address as it may be shown: `https://user:secret@host/x` without what stands

@@ -30,6 +30,8 @@ pub(super) struct Origin {
     pub(super) floor: u64,
     /// Ascending ranges such as `5-9,12`, in the order of the records.
     pub(super) sequences: String,
+    /// How many records are to follow in the next request; 0: none, or unknown.
+    pub(super) next: usize,
 }
 
 impl Part {
@@ -56,6 +58,7 @@ impl Part {
                     source: format!("{}/{}/{}", id.device, id.epoch, id.position.chain),
                     floor: batch.floor.0,
                     sequences: ranges(&sequences),
+                    next: batch.next,
                 }),
             })
         })

@@ -412,3 +412,28 @@ fn addresses_that_cannot_be_sent_to_are_refused_at_once() {
     }
     assert!(CloudRunLogger::new("https://hub.example.org").is_ok());
 }
+
+#[tokio::test]
+async fn a_hub_that_says_when_to_come_with_more_is_not_asked_before() {
+    let server = HttpServer::new(|request| {
+        let count = request.records().len();
+        let body = format!("{{\"accepted\": {count}, \"duplicates\": 0}}");
+        Some(answer(200, &[("Retry-After", "1000")], &body))
+    });
+    let queue = queue_with(70);
+    let courier = courier_to(&queue, &server);
+    let report = courier.sync_now().await;
+    assert_eq!((report.synced, report.remaining), (50, 20));
+    let blocked = report.blocked_by.unwrap();
+    assert_eq!(blocked.kind, BlockedKind::Busy);
+    assert!(blocked.reason.contains("it asked for the next batch in 999 s"), "{blocked}");
+    // It knew how many were to follow, and is asked again for what is critical alone.
+    assert_eq!(server.requests()[0].header("backhaul-next"), Some("20"));
+    let mut alarm = record("alarm");
+    alarm.metadata.insert("critical".into(), true.into());
+    queue.enqueue(&alarm).unwrap();
+    assert_eq!(courier.sync_now().await.synced, 1);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[1].header("backhaul-source").unwrap().ends_with("/critical"));
+}

@@ -36,6 +36,9 @@ pub struct Batch {
     pub chain: Chain,
     /// Everything of the chain before this is settled for good.
     pub floor: Sequence,
+    /// How many records the one who took it means to take next, if this one goes well: a
+    /// receiver can keep time for them. 0: none, or unknown.
+    pub next: usize,
     /// Which take it comes from: a record may be on offer again by now.
     pub(super) turn: u64,
     pub(super) spool: Spool,
@@ -60,8 +63,8 @@ impl Batch {
     /// can be offered alone; none where there are not as many.
     pub fn split_off(&mut self, at: usize) -> Batch {
         let records = self.records.split_off(at.min(self.records.len()));
-        let Batch { chain, floor, turn, .. } = *self;
-        Batch { records, chain, floor, turn, spool: self.spool.clone() }
+        let Batch { chain, floor, next, turn, .. } = *self;
+        Batch { records, chain, floor, next, turn, spool: self.spool.clone() }
     }
 
     /// Sees to it that no power cut frees the names of what is offered.

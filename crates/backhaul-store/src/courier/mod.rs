@@ -74,7 +74,7 @@ impl Spool {
         let floor = Sequence(courier.floor(chain));
         let (turn, spool) = (courier.turn, self.clone());
         drop(courier);
-        let batch = Batch { records, chain, floor, turn, spool };
+        let batch = Batch { records, chain, floor, next: 0, turn, spool };
         batch.make_durable()?;
         Ok(Some(batch))
     }

@@ -277,7 +277,11 @@ impl Ledger {
         let number = self.number + 1;
         let path = self.dir.join(file_name(number));
         let temporary = self.dir.join("ledger.tmp");
-        write_whole(disk, &temporary, &line)?;
+        if let Err(error) = write_whole(disk, &temporary, &line) {
+            // On a full disk a line may need its room.
+            let _ = disk.remove(&temporary);
+            return Err(error);
+        }
         disk.rename(&temporary, &path).doing("name a ledger", &path)?;
         disk.sync_dir(&self.dir).doing("sync the state folder", &self.dir)?;
         self.file = Some(disk.open(&path, Open::Write).doing("open the ledger", &path)?);

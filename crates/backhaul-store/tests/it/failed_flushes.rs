@@ -306,6 +306,29 @@ fn a_ledger_that_could_not_be_flushed_is_written_anew_by_the_next_process() {
 }
 
 #[test]
+fn a_ledger_that_has_no_room_to_be_written_anew_gets_its_lines() {
+    let device = Device::new(Layout::Segments, Flush::Always);
+    let spool = device.open();
+    let ids: Vec<_> = (1..=60).map(|number| spool.append(numbered(number, 300)).unwrap()).collect();
+    let rejected = |reason: String| Settled::new(State::Rejected).reason(reason);
+    let of_all: Vec<_> =
+        ids[1..].iter().map(|id| (id.position, rejected("x".repeat(1_000)))).collect();
+    spool.settle(&of_all).unwrap();
+    device.clock.advance(Duration::from_secs(20));
+    spool.maintain().unwrap();
+    drop(spool);
+    let held = device.disk.total_bytes();
+    device.disk.set_capacity(held + 5_000, u64::MAX);
+    let spool = device.open();
+    assert_eq!(offered(&spool).len(), 1);
+    spool.settle(&[(ids[0].position, rejected("422".to_owned()))]).unwrap();
+    device.disk.set_capacity(1 << 30, u64::MAX);
+    device.cut([spool]);
+    let books = device.open().status().unwrap().books;
+    assert_eq!((books.rejected, books.pending), (60, 0), "{books:?}");
+}
+
+#[test]
 fn a_foreign_file_whose_flush_failed_is_whole_when_it_is_a_record() {
     let device = Device::new(Layout::Folder, Flush::Always);
     drop(device.open());

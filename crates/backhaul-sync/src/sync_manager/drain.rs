@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, State};
+use backhaul_store::{
+    Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, Spool, State,
+};
 
 use super::allowance::Allowance;
 use super::shared::{Shared, after};
@@ -12,7 +14,7 @@ use crate::blocking::blocking;
 use crate::destination::Verdict;
 use crate::events::SyncEvent;
 use crate::link_error::{LONGEST_WAIT, LinkError, LinkErrorKind};
-use crate::outage::Outage;
+use crate::planned_outage::PlannedOutage;
 use crate::report::{Blocked, BlockedKind, SyncReport};
 
 /// Records tried one by one, at most, to tell a server that is down from one that
@@ -25,9 +27,14 @@ const OVERSIZED_AGAIN: Duration = Duration::from_secs(3600);
 pub(crate) enum Halt {
     Link(LinkError),
     Blocked(Blocked),
+    /// An outage is over, and this device's turn in the fleet comes later.
+    Spread(Duration),
+    /// All but critical records wait for a time that was asked for.
+    Asked,
     /// The data cap: nothing that waits may go now.
     OverBudget(Denied),
-    Outage(Outage),
+    /// An outage that was asked for.
+    Outage(PlannedOutage),
 }
 
 impl From<LinkError> for Halt {
@@ -40,6 +47,8 @@ pub(crate) struct Drain {
     shared: Arc<Shared>,
     report: SyncReport,
     allowance: Allowance,
+    /// Whether critical records alone may go before a time that was asked for.
+    is_early: bool,
 }
 
 /// What an answered batch came to.
@@ -51,7 +60,7 @@ struct Offered {
 impl Drain {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let allowance = Allowance::new(shared.lock().only_critical.clone());
-        Self { shared, report: SyncReport::default(), allowance }
+        Self { shared, report: SyncReport::default(), allowance, is_early: false }
     }
 
     /// What came of it so far, with what remains.
@@ -72,9 +81,11 @@ impl Drain {
                 let reason = "the courier is being stopped";
                 return Some(Halt::Blocked(Blocked::new(BlockedKind::Stopped, reason)));
             }
+            self.is_early = self.shared.lock().is_asked();
             let most = self.allowance.most(self.shared.lock().pace.records);
             let delivered = match self.take(most).await {
                 Ok(Some(batch)) => self.deliver(batch).await,
+                Ok(None) if self.is_early => return Some(Halt::Asked),
                 Ok(None) => return self.allowance.denied().cloned().map(Halt::OverBudget),
                 Err(halt) => Err(halt),
             };
@@ -91,16 +102,21 @@ impl Drain {
 
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
         let now = self.shared.spool.clock().now();
-        let (bytes, chooser) = {
+        let most = self.shared.options().records();
+        let (bytes, next, chooser) = {
             let mut state = self.shared.lock();
             state.due.pass(now.since_boot);
-            (state.pace.bytes, state.priority.chooser())
+            (state.pace.bytes, state.pace.next(most), state.priority.chooser())
         };
         let spool = self.shared.spool.clone();
-        let limits = Limits { records, bytes, down_to: self.allowance.down_to() };
-        let taken = blocking(move || match chooser {
-            Some(chooser) => spool.take_chosen(&limits, &chooser),
-            None => spool.take(&limits),
+        let down_to = if self.is_early { Lane::Critical } else { self.allowance.down_to() };
+        let limits = Limits { records, bytes, down_to };
+        let taken = blocking(move || {
+            let taken = match chooser {
+                Some(chooser) => spool.take_chosen(&limits, &chooser),
+                None => spool.take(&limits),
+            };
+            announce_next(&spool, taken?, next)
         });
         let taken = taken.await;
         taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
@@ -110,11 +126,9 @@ impl Drain {
         let records = batch.records.len();
         let error = match self.offer(&batch).await {
             Ok(_) => {
-                let most = self.shared.batch_size();
-                self.shared.lock().pace.grow(most);
                 self.allowance.grow();
                 release(batch).await;
-                return Ok(());
+                return self.got_through();
             }
             Err(Halt::Link(error)) => error,
             Err(halt) => return Err(halt),
@@ -148,6 +162,16 @@ impl Drain {
                 Err(error.into())
             }
         }
+    }
+
+    /// A batch got through, the first one after an outage perhaps.
+    fn got_through(&self) -> Result<(), Halt> {
+        let now = self.shared.spool.clock().now().since_boot;
+        let mut state = self.shared.lock();
+        let (most, chance) = (state.options.records(), state.chance());
+        state.pace.grow(most);
+        let spread = state.outage.ends(now, chance);
+        if spread.is_zero() { Ok(()) } else { Err(Halt::Spread(spread)) }
     }
 
     /// The data cap has no room for a batch: a smaller one may fit, or critical records. A
@@ -288,7 +312,8 @@ impl Drain {
     /// that could be a witness, has had its retries.
     async fn give_back(&mut self, suspects: Vec<(Batch, LinkError)>) -> Result<(), Halt> {
         let is_alone = suspects.len() == 1;
-        let has_had_its_retries = self.shared.lock().failures >= self.shared.options.max_retries;
+        let most = self.shared.options().max_retries;
+        let has_had_its_retries = self.shared.lock().failures >= most;
         let mut why = None;
         for (suspect, error) in suspects {
             if is_alone && has_had_its_retries && error.is_refusal_of_a_record() {
@@ -304,7 +329,7 @@ impl Drain {
     /// Offers a batch and settles what is said of it. What is said of a batch of one
     /// is said of its record.
     async fn offer(&mut self, batch: &Batch) -> Result<Offered, Halt> {
-        if let Some(outage) = self.shared.outage().await {
+        if let Some(outage) = self.shared.planned_outage().await {
             return Err(Halt::Outage(outage));
         }
         self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
@@ -404,19 +429,32 @@ impl Drain {
             }
         };
         let spent = offer.spent_retries.saturating_add(u32::from(spends_retry));
-        if spends_retry && spent > self.shared.options.max_retries {
+        let options = self.shared.options();
+        if spends_retry && spent > options.max_retries {
             let tries = offer.attempts.saturating_add(1);
             return Settled::new(State::Rejected)
                 .reason(format!("gave up after {tries} tries: {reason}"));
         }
         let retry = if spends_retry { spent - 1 } else { offer.attempts };
-        let wait = self.shared.backoff.delay(retry).max(retry_after.unwrap_or_default());
+        let wait = options.backoff().delay(retry).max(retry_after.unwrap_or_default());
         let wait = wait.min(LONGEST_WAIT);
         let now = self.shared.spool.clock().now();
         self.shared.lock().due.add(now.since_boot + wait);
         let settled = Settled::new(State::Later).reason(reason).not_before(after(now.wall, wait));
         if spends_retry { settled.spends_retry() } else { settled }
     }
+}
+
+/// Says in a batch how many records come after it: at most `next`.
+fn announce_next(
+    spool: &Spool,
+    taken: Option<Batch>,
+    next: usize,
+) -> backhaul_store::Result<Option<Batch>> {
+    let Some(mut batch) = taken else { return Ok(None) };
+    let waiting = spool.books()?.pending.saturating_sub(batch.records.len() as u64);
+    batch.next = usize::try_from(waiting).unwrap_or(usize::MAX).min(next);
+    Ok(Some(batch))
 }
 
 /// Gives records back to the spool, whose lock may have to be waited for.

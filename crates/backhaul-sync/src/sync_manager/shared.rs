@@ -11,17 +11,19 @@ use tokio::time::{Instant, Interval};
 
 use super::drain::{Drain, Halt};
 use super::link::Link;
+use super::outage::Outage;
+use super::pace::Pace;
 use super::priority::Priority;
-use crate::backoff::Backoff;
+use crate::backoff::random_share;
 use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
 use crate::connectivity::Connectivity;
 use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::events::{Subscribers, SyncEvent};
-use crate::link_error::LinkErrorKind;
+use crate::link_error::{LinkError, LinkErrorKind};
 use crate::options::SyncOptions;
-use crate::outage::Outage;
+use crate::planned_outage::PlannedOutage;
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 
 /// How often the data cap is looked after.
@@ -32,8 +34,6 @@ pub(crate) type Outcome = watch::Receiver<Option<SyncReport>>;
 pub(crate) struct Shared {
     pub(crate) spool: Spool,
     pub(crate) destination: Arc<dyn Destination>,
-    pub(crate) options: SyncOptions,
-    pub(crate) backoff: Backoff,
     state: Mutex<State>,
     /// A record was appended.
     pub(crate) nudged: Notify,
@@ -45,10 +45,11 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 pub(crate) struct State {
+    pub(crate) options: SyncOptions,
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
-    pub(crate) outage: Option<Arc<dyn Fn() -> Option<Outage> + Send + Sync>>,
-    /// Whether an outage that was asked for stopped the last sync.
-    in_outage: bool,
+    pub(crate) offline_while: Option<Arc<dyn Fn() -> Option<PlannedOutage> + Send + Sync>>,
+    /// Whether a planned outage stopped the last sync.
+    in_planned_outage: bool,
     pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
     pub(crate) link: Option<Link>,
@@ -57,9 +58,13 @@ pub(crate) struct State {
     again: bool,
     pub(crate) due: DueTimes,
     pub(crate) pace: Pace,
+    pub(crate) outage: Outage,
     /// Syncs in a row that the link or the disk stopped.
     pub(crate) failures: u32,
     pub(crate) next_attempt: Option<Instant>,
+    /// Until when only critical records are offered: the destination asked for it, or the
+    /// device's turn in the fleet comes later.
+    pub(crate) asked: Option<Instant>,
     paused: Option<String>,
     /// Why a sync that a new record asks for offers critical records alone, or none, until
     /// the next one that is due.
@@ -73,35 +78,15 @@ pub(crate) struct State {
     books: Books,
 }
 
-/// How much to offer at once, as experience has it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
-    /// Most records at once; doubles with each batch that gets through.
-    pub(crate) records: usize,
-    /// A limit on the doubling: half of what timed out, and one more with each batch
-    /// that gets through.
-    pub(crate) ceiling: usize,
-    /// Most bytes at once: half of what was too large.
-    pub(crate) bytes: usize,
-}
-
-impl Pace {
-    pub(crate) fn grow(&mut self, most: usize) {
-        self.ceiling = (self.ceiling + 1).min(most);
-        self.records = (self.records * 2).clamp(1, self.ceiling);
+impl State {
+    /// A random number from 0 to 1; 0 where nothing is to vary.
+    pub(crate) fn chance(&self) -> f64 {
+        if self.options.backoff_jitter { random_share() } else { 0.0 }
     }
 
-    pub(crate) fn shrink(&mut self, failed: usize, timed_out: bool) {
-        self.records = (failed / 2).max(1);
-        if timed_out {
-            self.ceiling = self.records;
-        }
-    }
-
-    /// A batch of several was too large. The limit stays: a server's does.
-    pub(crate) fn shrink_bytes(&mut self, records: usize, bytes: usize) {
-        self.bytes = (bytes / 2).max(1);
-        self.records = (records / 2).max(1);
+    /// Whether other than critical records wait for a time that was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -109,7 +94,7 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SyncManager")
             .field("spool", &self.spool.dir())
-            .field("options", &self.options)
+            .field("options", &self.options())
             .finish_non_exhaustive()
     }
 }
@@ -128,7 +113,8 @@ impl Drop for Running {
         let mut state = self.shared.lock();
         state.running = None;
         state.last_error = Some("a sync broke off".to_owned());
-        state.next_attempt = Some(Instant::now() + self.shared.backoff.delay(state.failures));
+        let wait = state.options.backoff().delay(state.failures);
+        state.next_attempt = Some(Instant::now() + wait);
         state.failures = state.failures.saturating_add(1);
         drop(state);
         self.shared.ended.notify_one();
@@ -141,14 +127,17 @@ impl Shared {
         destination: Arc<dyn Destination>,
         options: SyncOptions,
     ) -> Self {
-        let records = options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE);
-        let pace = Pace { records, ceiling: records, bytes: options.batch_bytes };
+        let device = spool.device().0.into_bytes();
+        let state = State {
+            pace: Pace::new(options.records(), options.batch_bytes),
+            outage: Outage::none(options.fleet_spread(), &device),
+            options,
+            ..State::default()
+        };
         Self {
-            backoff: options.backoff(),
-            state: Mutex::new(State { pace, ..State::default() }),
+            state: Mutex::new(state),
             spool,
             destination,
-            options,
             nudged: Notify::new(),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
@@ -161,13 +150,35 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn batch_size(&self) -> usize {
-        self.options.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE)
+    pub(crate) fn options(&self) -> SyncOptions {
+        self.lock().options.clone()
+    }
+
+    pub(crate) fn set_options(&self, options: SyncOptions) {
+        let mut state = self.lock();
+        let batch_size = options.batch_size.or(state.options.batch_size);
+        let new = SyncOptions { batch_size, ..options };
+        let old = std::mem::replace(&mut state.options, new.clone());
+        if new.records() != old.records() {
+            state.pace.ceiling = new.records();
+            state.pace.records = state.pace.records.min(new.records());
+        }
+        if new.batch_bytes != old.batch_bytes {
+            state.pace.bytes = new.batch_bytes;
+        }
+        state.outage.spread_over(new.fleet_spread());
+        if state.failures == 0 {
+            let latest = Instant::now() + new.interval();
+            state.next_attempt = state.next_attempt.map(|at| at.min(latest));
+        }
+        drop(state);
+        // The background task looks at the time of the next sync again.
+        self.ended.notify_one();
     }
 
     /// The outage that was asked for, if there is one.
-    pub(crate) async fn outage(&self) -> Option<Outage> {
-        let outage = self.lock().outage.clone()?;
+    pub(crate) async fn planned_outage(&self) -> Option<PlannedOutage> {
+        let outage = self.lock().offline_while.clone()?;
         blocking(move || outage()).await.flatten()
     }
 
@@ -213,9 +224,10 @@ impl Shared {
     fn finish(&self, state: &mut State, mut report: SyncReport, halt: Option<Halt>) -> SyncReport {
         let now = self.spool.clock().now();
         let failures = state.failures;
-        let mut wait = self.options.interval();
-        let in_outage = matches!(halt, Some(Halt::Outage(_)));
-        let was_in_outage = std::mem::replace(&mut state.in_outage, in_outage);
+        let mut wait = state.options.interval();
+        let asked = state.asked.take();
+        let was_planned =
+            std::mem::replace(&mut state.in_planned_outage, matches!(halt, Some(Halt::Outage(_))));
         match halt {
             None => {
                 if state.failures > 0 || state.paused.is_some() {
@@ -247,21 +259,30 @@ impl Shared {
                     state.paused = Some(reason.clone());
                 } else {
                     state.paused = None;
-                    state.failures = failures.saturating_add(1);
-                    wait = self.backoff.delay(failures);
-                    wait = wait.max(error.retry_after().unwrap_or_default());
-                    match failures {
-                        0 => tracing::info!(%error, ?wait, "nothing gets through"),
-                        _ => tracing::debug!(%error, failures, ?wait, "still nothing gets through"),
-                    }
+                    wait = wait_after(state, &error, now.since_boot, asked.is_some());
                 }
                 state.last_error = Some(reason.clone());
                 report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
             }
+            Some(Halt::Asked) => {
+                // All the others are due when they were.
+                (state.asked, state.next_attempt) = (asked, asked);
+                let reason = "all but critical records wait for the time that was asked for";
+                report.blocked_by = Some(Blocked::new(BlockedKind::Busy, reason));
+                return report;
+            }
+            Some(Halt::Spread(spread)) => {
+                wait = spread;
+                state.failures = 0;
+                state.asked = Some(Instant::now() + spread);
+                state.last_error = None;
+                let reason = "the link is back: this device's turn in the fleet comes later";
+                report.blocked_by = Some(Blocked::new(BlockedKind::Spread, reason));
+            }
             Some(Halt::Blocked(blocked)) => {
                 if blocked.kind == BlockedKind::Storage {
                     state.failures = failures.saturating_add(1);
-                    wait = self.backoff.delay(failures);
+                    wait = state.options.backoff().delay(failures);
                     match failures {
                         0 => tracing::error!(reason = %blocked, "the courier cannot use its spool"),
                         _ => tracing::debug!(reason = %blocked, "it still cannot use its spool"),
@@ -288,9 +309,11 @@ impl Shared {
             }
             Some(Halt::Outage(outage)) => {
                 wait = wait.min(outage.left.unwrap_or(wait));
-                if !was_in_outage {
+                if !was_planned {
                     tracing::info!(reason = outage.reason, "nothing is sent");
                 }
+                // It does not shorten the time that the destination asked for.
+                state.asked = asked;
                 state.failures = 0;
                 state.is_online = Some(false);
                 state.last_error = Some(outage.reason.clone());
@@ -300,6 +323,22 @@ impl Shared {
         state.next_attempt = Some(Instant::now() + wait);
         state.blocked_by.clone_from(&report.blocked_by);
         report
+    }
+
+    /// Whoever watches the link says that it is up.
+    pub(crate) fn link_is_up(&self) {
+        let mut state = self.lock();
+        if state.is_asked() || state.background.is_none() {
+            return;
+        }
+        let (now, chance) = (self.spool.clock().now().since_boot, state.chance());
+        let wait = state.outage.link_is_up(now, chance);
+        let at = Instant::now() + wait;
+        state.asked = Some(at).filter(|_| !wait.is_zero());
+        state.next_attempt = Some(at);
+        state.failures = 0;
+        drop(state);
+        self.ended.notify_one();
     }
 
     // --- In the background ---------------------------------------------------
@@ -313,7 +352,8 @@ impl Shared {
                 link.as_ref().is_some_and(|link| link.state() == Connectivity::Offline);
             let (at, patient) = {
                 let state = self.lock();
-                let failing = state.failures > 0 || state.paused.is_some() || state.in_outage;
+                let failing =
+                    state.failures > 0 || state.paused.is_some() || state.in_planned_outage;
                 let none_may_go =
                     !matches!(state.only_critical, None | Some(Denied::Reserve { .. }));
                 (
@@ -328,8 +368,10 @@ impl Shared {
                 () = self.nudged.notified() => if patient { continue },
                 state = changed(&mut link) => match state {
                     Connectivity::Offline => continue,
-                    // The backoff is over.
-                    Connectivity::Online | Connectivity::Unknown => self.lock().failures = 0,
+                    Connectivity::Online | Connectivity::Unknown => {
+                        self.link_is_up();
+                        continue;
+                    }
                 },
                 () = self.budget_wants_care(&mut care) => continue,
                 () = tokio::time::sleep_until(at), if !is_offline => self.lock().only_critical = None,
@@ -386,7 +428,7 @@ impl Shared {
         };
         if let Some((mut outcome, task)) = running {
             let ended = outcome.wait_for(Option::is_some);
-            if tokio::time::timeout(self.options.stop_timeout, ended).await.is_err() {
+            if tokio::time::timeout(self.options().stop_timeout, ended).await.is_err() {
                 tracing::warn!("a batch was under way for too long: its records wait again");
                 task.abort();
                 // An aborted task is dropped soon; its batch goes back to the spool with it.
@@ -468,6 +510,35 @@ impl Shared {
             failing_rules: state.priority.failing_rules(),
         }
     }
+}
+
+/// How long to wait when nothing gets through. Who asks for a time is left alone for as
+/// long, and is no outage; any other failure may be the beginning of one.
+fn wait_after(state: &mut State, error: &LinkError, now: Duration, was_asked: bool) -> Duration {
+    let backoff = state.options.backoff();
+    if let Some(asked) = error.retry_after() {
+        let wait = Outage::asked(asked.max(backoff.initial), state.chance());
+        state.asked = Some(Instant::now() + wait);
+        state.failures = 0;
+        state.outage.is_over();
+        match was_asked {
+            false => tracing::info!(%error, ?wait, "the destination asks to wait"),
+            true => tracing::debug!(%error, ?wait, "the destination still asks to wait"),
+        }
+        return wait;
+    }
+    let failures = state.failures;
+    let wait = backoff.delay(failures);
+    state.failures = failures.saturating_add(1);
+    state.outage.link_fails(now);
+    if state.outage.is_long(now) {
+        state.pace.begin_small();
+    }
+    match failures {
+        0 => tracing::info!(%error, ?wait, "nothing gets through"),
+        _ => tracing::debug!(%error, failures, ?wait, "still nothing gets through"),
+    }
+    wait
 }
 
 /// Waits for the monitor to say something else, where there is one.

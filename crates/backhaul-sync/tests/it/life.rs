@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use backhaul_sync::{SyncManager, SyncOptions};
+use backhaul_sync::{LinkError, SyncManager, SyncOptions};
 
-use crate::support::{Device, append, pass, plain, takes_all};
+use crate::support::{Device, append, later, pass, plain, takes_all};
 
 #[tokio::test(start_paused = true)]
 async fn a_record_goes_at_once_when_the_courier_is_told() {
@@ -143,4 +143,69 @@ async fn options_without_sense_are_refused_when_a_courier_is_made() {
     let error = SyncManager::new(device.open(), device.hub.clone(), options).unwrap_err();
     assert_eq!(error.to_string(), "sync_interval_seconds is 0: expected at least 1");
     device.hub.answers(takes_all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_interval_holds_from_the_moment_that_it_is_set() {
+    let device = Device::new();
+    let courier = device.courier(plain());
+    courier.start().await;
+    pass(10).await;
+    append(&courier, "first");
+    courier.set_options(SyncOptions { sync_interval_seconds: 5, ..plain() }).unwrap();
+    pass(6).await;
+    append(&courier, "second");
+    pass(6).await;
+    assert_eq!(device.hub.seconds(), [15, 20]);
+    // A longer one does not put off the look that is due.
+    courier.set_options(plain()).unwrap();
+    append(&courier, "third");
+    pass(100).await;
+    assert_eq!(device.hub.seconds(), [15, 20, 25]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_options_hold_for_the_next_batch_and_the_next_retry() {
+    let device = Device::new();
+    let courier = device.courier_of(100);
+    courier.set_options(SyncOptions { batch_size: Some(20), ..plain() }).unwrap();
+    device.hub.takes(Duration::from_secs(10));
+    courier.start().await;
+    pass(15).await;
+    courier.set_options(SyncOptions { batch_size: Some(60), ..plain() }).unwrap();
+    pass(100).await;
+    // One of the old size was under way; from there it doubles up to the new one.
+    assert_eq!(device.hub.sizes(), [20, 20, 40, 20]);
+
+    device.hub.answers(|bodies| Ok(vec![later(true); bodies.len()]));
+    append(&courier, "bad");
+    let options = SyncOptions { max_retries: 1, batch_size: None, ..plain() };
+    courier.set_options(options).unwrap();
+    assert_eq!(courier.options().batch_size, Some(60));
+    pass(300).await;
+    assert_eq!(device.hub.bodies().iter().filter(|body| *body == "bad").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_options_do_not_cut_a_failing_links_wait_short() {
+    let device = Device::new();
+    device
+        .hub
+        .answers(|_| Err(LinkError::busy("later").with_retry_after(Duration::from_secs(500))));
+    let courier = device.courier_of(1);
+    courier.start().await;
+    pass(10).await;
+    courier.set_options(SyncOptions { sync_interval_seconds: 1, ..plain() }).unwrap();
+    pass(480).await;
+    assert_eq!(device.hub.seconds(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_options_without_sense_change_nothing() {
+    let device = Device::new();
+    let courier = device.courier(plain());
+    let options = SyncOptions { max_retries: 9, batch_bytes: 0, ..plain() };
+    let error = courier.set_options(options).unwrap_err();
+    assert_eq!(error.to_string(), "batch_bytes is 0: expected at least 1");
+    assert_eq!(courier.options(), plain());
 }

@@ -13,6 +13,7 @@ mod allowance;
 mod bandwidth;
 mod connectivity;
 mod draining;
+mod fleet;
 mod life;
 mod link;
 mod linked;

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backhaul_sync::{BlockedKind, Outage, SyncManager};
+use backhaul_store::Lane;
+use backhaul_sync::{BlockedKind, LinkError, PlannedOutage, SyncManager};
 use tokio::time::Instant;
 
-use crate::support::{Device, append, pass, takes_all};
+use crate::support::{Device, append, pass, record, takes_all};
 
 /// A switch that a test holds: `Some(None)` is on until it is turned off.
 #[derive(Clone, Default)]
@@ -20,7 +21,7 @@ impl Switch {
             let left = (*asked.0.lock().unwrap())?
                 .map(|until| until.saturating_duration_since(Instant::now()));
             let is_over = left.is_some_and(|left| left.is_zero());
-            (!is_over).then(|| Outage { reason: "asked for".to_owned(), left })
+            (!is_over).then(|| PlannedOutage { reason: "asked for".to_owned(), left })
         });
         switch
     }
@@ -83,4 +84,27 @@ async fn with_nothing_to_send_it_blocks_nothing() {
     let courier = device.courier_of(0);
     Switch::of(&courier).set(Some(None));
     assert!(courier.sync_now().await.is_complete());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_not_shorten_the_time_that_the_destination_asked_for() {
+    let device = Device::new();
+    device.hub.answers(|_| {
+        let error = LinkError::busy("others are before you").with_status(429);
+        Err(error.with_retry_after(Duration::from_secs(300)))
+    });
+    let courier = device.courier_of(3);
+    let switch = Switch::of(&courier);
+    courier.start().await;
+    pass(1).await;
+    device.hub.answers(takes_all);
+    switch.set(Some(Some(Duration::from_secs(129))));
+    courier.spool().append(record("alarm").lane(Lane::Critical)).unwrap();
+    courier.notify();
+    pass(298).await;
+    assert_eq!(device.hub.seconds(), [0, 130]);
+    assert_eq!(courier.status().pending_count, 3);
+    pass(2).await;
+    assert_eq!(device.hub.seconds(), [0, 130, 300]);
+    assert_eq!(courier.status().pending_count, 0);
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use backhaul::config::read_time;
 use clap::{Args, Subcommand};
 
-use super::{DataDirArg, parse_duration};
+use super::DataDirArg;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueRetry {
@@ -53,7 +54,7 @@ Examples:
   backhaul clean --older-than 12h --json | jq .bytes")]
 pub(crate) struct Clean {
     /// How long ago it has to be stored, such as 12h or 0s [default: 7d]
-    #[arg(long, value_name = "TIME", value_parser = parse_age, default_value = "7d", hide_default_value = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds, default_value = "7d", hide_default_value = true)]
     pub(crate) older_than: Duration,
     /// Only this spool: runs or offline [default: all there are]
     #[arg(long, value_name = "SPOOL")]
@@ -84,6 +85,15 @@ pub(crate) enum Outage {
     For(OutageFor),
 }
 
+impl Outage {
+    pub(crate) fn args(&self) -> &OutageArgs {
+        match self {
+            Outage::On(args) | Outage::Off(args) => args,
+            Outage::For(args) => &args.outage,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct OutageArgs {
     #[command(flatten)]
@@ -96,16 +106,22 @@ pub(crate) struct OutageArgs {
 #[derive(Debug, Args)]
 pub(crate) struct OutageFor {
     /// How long, such as 10m or 12h.
-    #[arg(value_name = "TIME", value_parser = parse_duration)]
+    #[arg(value_name = "TIME", value_parser = parse_more_than_none)]
     pub(crate) time: Duration,
     #[command(flatten)]
     pub(crate) outage: OutageArgs,
 }
 
-/// A time that may be none.
-fn parse_age(text: &str) -> Result<Duration, String> {
-    match text {
-        "0" | "0s" | "0m" | "0h" | "0d" => Ok(Duration::ZERO),
-        text => parse_duration(text),
+/// A time as it goes over the control socket: in whole seconds.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    read_time(text)
+        .filter(|time| time.subsec_nanos() == 0)
+        .ok_or_else(|| "expected a time in whole seconds, such as 90s or 10m".to_owned())
+}
+
+fn parse_more_than_none(text: &str) -> Result<Duration, String> {
+    match parse_seconds(text)? {
+        Duration::ZERO => Err("expected more than no time".to_owned()),
+        time => Ok(time),
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use backhaul::config::{ByteSize, Config};
 use serde_json::{Map, Value, json};
 
 use super::operate::patiently;
-use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::control::message::{self, Cleaned};
 use crate::control::{self, Client, Keeper};
@@ -15,9 +15,9 @@ use crate::exit::{OrUsage as _, Outcome};
 use crate::printer::Printer;
 use crate::runtime;
 
-pub(crate) fn run(args: cli::Clean) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &cli::Clean, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let runtime = runtime::start(1)?;
     let mut cleaned = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn run(args: cli::Clean) -> anyhow::Result<Outcome> {
         let of_spool = match asked {
             Some(of_spool) => of_spool,
             None => {
-                let keeper = Keeper::open(&name, &path)?;
+                let keeper = Keeper::open(&name, &path, &config.offline)?;
                 patiently(|| keeper.clean(args.older_than))?
             }
         };

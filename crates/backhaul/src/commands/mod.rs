@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod clean;
+pub(crate) mod config;
 pub(crate) mod operate;
 pub(crate) mod outage;
 pub(crate) mod queue;

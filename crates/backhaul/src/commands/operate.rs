@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use backhaul::config::{Config, OfflineConfig};
 use backhaul_store::ErrorKind;
 use serde_json::json;
 
@@ -36,28 +37,28 @@ enum Wanted {
     Named(Vec<RecordName>),
 }
 
-pub(crate) fn retry(args: cli::QueueRetry) -> anyhow::Result<Outcome> {
+pub(crate) fn retry(args: &cli::QueueRetry, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let wanted = if args.all {
         spools.into_iter().map(|spool| (spool, Wanted::All)).collect()
     } else {
         find(&data_dir, spools, &names(&args.ids)?)?
     };
-    report(printer, Deed::Retry, &carry_out(Deed::Retry, wanted)?)
+    report(printer, Deed::Retry, &carry_out(Deed::Retry, wanted, &config.offline)?)
 }
 
-pub(crate) fn drop_records(args: cli::QueueDrop) -> anyhow::Result<Outcome> {
+pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let wanted = find(&data_dir, spools, &names(&args.ids)?)?;
     if !args.yes && !confirmed(printer, args.ids.len())? {
         printer.talk("nothing was dropped");
         return Ok(Outcome::LeftBehind);
     }
-    report(printer, Deed::Drop, &carry_out(Deed::Drop, wanted)?)
+    report(printer, Deed::Drop, &carry_out(Deed::Drop, wanted, &config.offline)?)
 }
 
 fn names(ids: &[String]) -> anyhow::Result<Vec<RecordName>> {
@@ -116,14 +117,14 @@ fn find(
     Ok(spools.into_iter().filter_map(wanted).collect())
 }
 
-fn carry_out(deed: Deed, wanted: Vec<InSpool>) -> anyhow::Result<Changed> {
+fn carry_out(deed: Deed, wanted: Vec<InSpool>, config: &OfflineConfig) -> anyhow::Result<Changed> {
     let runtime = runtime::start(1)?;
     let mut all = Changed::default();
     for ((name, path), wanted) in wanted {
         let asked = runtime.block_on(ask_owner(deed, &name, &path, &wanted))?;
         let changed = match asked {
             Some(changed) => changed,
-            None => do_here(deed, &name, &path, &wanted)?,
+            None => do_here(deed, &wanted, &Keeper::open(&name, &path, config)?)?,
         };
         all.changed += changed.changed;
         all.unchanged.extend(changed.unchanged);
@@ -152,8 +153,7 @@ async fn ask_owner(
     control::unless_absent(answer)
 }
 
-fn do_here(deed: Deed, name: &str, path: &Path, wanted: &Wanted) -> anyhow::Result<Changed> {
-    let keeper = Keeper::open(name, path)?;
+fn do_here(deed: Deed, wanted: &Wanted, keeper: &Keeper) -> anyhow::Result<Changed> {
     patiently(|| {
         let changed = match (deed, wanted) {
             (Deed::Retry, Wanted::All) => keeper.retry_all(),

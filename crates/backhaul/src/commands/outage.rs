@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use backhaul::config::Config;
 use serde_json::json;
 
 use crate::cli;
@@ -14,22 +15,19 @@ use crate::outage::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
 
-pub(crate) fn run(args: cli::Outage) -> anyhow::Result<Outcome> {
-    match args {
-        cli::Outage::On(args) => switch(args, Some(None)),
-        cli::Outage::For(args) => switch(args.outage, Some(Some(args.time))),
-        cli::Outage::Off(args) => switch(args, None),
-    }
-}
-
-fn switch(args: cli::OutageArgs, wanted: Option<Option<Duration>>) -> anyhow::Result<Outcome> {
-    let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?.for_writing().or_usage()?;
+pub(crate) fn run(args: &cli::Outage, config: &Config) -> anyhow::Result<Outcome> {
+    let wanted = match args {
+        cli::Outage::On(_) => Some(None),
+        cli::Outage::For(args) => Some(Some(args.time)),
+        cli::Outage::Off(_) => None,
+    };
+    let printer = Printer { json: args.args().json };
+    let data_dir = DataDir::of(config).or_usage()?.for_writing().or_usage()?;
     let runtime = runtime::start(1)?;
     let asked = runtime.block_on(ask_owner(&data_dir, wanted))?;
     let switched = match asked {
         Some(switched) => switched,
-        None => switch_here(&data_dir, wanted)?,
+        None => switch_here(&OutageSwitch::of(&data_dir, config.outage), wanted)?,
     };
     if printer.json {
         printer.object(&json!({"outage": switched.outage}))?;
@@ -40,7 +38,8 @@ fn switch(args: cli::OutageArgs, wanted: Option<Option<Duration>>) -> anyhow::Re
         }
     }
     if wanted.is_none() && switched.outage.is_some() {
-        printer.talk("the process that delivers has it from its environment: restart it without");
+        printer
+            .talk("the process that delivers has it from its setting `outage`: restart it without");
         return Ok(Outcome::LeftBehind);
     }
     Ok(Outcome::Done)
@@ -63,8 +62,10 @@ async fn ask_owner(
 }
 
 /// Nobody listens: whoever delivers from here next looks at the file.
-fn switch_here(data_dir: &Path, wanted: Option<Option<Duration>>) -> anyhow::Result<Switched> {
-    let switch = OutageSwitch::of(data_dir).or_usage()?;
+fn switch_here(
+    switch: &OutageSwitch,
+    wanted: Option<Option<Duration>>,
+) -> anyhow::Result<Switched> {
     match wanted {
         Some(time) => switch.turn_on(time)?,
         None => switch.turn_off()?,

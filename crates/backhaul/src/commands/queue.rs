@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use anyhow::{anyhow, bail};
+use backhaul::config::{ByteSize, Config};
 use backhaul_store::{ErrorKind, QueueEntry, Spool, Standing, StoredRecord};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::commands::operate;
 use crate::data_dir::DataDir;
@@ -18,18 +18,18 @@ use crate::record_name::RecordName;
 /// The label with the run's id.
 const RUN_ID: &str = "run_id";
 
-pub(crate) fn run(args: cli::Queue) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &cli::Queue, config: &Config) -> anyhow::Result<Outcome> {
     match args {
-        cli::Queue::List(args) => list(args),
-        cli::Queue::Show(args) => show(args),
-        cli::Queue::Retry(args) => operate::retry(args),
-        cli::Queue::Drop(args) => operate::drop_records(args),
+        cli::Queue::List(args) => list(args, config),
+        cli::Queue::Show(args) => show(args, config),
+        cli::Queue::Retry(args) => operate::retry(args, config),
+        cli::Queue::Drop(args) => operate::drop_records(args, config),
     }
 }
 
-fn list(args: cli::QueueList) -> anyhow::Result<Outcome> {
+fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     data_dir.choose(args.spool.as_deref()).or_usage()?;
     let mut has_head = false;
     for (name, spool) in data_dir.open_read_only(args.spool.as_deref())? {
@@ -102,10 +102,10 @@ fn run_id(spool: &Spool, entry: &QueueEntry) -> Option<String> {
     Some(body.get("run_id")?.as_str()?.to_owned())
 }
 
-fn show(args: cli::QueueShow) -> anyhow::Result<Outcome> {
+fn show(args: &cli::QueueShow, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let wanted: RecordName = args.id.parse().or_usage()?;
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     data_dir.choose(args.spool.as_deref()).or_usage()?;
     let spools = data_dir.open_read_only(args.spool.as_deref())?;
     let mut found = Vec::new();

@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use backhaul::config::{Config, Reloaded, Settings};
 use backhaul_agent::CloudRunLogger;
 use backhaul_sync::{SyncManager, SyncOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli;
 use crate::control::{Control, Desk, Forwarding, Keeper};
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome, UsageError};
-use crate::hub::token::{TOKEN_VARIABLE, Token};
+use crate::hub::token::Token;
 use crate::hub::{self, Hub, limits, server};
 use crate::hub_address;
-use crate::hub_link;
+use crate::log::Log;
 use crate::metrics;
 use crate::outage::OutageSwitch;
 use crate::printer::Printer;
@@ -36,20 +37,21 @@ const OTHER_FILES: u64 = 100;
 /// Threads that serve connections: the work is on the blocking threads.
 const WORKER_THREADS: usize = 2;
 
-pub(crate) fn run(args: cli::Serve) -> anyhow::Result<Outcome> {
-    let settings = Settings::check(args).or_usage()?;
-    allow_files(settings.limits.connections);
+pub(crate) fn run(args: &cli::Serve, settings: Settings, log: Log) -> anyhow::Result<Outcome> {
+    let plan = Plan::check(args, settings.config()).or_usage()?;
+    allow_files(plan.limits.connections);
     let runtime = runtime::start(WORKER_THREADS)?;
-    let outcome = runtime.block_on(serve(settings));
+    let outcome = runtime.block_on(serve(plan, settings, log));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// The command line, checked. Nothing was opened yet.
-struct Settings {
+/// What is to be done, checked. Nothing was opened yet.
+struct Plan {
     address: SocketAddr,
     token: Option<Token>,
     hub: hub::Options,
+    spool: backhaul_store::Options,
     limits: hub::Limits,
     forward_to: Option<(String, Arc<CloudRunLogger>)>,
     outage: Arc<OutageSwitch>,
@@ -57,50 +59,45 @@ struct Settings {
     stop_with_stdin: bool,
 }
 
-impl Settings {
-    fn check(args: cli::Serve) -> anyhow::Result<Self> {
-        let address = resolve(&args.listen)?;
-        let token = Token::find(args.token_file.as_deref())?;
+impl Plan {
+    fn check(args: &cli::Serve, config: &Config) -> anyhow::Result<Self> {
+        let given = &config.hub;
+        let address = resolve(given.listen.as_str())?;
+        let token = given.token.find().map_err(anyhow::Error::msg)?;
         if token.is_none() && !address.ip().is_loopback() {
             bail!(
                 "{address} can be reached by others, and anybody could write to the store: give \
-                 --token-file FILE or set {TOKEN_VARIABLE} (`openssl rand -hex 32 > token` makes \
+                 --token-file FILE or set BACKHAUL_TOKEN (`openssl rand -hex 32 > token` makes \
                  one), or listen on 127.0.0.1"
             );
         }
-        if args.max_connections == 0 {
-            bail!("--max-connections is 0: expected at least 1");
-        }
-        if let Some(cap) = args.cap.filter(|cap| cap.0 < backhaul_store::MIN_CAP_BYTES) {
-            let min = backhaul_store::MIN_CAP_BYTES;
-            bail!("--cap is {} bytes: expected at least {min}", cap.0);
-        }
-        let data_dir = DataDir::resolve(args.data_dir.data_dir)?.for_writing()?;
+        let data_dir = DataDir::of(config)?.for_writing()?;
+        let offline = &config.offline;
+        let url = offline.runs_url.as_ref().map(|url| hub_address::shown(url.as_str()));
         Ok(Self {
             address,
-            outage: Arc::new(OutageSwitch::of(&data_dir)?),
-            token,
+            outage: Arc::new(OutageSwitch::of(&data_dir, config.outage)),
+            token: token.map(|token| Token::new(token.reveal())),
             hub: hub::Options {
                 data_dir,
-                max_bytes: args.cap.map(|cap| cap.0),
-                key_age: args.remember_keys.unwrap_or(limits::DEFAULT_KEY_AGE),
+                max_bytes: given.cap.map(|cap| cap.0),
+                key_age: given.remember_keys,
                 deduplicate: !args.sabotage_dedupe,
                 catch_up: true,
                 keep_segments: true,
             },
+            spool: offline.spool_options(),
             limits: hub::Limits {
-                connections: args.max_connections,
+                connections: given.max_connections.get(),
                 head_timeout: args.head_timeout.unwrap_or(limits::HEAD_TIMEOUT),
                 pace: hub::Pace {
                     grace: args.body_grace.unwrap_or(limits::BODY_GRACE),
                     bytes_per_second: limits::BODY_BYTES_PER_SECOND,
                 },
-                request_timeout: args.request_timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT),
+                records_per_second: given.records_per_second,
+                request_timeout: given.request_timeout,
             },
-            forward_to: match hub_link::url(args.runs_url) {
-                Some(url) => Some((hub_address::shown(&url), hub_link::open(&url, None)?)),
-                None => None,
-            },
+            forward_to: url.zip(offline.primary_logger()?.map(Arc::new)),
             crash_before_reply: args.crash_before_reply,
             stop_with_stdin: args.stop_with_stdin,
         })
@@ -128,36 +125,41 @@ fn resolve(listen: &str) -> anyhow::Result<SocketAddr> {
     addresses.next().with_context(|| format!("--listen {listen} names no address: {expected}"))
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
+async fn serve(plan: Plan, settings: Settings, log: Log) -> anyhow::Result<Outcome> {
     let printer = Printer { json: false };
-    let shutdown = told_to_stop(settings.stop_with_stdin)?;
+    let shutdown = told_to_stop(plan.stop_with_stdin)?;
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     // Bound before the hub is opened, so that senders of a restarting hub wait in the
     // listener's queue instead of being turned away.
-    let listener = TcpListener::bind(settings.address)
+    let listener = TcpListener::bind(plan.address)
         .await
-        .with_context(|| format!("cannot listen on {}", settings.address))?;
+        .with_context(|| format!("cannot listen on {}", plan.address))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let data_dir = settings.hub.data_dir.clone();
-    let options = settings.hub;
-    let hub = tokio::task::spawn_blocking(move || Hub::open(options)).await??;
+    let data_dir = plan.hub.data_dir.clone();
+    let hub = tokio::task::spawn_blocking(move || Hub::open(plan.hub, plan.spool)).await??;
     let hub = Arc::new(hub);
-    let outage = settings.outage;
-    let forwarding = match settings.forward_to {
-        Some((url, other)) => Some(forward(&hub, other, url, &outage).await?),
+    let outage = plan.outage;
+    let forwarding = match plan.forward_to {
+        Some((url, other)) => {
+            let options = forwarding_options(settings.config());
+            Some(forward(&hub, other, url, options, &outage).await?)
+        }
         None => None,
     };
+    let courier = forwarding.as_ref().map(|it| it.courier.clone());
+    let reloads = tokio::spawn(reload_when_told(hangup, settings, courier, log, printer));
     let snapshots = tokio::spawn(snapshot_now_and_then(Arc::clone(&hub)));
     let service = {
         let (forwarding, outage) = (forwarding.clone(), Arc::clone(&outage));
         hub::Service::new(
             Arc::clone(&hub),
-            settings.token,
-            settings.limits,
+            plan.token,
+            plan.limits,
             move |page| {
                 forwarding.iter().for_each(|it| it.measure(page));
                 metrics::outage(page, outage.report().as_ref());
             },
-            settings.crash_before_reply,
+            plan.crash_before_reply,
         )
     };
     let desk = Desk {
@@ -172,11 +174,12 @@ async fn serve(settings: Settings) -> anyhow::Result<Outcome> {
         data_dir.join(RUNS).display()
     ));
     let router = hub::router(service);
-    let broken_off = server::serve(listener, router, settings.limits, shutdown).await;
+    let broken_off = server::serve(listener, router, plan.limits, shutdown).await;
     if broken_off > 0 {
         let seconds = limits::SHUTDOWN_GRACE.as_secs();
         printer.talk(format_args!("{broken_off} connections were open after {seconds} s"));
     }
+    reloads.abort();
     if let Some(Forwarding { courier, .. }) = forwarding {
         courier.stop().await;
     }
@@ -197,9 +200,9 @@ async fn forward(
     hub: &Hub,
     destination: Arc<CloudRunLogger>,
     url: String,
+    options: SyncOptions,
     outage: &Arc<OutageSwitch>,
 ) -> anyhow::Result<Forwarding> {
-    let options = SyncOptions { stop_timeout: FORWARD_GRACE, ..SyncOptions::default() };
     let courier = SyncManager::new(hub.spool().clone(), destination, options)?;
     let outage = Arc::clone(outage);
     courier.offline_while(move || outage.outage());
@@ -219,6 +222,49 @@ fn serve_control(data_dir: &Path, desk: Desk) -> anyhow::Result<Option<Control>>
             Ok(None)
         }
     }
+}
+
+/// Those of the courier that forwards.
+fn forwarding_options(config: &Config) -> SyncOptions {
+    SyncOptions { stop_timeout: FORWARD_GRACE, ..config.offline.sync.clone() }
+}
+
+/// Reads the settings again at each SIGHUP, and says what came of it.
+async fn reload_when_told(
+    mut hangup: Signal,
+    mut settings: Settings,
+    courier: Option<SyncManager>,
+    log: Log,
+    printer: Printer,
+) {
+    while hangup.recv().await.is_some() {
+        match reload(&mut settings, courier.as_ref(), &log) {
+            Ok(reloaded) => {
+                printer.talk("read the settings again");
+                for change in &reloaded.applied {
+                    printer.talk(format_args!("  {change}"));
+                }
+                for change in &reloaded.kept {
+                    printer.talk(format_args!("  {change}: after a restart"));
+                }
+            }
+            Err(error) => printer.talk(format_args!("all settings stay as they are: {error:#}")),
+        }
+    }
+}
+
+fn reload(
+    settings: &mut Settings,
+    courier: Option<&SyncManager>,
+    log: &Log,
+) -> anyhow::Result<Reloaded> {
+    let reloaded = settings.reload()?;
+    let config = settings.config();
+    log.set_level(config.log);
+    if let Some(courier) = courier {
+        courier.set_options(forwarding_options(config))?;
+    }
+    Ok(reloaded)
 }
 
 async fn snapshot_now_and_then(hub: Arc<Hub>) {

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use backhaul::config::{ByteSize, Settings, Source};
 use serde_json::{Map, Value, json};
 
-use crate::byte_size::ByteSize;
 use crate::cli;
 use crate::control::Client;
 use crate::control::message::Overview;
@@ -19,10 +19,11 @@ use crate::runtime;
 /// How long the process that serves a spool may take to say how it stands.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let explicit = args.data_dir.data_dir.is_some();
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let explicit = matches!(settings.source("data_dir"), Source::Flag(_));
+    let config = settings.config();
+    let data_dir = DataDir::of(config).or_usage()?;
     if !explicit && !data_dir.path().exists() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
         return print(printer, &data_dir, &[], None);
@@ -55,7 +56,7 @@ pub(crate) fn run(args: cli::Status) -> anyhow::Result<Outcome> {
     }
     let outage = match overviews.first() {
         Some(overview) => overview.outage.clone(),
-        None => OutageSwitch::of(data_dir.path()).or_usage()?.report(),
+        None => OutageSwitch::of(data_dir.path(), config.outage).report(),
     };
     if let (Some(outage), false) = (&outage, printer.json) {
         printer.data(format_args!("OFFLINE: {outage}\n"))?;

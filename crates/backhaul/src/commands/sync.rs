@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backhaul_agent::{CloudRunLogger, OfflineQueue};
-use backhaul_store::{Books, ErrorKind, Layout, Options, Spool};
-use backhaul_sync::{BlockedKind, SyncManager, SyncOptions, SyncReport};
+use backhaul::config::{Config, HubUrl, OfflineConfig};
+use backhaul_store::{Books, Spool};
+use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
 
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use crate::cli;
 use crate::control::{self, Client, message};
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
-use crate::hub_link;
 use crate::outage::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
@@ -23,25 +22,25 @@ use crate::synced::{self, Synced};
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(args: cli::Sync) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
-    let data_dir = DataDir::resolve(args.data_dir.data_dir).or_usage()?;
+    let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(None).or_usage()?;
-    let url = hub_link::url(args.runs_url);
-    let hub = url.as_deref().map(|url| hub_link::open(url, args.token_file.as_deref()));
-    let hub = hub.transpose().or_usage()?;
     let runtime = runtime::start(1)?;
-    let synced = runtime.block_on(sync_all(printer, spools, url.as_deref(), hub.as_ref()));
+    let synced = runtime.block_on(sync_all(printer, &data_dir, spools, config));
     runtime.shutdown_timeout(Duration::from_secs(1));
     synced::print(printer, &synced?)
 }
 
 async fn sync_all(
     printer: Printer,
+    data_dir: &DataDir,
     spools: Vec<(String, PathBuf)>,
-    url: Option<&str>,
-    hub: Option<&Arc<CloudRunLogger>>,
+    config: &Config,
 ) -> anyhow::Result<Vec<Synced>> {
+    let offline = &config.offline;
+    let url = offline.runs_url.as_ref().map(HubUrl::as_str);
+    let hub = offline.primary_logger().or_usage()?.map(Arc::new);
     let mut synced = Vec::new();
     for (name, path) in spools {
         if let Some(of_owner) = sync_by_owner(printer, &name, &path, url).await? {
@@ -49,9 +48,16 @@ async fn sync_all(
             continue;
         }
         let hub = hub
+            .as_ref()
             .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
             .or_usage()?;
-        synced.push(sync_here(printer, name, &path, hub).await?);
+        let outage = OutageSwitch::of(data_dir.of_spool(&path), config.outage);
+        let (spool, before) = open(&name, &path, offline)?;
+        // Nobody is told to wait a whole backoff for an operator who is there.
+        let courier = SyncManager::new(spool, Arc::clone(hub) as _, offline.sync.clone())?;
+        courier.offline_while(move || outage.outage());
+        let report = sync_here(printer, &name, &courier).await;
+        synced.push(Synced::new(name, &report, &before, courier.spool()));
     }
     Ok(synced)
 }
@@ -74,21 +80,11 @@ async fn sync_by_owner(
     control::unless_absent(with_progress(printer, name, whole, sync, waiting).await)
 }
 
-async fn sync_here(
-    printer: Printer,
-    name: String,
-    path: &Path,
-    hub: &Arc<CloudRunLogger>,
-) -> anyhow::Result<Synced> {
-    let (spool, before) = open(&name, path)?;
-    // Nobody is told to wait a whole backoff for an operator who is there.
-    let courier = SyncManager::new(spool.clone(), Arc::clone(hub) as _, SyncOptions::default())?;
-    let outage = OutageSwitch::of(path.parent().unwrap_or(Path::new("."))).or_usage()?;
-    courier.offline_while(move || outage.outage());
+async fn sync_here(printer: Printer, name: &str, courier: &SyncManager) -> SyncReport {
     let pending = || courier.status().pending_count;
     let whole = pending();
     let sync =
-        async || with_progress(printer, &name, whole, courier.sync_now(), async || pending()).await;
+        async || with_progress(printer, name, whole, courier.sync_now(), async || pending()).await;
     let mut report = sync().await;
     let mut patience = HANDOVER_TRIES;
     while is_held_by_other(&report) && patience > 0 {
@@ -96,28 +92,16 @@ async fn sync_here(
         report = sync().await;
         patience -= 1;
     }
-    Ok(Synced::new(name, &report, &before, &spool))
+    report
 }
 
-/// Opens a spool to deliver from it, and gives its books from before. An agent's queue
-/// also takes over the runs that a crash cut short.
-fn open(name: &str, path: &Path) -> anyhow::Result<(Spool, Books)> {
+/// Opens a spool to deliver from it, and gives its books from before.
+fn open(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<(Spool, Books)> {
     let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
     let as_found = Spool::open_read_only(path).map_err(cannot)?;
     let before = as_found.status().map_err(cannot)?.books;
-    let spool = match as_found.layout() {
-        Layout::Folder => {
-            let queue = OfflineQueue::new(path);
-            queue.with_context(|| format!("cannot open the spool {name}"))?.spool().clone()
-        }
-        Layout::Segments => match Spool::open(path, Options::default()) {
-            Err(error) if error.kind() == ErrorKind::Busy => {
-                return Err(error).with_context(|| format!("the spool {name} is in use"));
-            }
-            opened => opened.map_err(cannot)?,
-        },
-    };
-    Ok((spool, before))
+    drop(as_found);
+    Ok((control::open_spool(name, path, config)?, before))
 }
 
 /// Whether another process holds the part of delivering. One that never delivers gives

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backhaul_agent::OfflineQueue;
-use backhaul_store::{ErrorKind, Layout, Options, Position, Settled, Spool, Standing, State};
+use backhaul::config::OfflineConfig;
+use backhaul_store::{ErrorKind, Layout, Position, Settled, Spool, Standing, State};
 
 use super::message::{Changed, Cleaned, Unchanged};
 use crate::data_dir::RUNS;
@@ -27,14 +27,36 @@ pub(crate) enum Keeper {
     Spool(Spool),
 }
 
+/// Opens a spool as a configuration says. An agent's queue also takes over the runs that a
+/// crash cut short.
+///
+/// # Errors
+/// Where another process has it open in a way that excludes this one, or it cannot be read
+/// or written.
+pub(crate) fn open_spool(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<Spool> {
+    let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
+    match Spool::open_read_only(path).map_err(cannot)?.layout() {
+        Layout::Folder => {
+            let config = OfflineConfig { storage_path: Some(path.to_owned()), ..config.clone() };
+            let queue = config.queue()?.open();
+            Ok(queue.with_context(|| format!("cannot open the spool {name}"))?.spool().clone())
+        }
+        Layout::Segments => match Spool::open(path, config.spool_options()) {
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                Err(error).with_context(|| format!("the spool {name} is in use"))
+            }
+            opened => opened.map_err(cannot),
+        },
+    }
+}
+
 impl Keeper {
     /// Opens a resting spool as the one who keeps it does.
     ///
     /// # Errors
     /// Where another process has it open in a way that excludes this one, or it cannot be
     /// read or written.
-    pub(crate) fn open(name: &str, path: &Path) -> anyhow::Result<Self> {
-        let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
+    pub(crate) fn open(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<Self> {
         let data_dir = path.parent().unwrap_or(Path::new("."));
         if path.file_name().is_some_and(|name| name == RUNS) && data_dir.join(FOLDER).is_dir() {
             let options = hub::Options {
@@ -45,17 +67,9 @@ impl Keeper {
                 catch_up: true,
                 keep_segments: true,
             };
-            return Ok(Keeper::Hub(Arc::new(Hub::open(options)?)));
+            return Ok(Keeper::Hub(Arc::new(Hub::open(options, config.spool_options())?)));
         }
-        let layout = Spool::open_read_only(path).map_err(cannot)?.layout();
-        let spool = match layout {
-            Layout::Folder => {
-                let queue = OfflineQueue::new(path);
-                queue.with_context(|| format!("cannot open the spool {name}"))?.spool().clone()
-            }
-            Layout::Segments => Spool::open(path, Options::default()).map_err(cannot)?,
-        };
-        Ok(Keeper::Spool(spool))
+        Ok(Keeper::Spool(open_spool(name, path, config)?))
     }
 
     pub(crate) fn spool(&self) -> &Spool {

@@ -14,5 +14,5 @@ mod socket;
 
 pub(crate) use self::client::{Client, unless_absent};
 pub(crate) use self::desk::{Desk, Forwarding};
-pub(crate) use self::keeper::Keeper;
+pub(crate) use self::keeper::{Keeper, open_spool};
 pub(crate) use self::server::Control;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use backhaul::config::is_variable;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
@@ -24,10 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn command(arguments: &[&str]) -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("the program does not know its own file")?;
     let mut command = Command::new(program);
-    for variable in ["TOKEN", "RUNS_URL", "API_KEY", "DATA_DIR"] {
-        command.env_remove(format!("BACKHAUL_{variable}"));
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in set.filter(|name| is_variable(name) && name != "BACKHAUL_LOG") {
+        command.env_remove(variable);
     }
-    command.args(arguments).stdin(Stdio::piped()).process_group(0).kill_on_drop(true);
+    command
+        .args(["--config", "/dev/null"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
     Ok(command)
 }
 

@@ -26,10 +26,6 @@ pub(crate) const MAX_HEAD_BYTES: usize = 96 * 1024;
 /// Header lines of a request: ten times what known clients and proxies send.
 pub(crate) const MAX_HEADERS: usize = 100;
 
-/// Connections at one moment; the next ones wait in the listener's queue. Each
-/// costs about 20 KB, and one file of the usual limit of 1,024.
-pub(crate) const DEFAULT_MAX_CONNECTIONS: usize = 1_000;
-
 /// From the first byte that is awaited to the end of a request's head; so also how
 /// long an idle connection is kept. Longer than the pause between two batches.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,10 +40,6 @@ pub(crate) const BODY_GRACE: Duration = Duration::from_secs(30);
 /// half of this, runs into its own 60 seconds before, and then sends less at a time.
 pub(crate) const BODY_BYTES_PER_SECOND: u64 = 100;
 
-/// From the end of the head to the end of the answer. A full body takes this long
-/// at 430 kbps; slower links have to send smaller batches.
-pub(crate) const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
-
 /// How long open requests may go on once the process was told to stop: service
 /// managers kill after 10 seconds and more.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -55,10 +47,6 @@ pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Requests that are decompressed, parsed and stored at one moment. The waiting for
 /// one flush is shared by as many as are in here.
 pub(crate) const MAX_AT_WORK: usize = 64;
-
-/// How long the keys of other clients are remembered. Longer than a client retries
-/// by itself, and a week of them at one a second takes 60 MB of disk.
-pub(crate) const DEFAULT_KEY_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a sender is told to wait when there is no room: somebody has to make some.
 pub(crate) const RETRY_AFTER_FULL: Duration = Duration::from_secs(30);

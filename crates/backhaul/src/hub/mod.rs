@@ -5,6 +5,7 @@
 //! any of it is stored; requests about one source follow each other, all others
 //! share the flushes of the spool.
 
+mod admission;
 mod body;
 mod budget;
 mod elements;
@@ -21,6 +22,8 @@ mod stripes;
 pub(crate) mod token;
 mod window;
 
+#[cfg(test)]
+mod fleet;
 #[cfg(test)]
 mod power_cuts;
 
@@ -81,6 +84,13 @@ pub(crate) struct Receipt {
     pub(crate) duplicates: u64,
 }
 
+impl Receipt {
+    /// Records of the request.
+    fn records(self) -> usize {
+        usize::try_from(self.accepted + self.duplicates).unwrap_or(usize::MAX)
+    }
+}
+
 /// Where records of a fleet come together.
 pub(crate) struct Hub {
     options: Options,
@@ -108,11 +118,12 @@ struct Unsaved {
 
 impl Hub {
     /// Opens the hub of a data dir, and catches up with its spool.
-    pub(crate) fn open(options: Options) -> anyhow::Result<Self> {
-        let spool_options = backhaul_store::Options {
-            max_bytes: options.max_bytes,
-            ..backhaul_store::Options::default()
-        };
+    pub(crate) fn open(
+        options: Options,
+        spool_options: backhaul_store::Options,
+    ) -> anyhow::Result<Self> {
+        let spool_options =
+            backhaul_store::Options { max_bytes: options.max_bytes, ..spool_options };
         Self::open_on(options, spool_options, Arc::new(OsDisk), Arc::new(SystemClock::new()))
     }
 

@@ -13,6 +13,7 @@ use super::window::Window;
 const SOURCE: &str = "backhaul-source";
 const FLOOR: &str = "backhaul-floor";
 const SEQUENCES: &str = "backhaul-sequences";
+const NEXT: &str = "backhaul-next";
 
 /// One chain of one device in one epoch, written `<device>/<epoch>/<chain>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +85,8 @@ pub(crate) struct Origin {
     pub(crate) floor: u64,
     /// The sequence of each record, in order.
     pub(crate) sequences: Vec<u64>,
+    /// How many records its next request is to have; 0: none, or unknown.
+    pub(crate) next: usize,
 }
 
 impl Origin {
@@ -93,7 +96,8 @@ impl Origin {
     /// A refusal that names the header, what was found and what was expected.
     pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let Some(source) = text_of(headers, SOURCE)? else {
-            let stray = [FLOOR, SEQUENCES].into_iter().find(|name| headers.contains_key(*name));
+            let stray =
+                [FLOOR, SEQUENCES, NEXT].into_iter().find(|name| headers.contains_key(*name));
             return match stray {
                 Some(name) => Err(Refusal::bad_request(format!(
                     "the header {name} means nothing without Backhaul-Source"
@@ -115,7 +119,9 @@ impl Origin {
                 ))
             })?;
         let sequences = parse_sequences(required(headers, SEQUENCES, "Backhaul-Sequences")?)?;
-        Ok(Some(Self { source, floor, sequences }))
+        // A hint: what makes no sense is none.
+        let next = text_of(headers, NEXT)?.and_then(|next| next.parse().ok()).unwrap_or(0);
+        Ok(Some(Self { source, floor, sequences, next: MAX_RECORDS.min(next) }))
     }
 
     /// Checks the sequences against the number of records and the window.

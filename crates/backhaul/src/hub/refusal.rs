@@ -54,6 +54,12 @@ impl Refusal {
         }
     }
 
+    /// 429: others are before it, and this is when its turn comes.
+    pub(crate) fn too_many(wait: Duration) -> Self {
+        let reason = format!("more comes than is stored: come again in {} s", whole_seconds(wait));
+        Self { retry_after: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, reason) }
+    }
+
     pub(crate) fn not_found(uri: &Uri) -> Self {
         let path = uri.path();
         Self::new(
@@ -80,6 +86,11 @@ impl Refusal {
     }
 }
 
+/// As a header tells a wait: never less, and at least a second.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let message = match self.index {
@@ -92,7 +103,7 @@ impl IntoResponse for Refusal {
         }
         let mut response = (self.status, Json(body)).into_response();
         if let Some(wait) = self.retry_after {
-            let seconds = HeaderValue::from(wait.as_secs().max(1));
+            let seconds = HeaderValue::from(whole_seconds(wait));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         if self.status == StatusCode::UNAUTHORIZED {

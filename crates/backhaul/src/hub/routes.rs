@@ -1,6 +1,7 @@
 //! What the hub answers to which request.
 
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -11,16 +12,19 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use backhaul_store::Lane;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::Hub;
+use super::admission::{Admission, Sender, Told};
 use super::body::{Coding, Pace, decompress, discard, receive};
 use super::budget::Budget;
 use super::limits;
 use super::origin::Origin;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, whole_seconds};
 use super::requests::Requests;
 use super::token::{self, Token};
 use crate::data_dir::RUNS;
@@ -35,6 +39,8 @@ pub(crate) struct Limits {
     pub(crate) pace: Pace,
     /// From the end of the head to the end of the answer.
     pub(crate) request_timeout: Duration,
+    /// At most so many records are stored in a second. None: as many as come.
+    pub(crate) records_per_second: Option<NonZeroU32>,
 }
 
 /// What all requests share.
@@ -46,6 +52,8 @@ pub(crate) struct Service {
     measure_others: Box<dyn Fn(&mut Page) + Send + Sync>,
     budget: Budget,
     at_work: Semaphore,
+    began: Instant,
+    admission: Option<Mutex<Admission>>,
     requests: Requests,
     /// A test-only seam: the process kills itself between storing and answering.
     crash_before_reply: bool,
@@ -66,6 +74,8 @@ impl Service {
             measure_others: Box::new(measure_others),
             budget: Budget::new(limits::MAX_BYTES_IN_FLIGHT),
             at_work: Semaphore::new(limits::MAX_AT_WORK),
+            began: Instant::now(),
+            admission: limits.records_per_second.map(|rate| Mutex::new(Admission::new(rate))),
             requests: Requests::default(),
             crash_before_reply,
         })
@@ -79,6 +89,9 @@ impl Service {
         let receipts = self.hub.receipts();
         page.family(&metrics::HUB_ACCEPTED).value(&[], receipts.accepted);
         page.family(&metrics::HUB_DUPLICATES).value(&[], receipts.duplicates);
+        if let Some(backlog) = self.admission(|admission, now| admission.backlog(now)) {
+            page.family(&metrics::ADMISSION_BACKLOG).value(&[], backlog.as_secs());
+        }
         page.family(&metrics::HTTP_REQUESTS);
         for (status, count) in self.requests.by_status() {
             page.value(&[("status", &status.to_string())], count);
@@ -132,13 +145,13 @@ async fn take_runs(
     mut body: Body,
 ) -> Result<Response, Refusal> {
     let mut share = service.budget.share();
-    let received = match understand(&service, &headers) {
-        Ok(asked) => receive(&headers, &mut body, service.limits.pace, &mut share)
-            .await
-            .map(|body| (asked, body)),
-        Err(refusal) => Err(refusal),
+    let received = async {
+        let asked = understand(&service, &headers)?;
+        let next = service.admit(&asked).await?;
+        let body = receive(&headers, &mut body, service.limits.pace, &mut share).await?;
+        Ok::<_, Refusal>((asked, next, body))
     };
-    let (asked, body) = match received {
+    let (asked, next, body) = match received.await {
         Ok(received) => received,
         Err(refusal) => {
             // The answer goes out at once, while the rest is read and thrown away. Who
@@ -153,6 +166,7 @@ async fn take_runs(
     let closed = |_| Refusal::unavailable("the hub is stopping");
     let permit = service.at_work.acquire().await.map_err(closed)?;
     let hub = Arc::clone(&service.hub);
+    let told_before = asked.records();
     // Once begun, it goes on to its end whether or not the sender waits.
     let work = tokio::task::spawn_blocking(move || {
         let body = decompress(body, asked.coding, &mut share)?;
@@ -166,7 +180,48 @@ async fn take_runs(
     if service.crash_before_reply && matches!(&receipt, Ok(receipt) if receipt.accepted > 0) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     }
-    receipt.map(|receipt| Json(receipt).into_response())
+    let receipt = receipt?;
+    service.also_came(receipt.records().saturating_sub(told_before));
+    let mut response = Json(receipt).into_response();
+    if let Some(wait) = next {
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait).into());
+    }
+    Ok(response)
+}
+
+impl Service {
+    /// Waits for the turn of a request, and gives when the sender is to come with its next
+    /// one, where that has to be told.
+    ///
+    /// # Errors
+    /// 429 with the time to come again.
+    async fn admit(&self, asked: &Asked) -> Result<Option<Duration>, Refusal> {
+        let told = self.admission(|admission, now| {
+            admission.ask(now, asked.sender(), asked.records(), asked.next())
+        });
+        match told {
+            None => Ok(None),
+            Some(Told::Store { after, next }) => {
+                tokio::time::sleep(after).await;
+                Ok(next)
+            }
+            Some(Told::Come { after }) => Err(Refusal::too_many(after)),
+        }
+    }
+
+    /// A request held more records than its head could tell.
+    fn also_came(&self, records: usize) {
+        if records > 0 {
+            self.admission(|admission, now| admission.add(now, records));
+        }
+    }
+
+    fn admission<T>(&self, act: impl FnOnce(&mut Admission, Duration) -> T) -> Option<T> {
+        let admission = self.admission.as_ref()?;
+        // No call leaves it half changed.
+        let mut admission = admission.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(act(&mut admission, self.began.elapsed()))
+    }
 }
 
 /// What the head of a request says.
@@ -174,6 +229,24 @@ struct Asked {
     coding: Coding,
     origin: Option<Origin>,
     key: Option<String>,
+}
+
+impl Asked {
+    fn sender(&self) -> Sender {
+        let source = self.origin.as_ref().map(|origin| origin.source);
+        let is_critical = source.is_some_and(|source| source.chain.lane == Lane::Critical);
+        Sender { source, is_critical }
+    }
+
+    /// As far as they are told before the body: other clients send one, or say nothing.
+    fn records(&self) -> usize {
+        self.origin.as_ref().map_or(1, |origin| origin.sequences.len())
+    }
+
+    /// Records of the next request, as far as they are told.
+    fn next(&self) -> usize {
+        self.origin.as_ref().map_or(0, |origin| origin.next)
+    }
 }
 
 fn understand(service: &Service, headers: &HeaderMap) -> Result<Asked, Refusal> {

@@ -1,24 +1,12 @@
 //! The token that clients of a hub show.
 
 use std::fmt;
-use std::path::Path;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::refusal::Refusal;
-use crate::secret::Secret;
-
-/// The environment variable that holds the token.
-pub(crate) const TOKEN_VARIABLE: &str = "BACKHAUL_TOKEN";
-
-/// Where the token is found.
-const TOKEN: Secret = Secret {
-    name: "token",
-    variable: TOKEN_VARIABLE,
-    hint: "put a token there, such as `openssl rand -hex 32` gives",
-};
 
 /// A bearer token. Only its digest is kept, and nothing shows it.
 #[derive(Clone)]
@@ -27,11 +15,6 @@ pub(crate) struct Token([u8; 32]);
 impl Token {
     pub(crate) fn new(token: &str) -> Self {
         Self(Sha256::digest(token).into())
-    }
-
-    /// Reads the token from the file, or else from `BACKHAUL_TOKEN`.
-    pub(crate) fn find(file: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        Ok(TOKEN.find(file)?.map(|token| Self::new(&token)))
     }
 
     /// Whether a request shows the token. How long the comparison takes says nothing

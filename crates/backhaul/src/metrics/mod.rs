@@ -52,6 +52,7 @@ metrics! {
     OUTAGE gauge "backhaul_outage" "1 while an outage that was asked for lasts.";
     HUB_ACCEPTED counter "backhaul_hub_accepted_total" "Records that were received and stored since the start.";
     HUB_DUPLICATES counter "backhaul_hub_duplicates_total" "Records that were received and here already.";
+    ADMISSION_BACKLOG gauge "backhaul_admission_backlog_seconds" "For how long ahead refused senders were given places.";
     HTTP_REQUESTS counter "backhaul_http_requests_total" "Requests answered, by status.";
 }
 

@@ -290,19 +290,41 @@ fn an_outage_for_a_time_says_how_much_is_left_and_ends() {
 }
 
 #[test]
-fn an_outage_of_the_environment_lasts_as_long_as_the_process() {
+fn an_outage_of_the_settings_lasts_as_long_as_the_process() {
     let dir = tempdir().unwrap();
     let mut serve = command(&["serve", "--runs-url", "http://127.0.0.1:9"]);
     let hub = Hub::try_start(serve.env("BACKHAUL_OUTAGE", "on"), dir.path());
     assert_eq!(hub.post(&run(1)).receipt(), (1, 0));
     let (code, said) = ask(&["outage", "off"], dir.path());
-    assert_eq!((code, &said["outage"]["source"]), (1, &"environment".into()));
+    assert_eq!((code, &said["outage"]["source"]), (1, &"setting".into()));
     assert_eq!(ask(&["sync"], dir.path()).1["blocked_by"], "outage");
     drop(hub);
     let mut serve = command(&["serve", "--data-dir"]);
     let output = serve.arg(dir.path()).env("BACKHAUL_OUTAGE", "maybe").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("BACKHAUL_OUTAGE is \"maybe\""));
+}
+
+#[test]
+fn the_switch_of_a_data_dir_holds_for_all_its_spools_wherever_they_lie() {
+    let (data_dir, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    for queue in [data_dir.path(), elsewhere.path()] {
+        let queue = OfflineQueue::new(queue.join("offline")).unwrap();
+        queue.enqueue(&RunRecord::new("run_1", Timestamp::from_micros(1))).unwrap();
+    }
+    assert_eq!(backhaul(&["outage", "on"], data_dir.path()).0, 0);
+    let sync = ["sync", "--json", "--runs-url", "http://127.0.0.1:9"];
+    let named = [
+        command(&sync).env("BACKHAUL_DATA_DIR", data_dir.path().join("offline")).output(),
+        command(&sync)
+            .env("BACKHAUL_DATA_DIR", data_dir.path())
+            .env("BACKHAUL_STORAGE_PATH", elsewhere.path().join("offline"))
+            .output(),
+    ];
+    for output in named {
+        let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        assert_eq!((&report["remaining"], &report["blocked_by"]), (&1.into(), &"outage".into()));
+    }
 }
 
 #[test]
@@ -427,6 +449,8 @@ fn setpriv(script: &str) -> Command {
     );
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script]);
+    // The home folder is still that of root.
+    command.env("BACKHAUL_CONFIG", "/dev/null");
     command
 }
 

@@ -7,9 +7,11 @@
 )]
 
 mod cli;
+mod config;
 mod control;
 mod dedupe;
 mod demo;
+mod fleet;
 mod intake;
 mod keys;
 mod limits;

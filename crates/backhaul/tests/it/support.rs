@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use backhaul::config::is_variable;
 use backhaul::store::{Spool, StoredRecord};
 use serde_json::Value;
 
@@ -22,6 +24,8 @@ pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
     /// What it has written to stderr.
     said: Arc<Mutex<String>>,
+    /// The lines after the first ones, for those who wait for one.
+    lines: Mutex<Receiver<String>>,
 }
 
 impl Hub {
@@ -43,9 +47,13 @@ impl Hub {
     }
 
     fn spawn(serve: &mut Command, data_dir: &Path, listen: &str) -> Self {
+        Self::run(serve.args(["--listen", listen, "--data-dir"]).arg(data_dir))
+    }
+
+    /// Runs a command line that says everything.
+    pub(crate) fn run(serve: &mut Command) -> Self {
         let mut child = serve
-            .args(["--listen", listen, "--stop-with-stdin", "--data-dir"])
-            .arg(data_dir)
+            .arg("--stop-with-stdin")
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -61,19 +69,36 @@ impl Hub {
             }
         };
         let said = Arc::new(Mutex::new(said));
+        let (tell, lines) = mpsc::channel();
         let listener = Arc::clone(&said);
         std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut said = listener.lock().unwrap();
-                said.push_str(&line);
-                said.push('\n');
-            }
+            stderr.lines().map_while(Result::ok).try_for_each(|line| {
+                listener.lock().unwrap().push_str(&format!("{line}\n"));
+                tell.send(line)
+            })
         });
-        Self { child, address, said }
+        Self { child, address, said, lines: Mutex::new(lines) }
     }
 
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Waits for a line on stderr that has this in it, from the last one on that was waited for.
+    #[track_caller]
+    pub(crate) fn says(&self, wanted: &str) -> String {
+        loop {
+            let line = self.lines.lock().unwrap().recv_timeout(Duration::from_secs(60));
+            match line.unwrap_or_else(|error| panic!("{error} while waiting for {wanted:?}")) {
+                line if line.contains(wanted) => return line,
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -88,8 +113,7 @@ impl Hub {
     /// SIGTERM; gives how long the process took to end, and whether it ended well.
     pub(crate) fn terminate(mut self) -> (Duration, bool) {
         let began = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         let status = self.child.wait().unwrap();
         (began.elapsed(), status.success())
     }
@@ -251,9 +275,11 @@ pub(crate) fn noise(seed: u64, len: usize) -> String {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments);
-    for variable in ["DATA_DIR", "TOKEN", "RUNS_URL", "API_KEY", "LOG", "OUTAGE"] {
-        command.env_remove(format!("BACKHAUL_{variable}"));
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in set.filter(|name| is_variable(name)) {
+        command.env_remove(variable);
     }
+    command.env("BACKHAUL_CONFIG", "/dev/null");
     command
 }
 

@@ -121,7 +121,7 @@ impl Device {
         let sequences = records.iter().map(|(sequence, _, _)| *sequence).collect();
         Request {
             records: records.into_iter().map(|(_, number, body)| (number, body)).collect(),
-            origin: Some(Origin { source: self.source, floor: self.floor, sequences }),
+            origin: Some(Origin { source: self.source, floor: self.floor, sequences, next: 0 }),
             key: None,
             is_named: true,
         }

@@ -5,11 +5,29 @@ use std::str::FromStr;
 
 /// A number of bytes, read from `64KB`, `1.5 GB` or `65536`. Units are decimal:
 /// MB = 10^6 bytes.
+///
+/// ```
+/// use backhaul::config::ByteSize;
+/// assert_eq!("1.5 GB".parse(), Ok(ByteSize(1_500_000_000)));
+/// assert_eq!(ByteSize(1_500_000_000).to_string(), "1.50 GB");
+/// assert_eq!(ByteSize(1_500_000_000).exact(), "1500MB");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ByteSize(pub(crate) u64);
+pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 5] =
     [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
+
+impl ByteSize {
+    /// The size in the largest unit that it is a whole number of, as it is read back.
+    pub fn exact(self) -> String {
+        let Self(bytes) = self;
+        let fits = |factor: u64| bytes >= factor && bytes.is_multiple_of(factor);
+        let (unit, factor) =
+            UNITS.into_iter().find(|(_, factor)| fits(*factor)).unwrap_or(("B", 1));
+        format!("{}{unit}", bytes / factor)
+    }
+}
 
 impl FromStr for ByteSize {
     type Err = String;

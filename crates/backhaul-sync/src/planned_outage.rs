@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// See [`SyncManager::offline_while`](crate::SyncManager::offline_while).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outage {
+pub struct PlannedOutage {
     /// Who asked for it, for people.
     pub reason: String,
     /// How long it still lasts; `None`: until somebody ends it.

@@ -1,0 +1,73 @@
+//! The table of all settings. A new one is a line here and a field in [`Config`].
+
+use super::Config;
+use super::key::{Field, Group, Key};
+use super::kind::{Facts, Kind};
+
+/// `key!(Group, "name", the.field.of.the.config, "what it does")`
+macro_rules! key {
+    ($group:ident, $name:literal, $($field:ident).+, $about:literal) => {
+        Key::new(Group::$group, $name, $about, Field {
+            facts: |config: &Config| Facts::of(&config.$($field).+),
+            read: |config, given| {
+                config.$($field).+ = Kind::read(given)?;
+                Some(())
+            },
+            text: |config| config.$($field).+.text(),
+            copy: |from, to| to.$($field).+ = from.$($field).+.clone(),
+            is_same: |one, other| one.$($field).+ == other.$($field).+,
+        })
+    };
+}
+
+/// Every setting, in the order in which they are shown.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key!(Device, "data_dir", data_dir, "The folder that everything of one backhaul lies in.").unset("~/.local/share/backhaul"),
+    key!(Device, "log", log, "How much the program says on stderr: off, error, warn, info, debug or trace.").live(),
+    key!(Device, "outage", outage, "Whether `backhaul serve` and `backhaul sync` count as offline, on purpose: on, off, or for a time from their start on, such as 10m."),
+
+    key!(Store, "when_full", offline.when_full, "What gives way at the cap when no delivered data is left to remove: the new record (reject), the oldest waiting ones (drop-oldest), or those of the least urgent lane (drop-lowest-priority)."),
+    key!(Store, "flush", offline.flush, "What an acknowledgement promises: always (it survives a power cut), never (it survives a kill), or a time, such as 5s, that a power cut may cost."),
+    key!(Store, "keep_synced", offline.keep_synced, "How long delivered records stay on disk; 0s for not at all. They take a tenth of the cap at most."),
+    key!(Store, "min_free", offline.min_free, "What is left free on the file system."),
+
+    key!(Queue, "storage_path", offline.storage_path, "The folder of the queue.").unset("`offline` in data_dir"),
+    key!(Queue, "max_queue_size_mb", offline.max_queue_size_mb, "The most that the queue takes on disk, in MB (10^6 bytes).").aliases(&["max_queue_mb"]),
+    key!(Queue, "hold_in_memory", offline.hold_in_memory, "The most that is kept in memory while the disk does not take it."),
+
+    key!(Delivery, "runs_url", offline.runs_url, "The hub that run records are delivered to.").aliases(&["api_url"]),
+    key!(Delivery, "api_key", offline.api_key.value, "The key for the hub. In the file only where others cannot read that."),
+    key!(Delivery, "api_key_file", offline.api_key.file, "A file with the key for the hub in it."),
+    key!(Delivery, "compress", offline.compress, "Whether bodies go in gzip where that makes them smaller."),
+    key!(Delivery, "delivery_timeout", offline.delivery_timeout, "How long one request may take, from its first byte to the last of the answer."),
+    key!(Delivery, "daily_limit_mb", offline.bandwidth.daily_limit_mb, "The data cap: the most that may go over the wire from one refill to the next, both ways, in MB (10^6 bytes).").unset("no cap"),
+    key!(Delivery, "priority_reserve_mb", offline.bandwidth.priority_reserve_mb, "What of the data cap is kept for critical records, in MB."),
+    key!(Delivery, "refill", offline.bandwidth.refill, "When the data cap is full again: daily at HH:MM, or monthly on a day at HH:MM, in UTC."),
+    key!(Delivery, "rate_limit_kbps", offline.bandwidth.rate_limit_kbps, "The rate in kilobits (10^3 bits) a second.").unset("no limit"),
+    key!(Delivery, "bandwidth_path", offline.bandwidth_path, "The folder of what was counted against the data cap; all processes of a device share one.").unset("`bandwidth` in data_dir"),
+    key!(Delivery, "sync_interval_seconds", offline.sync.sync_interval_seconds, "How often an idle courier looks for records that it was not told of, in seconds.").live(),
+    key!(Delivery, "batch_size", offline.sync.batch_size, "Most records in one batch.").aliases(&["sync_batch_size"]).live(),
+    key!(Delivery, "batch_bytes", offline.sync.batch_bytes, "Most bytes of records in one batch; a larger record goes alone.").live(),
+    key!(Delivery, "max_retries", offline.sync.max_retries, "Retries of one record after its first try. An outage spends none.").live(),
+    key!(Delivery, "backoff_strategy", offline.sync.backoff_strategy, "How waits grow: constant, linear, exponential or fibonacci.").live(),
+    key!(Delivery, "backoff_initial", offline.sync.backoff_initial, "The wait before the first retry.").live(),
+    key!(Delivery, "backoff_max", offline.sync.backoff_max, "The longest wait.").live(),
+    key!(Delivery, "backoff_multiplier", offline.sync.backoff_multiplier, "The factor of the exponential strategy, at least 1.").live(),
+    key!(Delivery, "backoff_jitter", offline.sync.backoff_jitter, "Whether waits vary by a tenth, so that a fleet does not come back in step.").live(),
+    key!(Delivery, "fleet_spread_seconds", offline.sync.fleet_spread_seconds, "Over how long the devices of a fleet spread their return after an outage, in seconds.").live(),
+
+    key!(Intake, "listen", hub.listen, "Where to listen. Port 0 takes a free one. Other addresses than this machine's own need a token."),
+    key!(Intake, "token", hub.token.value, "The token that clients have to send. In the file only where others cannot read that."),
+    key!(Intake, "token_file", hub.token.file, "A file with the token in it."),
+    key!(Intake, "cap", hub.cap, "The most that the received records may take on disk, such as 500MB.").unset("as long as the disk has room"),
+    key!(Intake, "max_connections", hub.max_connections, "Connections at one moment; others wait."),
+    key!(Intake, "records_per_second", hub.records_per_second, "The most records to store in a second; senders beyond that are told when to come again.").unset("as many as come"),
+    key!(Intake, "request_timeout", hub.request_timeout, "How long one request may take."),
+    key!(Intake, "remember_keys", hub.remember_keys, "How long idempotency keys are remembered."),
+];
+
+/// The setting that is called so.
+pub(super) fn called(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.is_called(name))
+}

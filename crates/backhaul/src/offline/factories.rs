@@ -1,0 +1,323 @@
+//! Puts loggers, queues and couriers together as a configuration says.
+
+use std::fmt;
+
+use backhaul_agent::{
+    InMemoryRunLogger, OfflineQueue, OfflineRunLogger, OfflineRunLoggerBuilder, QueueError,
+    RunLogger,
+};
+use backhaul_sync::{OptionError, SyncManager};
+
+use crate::config::{Config, ConfigError, OfflineConfig, Reloaded, Request, Settings};
+
+/// A logger that delivers to `primary` when the link allows, and shows every event to
+/// `fallback`. Its queue is as `config` says; `runs_url` and the key are not looked at.
+///
+/// ```
+/// use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};
+/// use backhaul::offline::{OfflineConfig, create_offline_logger, create_sync_manager};
+///
+/// # let dir = std::env::temp_dir().join(format!("backhaul-factory-doc-{}", std::process::id()));
+/// # let (my_cloud_logger, my_local_logger) = (InMemoryRunLogger::new(), InMemoryRunLogger::new());
+/// # let arrived = my_cloud_logger.clone();
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let config = OfflineConfig {
+///     storage_path: Some(dir.clone()),
+///     max_queue_size_mb: 100,
+///     ..OfflineConfig::default()
+/// };
+/// let logger = create_offline_logger(my_cloud_logger, my_local_logger, &config)?;
+/// let courier = create_sync_manager(logger.offline_queue(), &config)?;
+///
+/// logger.start_run("run_001".into());
+/// logger.end_run(RunEnd::new())?;
+/// assert_eq!(courier.sync_now().await.synced, 1);
+/// # assert_eq!(arrived.get_history().len(), 1);
+/// # drop((logger, courier));
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Where the configuration makes no sense or the queue cannot be opened.
+pub fn create_offline_logger(
+    primary: impl RunLogger + 'static,
+    fallback: impl RunLogger + 'static,
+    config: &OfflineConfig,
+) -> Result<OfflineRunLogger, FactoryError> {
+    let logger = OfflineRunLogger::builder().primary(primary).fallback(fallback);
+    with_queue(logger, config)
+}
+
+/// A courier from `queue` to the destination that it is bound to. It is not started yet.
+/// [`create_offline_logger`] has an example.
+///
+/// # Errors
+/// Where the configuration makes no sense, or the queue has no destination.
+pub fn create_sync_manager(
+    queue: &OfflineQueue,
+    config: &OfflineConfig,
+) -> Result<SyncManager, FactoryError> {
+    config.check()?;
+    Ok(queue.sync_manager(config.sync.clone())?)
+}
+
+/// A logger with its queue and courier, as the environment of this process and
+/// `backhaul.toml` say: `BACKHAUL_STORAGE_PATH` or `CEMAF_OFFLINE_STORAGE_PATH`,
+/// `BACKHAUL_MAX_QUEUE_MB` or `CEMAF_OFFLINE_MAX_QUEUE_MB`, and all the others of
+/// [`KEYS`](crate::config::KEYS).
+///
+/// Records are delivered to the hub at `runs_url`; without one they only queue up. The
+/// newest runs are also kept in memory, for reads.
+///
+/// ```
+/// use backhaul::observability::{RunEnd, RunLogger};
+/// use backhaul::offline::create_offline_logger_from_config;
+///
+/// # let dir = std::env::temp_dir().join(format!("backhaul-from-config-doc-{}", std::process::id()));
+/// # unsafe {
+/// #     std::env::set_var("BACKHAUL_CONFIG", "/dev/null");
+/// #     std::env::set_var("CEMAF_OFFLINE_STORAGE_PATH", &dir);
+/// #     std::env::set_var("CEMAF_OFFLINE_MAX_QUEUE_MB", "7");
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let agent = create_offline_logger_from_config()?;
+/// if let Some(courier) = &agent.courier {
+///     courier.start().await;
+/// }
+/// agent.logger.start_run("run_001".into());
+/// agent.logger.end_run(RunEnd::new())?;
+/// assert_eq!(agent.recent.get_history().len(), 1);
+/// # assert_eq!(agent.logger.offline_queue().stats()?.max_bytes, 7_000_000);
+/// # assert!(dir.join("pending").is_dir());
+/// # drop(agent);
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Everything that is wrong with the settings, or why the queue cannot be opened.
+pub fn create_offline_logger_from_config() -> Result<ConfiguredLogger, FactoryError> {
+    ConfiguredLogger::new(Settings::load(Request::new())?)
+}
+
+/// A logger with its courier, put together from [`Settings`].
+#[derive(Debug)]
+pub struct ConfiguredLogger {
+    /// The logger, with its queue.
+    pub logger: OfflineRunLogger,
+    /// The courier, to be started; none where no hub is named.
+    pub courier: Option<SyncManager>,
+    /// The newest runs, in memory.
+    pub recent: InMemoryRunLogger,
+    settings: Settings,
+}
+
+impl ConfiguredLogger {
+    /// Opens the queue, and makes the logger and the courier.
+    ///
+    /// # Errors
+    /// Where the hub's key cannot be read or the queue cannot be opened.
+    pub fn new(settings: Settings) -> Result<Self, FactoryError> {
+        let config = &settings.config().offline;
+        let recent = InMemoryRunLogger::new();
+        let mut builder = OfflineRunLogger::builder().fallback(recent.clone());
+        let primary = config.primary_logger()?;
+        let has_primary = primary.is_some();
+        if let Some(primary) = primary {
+            builder = builder.primary(primary);
+        }
+        let logger = with_queue(builder, config)?;
+        let courier = match has_primary {
+            true => Some(create_sync_manager(logger.offline_queue(), config)?),
+            false => None,
+        };
+        Ok(Self { logger, courier, recent, settings })
+    }
+
+    /// The settings that hold.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Reads the settings again and applies what can change while the agent runs. The
+    /// answer also names what keeps its value until a restart.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the settings. Nothing is changed then.
+    pub fn reload(&mut self) -> Result<Reloaded, FactoryError> {
+        let reloaded = self.settings.reload()?;
+        if let Some(courier) = &self.courier {
+            courier.set_options(self.config().offline.sync.clone())?;
+        }
+        Ok(reloaded)
+    }
+
+    fn config(&self) -> &Config {
+        self.settings.config()
+    }
+}
+
+fn with_queue(
+    builder: OfflineRunLoggerBuilder,
+    config: &OfflineConfig,
+) -> Result<OfflineRunLogger, FactoryError> {
+    config.check()?;
+    Ok(builder.queue(config.queue()?.open()?).build()?)
+}
+
+/// Why something could not be put together.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum FactoryError {
+    /// The settings.
+    Config(ConfigError),
+    /// The queue.
+    Queue(QueueError),
+}
+
+impl fmt::Display for FactoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FactoryError::Config(error) => error.fmt(f),
+            FactoryError::Queue(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FactoryError {}
+
+impl From<ConfigError> for FactoryError {
+    fn from(error: ConfigError) -> Self {
+        FactoryError::Config(error)
+    }
+}
+
+impl From<OptionError> for FactoryError {
+    fn from(error: OptionError) -> Self {
+        FactoryError::Config(error.to_string().into())
+    }
+}
+
+impl From<QueueError> for FactoryError {
+    fn from(error: QueueError) -> Self {
+        FactoryError::Queue(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use backhaul_agent::RunEnd;
+    use backhaul_testkit::{FaultServer, Intake};
+
+    use super::*;
+
+    fn configured(folder: &Path, text: &str) -> ConfiguredLogger {
+        let path = folder.join("backhaul.toml");
+        std::fs::write(&path, format!("data_dir = \"data\"\n{text}")).unwrap();
+        let settings = Settings::load(Request::new().file(path)).unwrap();
+        ConfiguredLogger::new(settings).unwrap()
+    }
+
+    fn one_run(logger: &OfflineRunLogger) {
+        logger.start_run("run_001".into());
+        logger.end_run(RunEnd::new()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn runs_go_to_the_hub_that_is_named_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = FaultServer::hub(&Intake::new()).unwrap();
+        std::fs::write(folder.path().join("key"), "s3cret\n").unwrap();
+        let text = format!(
+            "runs_url = \"http://{}\"\napi_key_file = \"key\"\ncompress = false",
+            hub.address()
+        );
+        let agent = configured(folder.path(), &text);
+        one_run(&agent.logger);
+        let courier = agent.courier.as_ref().unwrap();
+        assert_eq!(courier.sync_now().await.synced, 1);
+        let [request] = hub.requests().try_into().unwrap();
+        assert_eq!(request.header("authorization"), Some("Bearer s3cret"));
+        assert_eq!(request.header("content-encoding"), None);
+        assert_eq!(agent.recent.get_history().len(), 1);
+        assert!(folder.path().join("data/offline/synced").is_dir());
+    }
+
+    #[test]
+    fn without_a_hub_runs_only_queue_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = configured(folder.path(), "max_queue_size_mb = 7");
+        one_run(&agent.logger);
+        assert!(agent.courier.is_none());
+        let stats = agent.logger.offline_queue().stats().unwrap();
+        assert_eq!((stats.pending, stats.max_bytes), (1, 7_000_000));
+    }
+
+    #[test]
+    fn the_queue_is_told_all_that_is_set() {
+        let config = OfflineConfig {
+            max_queue_size_mb: 7,
+            when_full: backhaul_store::WhenFull::DropOldest,
+            flush: backhaul_store::Flush::Never,
+            keep_synced: std::time::Duration::from_secs(11),
+            min_free: crate::config::ByteSize(12),
+            hold_in_memory: crate::config::ByteSize(13),
+            ..OfflineConfig::new("/q")
+        };
+        let queue = format!("{:?}", config.queue().unwrap());
+        for told in [
+            "storage_path: \"/q\"",
+            "max_queue_size_mb: 7",
+            "when_full: DropOldest",
+            "flush: Never",
+            "keep_delivered_for: 11s",
+            "min_free_bytes: 12",
+            "hold_in_memory_bytes: 13",
+        ] {
+            assert!(queue.contains(told), "{told}: {queue}");
+        }
+    }
+
+    #[test]
+    fn a_reload_reaches_the_courier_and_not_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = "runs_url = \"http://127.0.0.1:9\"\n";
+        let mut agent = configured(folder.path(), hub);
+        let path = folder.path().join("backhaul.toml");
+        let rewrite = |text: &str| std::fs::write(&path, text).unwrap();
+
+        rewrite("data_dir = \"data\"\nmax_retries = 9\nmax_queue_size_mb = 7");
+        let reloaded = agent.reload().unwrap();
+        let names = |changes: &[crate::config::Change]| -> Vec<&str> {
+            changes.iter().map(crate::config::Change::name).collect()
+        };
+        assert_eq!(names(&reloaded.applied), ["max_retries"]);
+        assert_eq!(names(&reloaded.kept), ["max_queue_size_mb", "runs_url"]);
+        let courier = agent.courier.as_ref().unwrap();
+        assert_eq!(courier.options().max_retries, 9);
+        assert_eq!(agent.logger.offline_queue().stats().unwrap().max_bytes, 100_000_000);
+
+        rewrite("max_retries = 1\nmax_queue_size_mb = 0");
+        let error = agent.reload().unwrap_err().to_string();
+        assert!(error.ends_with("max_queue_size_mb is 0: expected at least 1"), "{error}");
+        assert_eq!(agent.courier.as_ref().unwrap().options().max_retries, 9);
+    }
+
+    #[test]
+    fn a_configuration_without_sense_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue");
+        let config = OfflineConfig { max_queue_size_mb: 0, ..OfflineConfig::new(&path) };
+        let [primary, fallback] = [InMemoryRunLogger::new(), InMemoryRunLogger::new()];
+        let error = create_offline_logger(primary, fallback, &config).unwrap_err();
+        assert_eq!(error.to_string(), "max_queue_size_mb is 0: expected at least 1");
+        assert!(!path.exists());
+    }
+}
