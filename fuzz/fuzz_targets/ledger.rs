@@ -18,7 +18,10 @@ fn base() -> &'static Vec<(std::path::PathBuf, Vec<u8>)> {
         for number in 1..=10 {
             spool.append(numbered(number, 50)).unwrap();
         }
-        let batch = spool.take(&Limits { records: 4, bytes: 10_000, ..Limits::default() }).unwrap().unwrap();
+        let batch = spool
+            .take(&Limits { records: 4, bytes: 10_000, ..Limits::default() })
+            .unwrap()
+            .unwrap();
         let states = [State::Delivered, State::Rejected, State::Later, State::Dropped];
         let settled: Vec<_> = batch
             .records

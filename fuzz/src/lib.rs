@@ -42,7 +42,11 @@ pub fn read_all(spool: &Spool) -> Vec<StoredRecord> {
 /// more rounds than any input of a fuzzer can need.
 pub fn use_up(spool: &Spool) {
     for _ in 0..300 {
-        let Ok(Some(batch)) = spool.take(&Limits { records: 1000, bytes: 1 << 30, ..Limits::default() }) else { break };
+        let Ok(Some(batch)) =
+            spool.take(&Limits { records: 1000, bytes: 1 << 30, ..Limits::default() })
+        else {
+            break;
+        };
         let settled: Vec<_> = batch
             .records
             .iter()
