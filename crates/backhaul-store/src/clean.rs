@@ -56,9 +56,7 @@ impl Spool {
         let records = {
             let mut courier = inner.courier();
             courier.require(inner)?;
-            let units = courier.delivered_units(inner).into_iter();
-            let due: Vec<Unit> =
-                units.filter(|unit| inner.is_released(unit) && is_due(unit)).collect();
+            let due: Vec<Unit> = courier.removable_units(inner).filter(is_due).collect();
             courier.remove_units(inner, &due)?;
             due.iter().map(|unit| unit.next - unit.first).sum()
         };

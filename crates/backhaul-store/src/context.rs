@@ -47,16 +47,9 @@ impl Context {
 
     /// Keeps other processes from choosing file names, until the guard is dropped.
     pub(crate) fn lock_names(&self) -> Result<Box<dyn DiskFile>> {
-        let path = self.state("names.lock");
-        let file = self.disk.open(&path, Open::Create).doing("open a lock file", &path)?;
         // Held for about a millisecond at a time, by others that make a segment too.
-        for _ in 0..2_000 {
-            if file.try_lock().doing("take a lock", &path)? {
-                return Ok(file);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        Err(Error::at(ErrorKind::Busy, &path, "another process has held this lock for two seconds"))
+        let busy = "another process has held this lock for two seconds";
+        lock_within(&*self.disk, &self.state("names.lock"), 2_000, busy)
     }
 
     /// Puts bytes aside under `quarantine/`, durably, before what held them is
@@ -83,6 +76,26 @@ impl Context {
 pub(crate) fn try_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn DiskFile>>> {
     let file = disk.open(path, Open::Create).doing("open a lock file", path)?;
     Ok(file.try_lock().doing("take a lock", path)?.then_some(file))
+}
+
+/// Takes a lock that others hold for moments only, trying once a millisecond.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] after so many tries, in these words.
+pub(crate) fn lock_within(
+    disk: &dyn Disk,
+    path: &Path,
+    tries: u32,
+    busy: &str,
+) -> Result<Box<dyn DiskFile>> {
+    let file = disk.open(path, Open::Create).doing("open a lock file", path)?;
+    for _ in 0..tries {
+        if file.try_lock().doing("take a lock", path)? {
+            return Ok(file);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Err(Error::at(ErrorKind::Busy, path, busy))
 }
 
 /// A new file, in place of what may stand under the name. The old file is

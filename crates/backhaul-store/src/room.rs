@@ -117,6 +117,12 @@ impl CourierState {
         units
     }
 
+    /// Those of them that no other reader wants any more.
+    pub(crate) fn removable_units<'a>(&self, inner: &'a Inner) -> impl Iterator<Item = Unit> + 'a {
+        let delivered = self.delivered_units(inner).into_iter();
+        delivered.filter(|unit| inner.is_released(unit))
+    }
+
     /// Lets the names of delivered segments say so.
     fn show_delivered(&self, inner: &Inner, delivered: &[Unit]) {
         let Store::Segments(store) = &inner.store else { return };
@@ -151,8 +157,7 @@ impl CourierState {
             return;
         }
         let mut freed = 0;
-        let units = self.delivered_units(inner).into_iter();
-        let due = units.filter(|unit| inner.is_released(unit)).take_while(|unit| {
+        let due = self.removable_units(inner).take_while(|unit| {
             let wanted = freed < ENOUGH;
             freed += on_disk(unit.bytes);
             wanted
@@ -172,8 +177,7 @@ impl CourierState {
         }
         let quota = &inner.context.quota;
         let mut freed = 0;
-        let delivered = self.delivered_units(inner).into_iter();
-        for unit in delivered.filter(|unit| inner.is_released(unit)) {
+        for unit in self.removable_units(inner) {
             if freed >= bytes && quota.fits(bytes) {
                 break;
             }

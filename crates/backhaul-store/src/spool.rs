@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, SystemClock};
 use crate::commit::{Committer, Ticket};
-use crate::context::{Context, STATE, try_lock};
+use crate::context::{Context, STATE, lock_within, try_lock};
 use crate::courier::{CourierState, lock_courier};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -577,19 +577,8 @@ fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<()> {
 }
 
 pub(crate) fn lock_identity(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>> {
-    let path = dir.join(STATE).join("identity.lock");
-    let file = disk.open(&path, Open::Create).doing("open a lock file", &path)?;
-    for _ in 0..5_000 {
-        if file.try_lock().doing("take a lock", &path)? {
-            return Ok(file);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    Err(Error::at(
-        ErrorKind::Busy,
-        &path,
-        "another process has been opening the spool for five seconds",
-    ))
+    let busy = "another process has been opening the spool for five seconds";
+    lock_within(disk, &dir.join(STATE).join("identity.lock"), 5_000, busy)
 }
 
 fn load_or_create_identity(

@@ -16,6 +16,7 @@
 mod backoff;
 mod bandwidth;
 mod blocking;
+mod causes;
 mod connectivity;
 mod destination;
 mod due;

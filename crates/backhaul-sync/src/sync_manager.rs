@@ -12,11 +12,13 @@
 
 mod allowance;
 mod drain;
+mod ending;
 mod link;
 pub(crate) mod outage;
 pub(crate) mod pace;
 mod priority;
 mod shared;
+mod standing;
 
 use std::sync::Arc;
 
@@ -33,7 +35,7 @@ use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use link::Link;
 use shared::Shared;
 
-pub(crate) use shared::after;
+pub(crate) use standing::after;
 
 /// Delivers the records of one spool to one destination, in the background or on demand.
 ///

@@ -7,7 +7,6 @@ mod answer;
 mod http_date;
 mod metered_body;
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +20,7 @@ pub use self::answer::Answer;
 use self::metered_body::{MeteredBody, Traffic};
 use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, wire_bytes};
 use crate::blocking::blocking;
+use crate::causes::with_causes;
 use crate::link_error::LinkError;
 use crate::tls::{machine_config, trustless_config};
 
@@ -274,13 +274,7 @@ async fn read(
 /// Nothing that the transport says is about a record.
 fn link_error(error: reqwest::Error) -> LinkError {
     let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
+    let reason = with_causes(&error);
     if error.is_timeout() && !error.is_connect() {
         LinkError::timeout(reason)
     } else {

@@ -8,6 +8,7 @@
 //!   reset or cut at a place ([`LinkFault`]), slow ([`Pace`]), flapping.
 //! - [`FaultServer`] is a web server that answers by a script and keeps what it was asked.
 //! - [`Oracle`] holds what was acknowledged against what arrived.
+//! - [`said_by_a_fork`] is what a child of fork(2) says of what its parent has open.
 //! - [`ManualClock`] stands still until a test moves it.
 //! - [`Prng`] is the source of every choice: one seed, one run.
 
@@ -20,6 +21,7 @@ mod fault_server;
 mod faults;
 mod faulty_disk;
 mod file_node;
+mod fork;
 mod http_head;
 mod manual_clock;
 mod name_op;
@@ -37,6 +39,7 @@ pub use fault_server::Certificate;
 pub use fault_server::{Answer, FaultServer, Intake, Request, hub_answer, hub_items};
 pub use faults::{Call, Fault, Faults};
 pub use faulty_disk::FaultyDisk;
+pub use fork::said_by_a_fork;
 pub use manual_clock::ManualClock;
 pub use oracle::{Difference, Differences, Ends, Item, Oracle};
 pub use prng::Prng;

@@ -76,11 +76,11 @@ impl Cli {
                 .flag("api_key_file", args.api_key_file.clone()),
             Command::Status(args) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::List(args)) => in_data_dir(&args.data_dir),
-            Command::Queue(Queue::Show(args)) => in_data_dir(&args.data_dir),
-            Command::Queue(Queue::Retry(args)) => in_data_dir(&args.data_dir),
-            Command::Queue(Queue::Drop(args)) => in_data_dir(&args.data_dir),
-            Command::Clean(args) => in_data_dir(&args.data_dir),
-            Command::Outage(outage) => in_data_dir(&outage.args().data_dir),
+            Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),
+            Command::Queue(Queue::Retry(args)) => in_data_dir(&args.common.data_dir),
+            Command::Queue(Queue::Drop(args)) => in_data_dir(&args.common.data_dir),
+            Command::Clean(args) => in_data_dir(&args.common.data_dir),
+            Command::Outage(outage) => in_data_dir(&outage.common().data_dir),
             Command::Config(_) | Command::Demo(_) | Command::DemoAgent(_) => request,
         }
     }
@@ -112,6 +112,16 @@ pub(crate) struct DataDirArg {
     /// Where the data lies [default: ~/.local/share/backhaul]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<OsString>,
+}
+
+/// What most commands take.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArg,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Take run records over HTTP, store them durably, and forward them if asked to.
@@ -247,10 +257,7 @@ pub(crate) struct QueueShow {
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
-    pub(crate) data_dir: DataDirArg,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) common: Common,
 }
 
 /// Deliver everything that waits, once and now.

@@ -6,38 +6,19 @@ use std::time::Duration;
 
 use backhaul_agent::{
     DeliverError, InMemoryRunLogger, OfflineQueue, OfflineRunLogger, QueueErrorKind, RunEnd,
-    RunEvent, RunLogger, RunLoggerDestination, RunLoggerError, RunRecord, RunStart,
+    RunLogger, RunLoggerDestination, RunRecord, RunStart,
 };
 use backhaul_store::Standing;
 use backhaul_sync::{BlockedKind, SyncOptions};
 
-use crate::device::{Device, record, run_ids};
-
-type Answer = Box<dyn Fn(&RunRecord) -> Result<(), DeliverError> + Send + Sync>;
-
-/// A logger that answers as it is told.
-struct Told(Answer);
-
-impl RunLogger for Told {
-    fn start_run(&self, _: RunStart) {}
-    fn record(&self, _: RunEvent) {}
-    fn end_run(&self, _: RunEnd) -> Result<RunRecord, RunLoggerError> {
-        Err(RunLoggerError::NoRunInProgress)
-    }
-    fn get_current_record(&self) -> Option<RunRecord> {
-        None
-    }
-    fn deliver(&self, record: &RunRecord) -> Result<(), DeliverError> {
-        (self.0)(record)
-    }
-}
+use crate::device::{Device, Told, record, run_ids};
 
 fn queue_to(
     answer: impl Fn(&RunRecord) -> Result<(), DeliverError> + Send + Sync + 'static,
     run_ids: &[&str],
 ) -> OfflineQueue {
     let queue = Device::new().queue();
-    let logger = Arc::new(Told(Box::new(answer)));
+    let logger = Arc::new(Told::new(answer));
     queue.bind(Arc::new(RunLoggerDestination::new(logger)));
     run_ids.iter().for_each(|run_id| drop(queue.enqueue(&record(run_id)).unwrap().to_string()));
     queue
@@ -178,11 +159,11 @@ async fn a_logger_that_hangs_is_not_called_again_before_it_returned() {
     let blocked = Mutex::new(blocked);
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = calls.clone();
-    let logger = Told(Box::new(move |_| {
+    let logger = Told::new(move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
         let _ = blocked.lock().unwrap().recv();
         Ok(())
-    }));
+    });
     let queue = Device::new().queue();
     let destination = RunLoggerDestination::new(Arc::new(logger));
     queue.bind(Arc::new(destination.timeout(Duration::from_millis(20))));

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use backhaul_agent::{
-    InMemoryRunLogger, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, RunRecord, ToolCall,
+    DeliverError, InMemoryRunLogger, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, RunEnd,
+    RunEvent, RunLogger, RunLoggerError, RunRecord, RunStart, ToolCall,
 };
 use backhaul_store::{QueueEntry, Standing, Timestamp};
 use backhaul_testkit::{Faults, FaultyDisk, ManualClock, Prng, SimDisk};
@@ -113,4 +114,31 @@ pub(crate) fn all_records(queue: &OfflineQueue) -> Vec<RunRecord> {
         })
         .unwrap();
     positions.into_iter().map(|id| queue.get(id.into()).unwrap().1).collect()
+}
+
+type Answer = Box<dyn Fn(&RunRecord) -> Result<(), DeliverError> + Send + Sync>;
+
+/// A logger that answers as it is told.
+pub(crate) struct Told(Answer);
+
+impl Told {
+    pub(crate) fn new(
+        answer: impl Fn(&RunRecord) -> Result<(), DeliverError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(answer))
+    }
+}
+
+impl RunLogger for Told {
+    fn start_run(&self, _: RunStart) {}
+    fn record(&self, _: RunEvent) {}
+    fn end_run(&self, _: RunEnd) -> Result<RunRecord, RunLoggerError> {
+        Err(RunLoggerError::NoRunInProgress)
+    }
+    fn get_current_record(&self) -> Option<RunRecord> {
+        None
+    }
+    fn deliver(&self, record: &RunRecord) -> Result<(), DeliverError> {
+        (self.0)(record)
+    }
 }

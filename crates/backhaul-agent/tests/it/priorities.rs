@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_agent::{
-    CloudRunLogger, DeliverError, OfflineQueue, OfflineRunLogger, RunEnd, RunEvent, RunLogger,
-    RunLoggerError, RunRecord, RunStart,
+    CloudRunLogger, OfflineQueue, OfflineRunLogger, RunEnd, RunLogger, RunRecord, RunStart,
 };
 use backhaul_store::{Disk, Open};
 use backhaul_sync::{PrioritizerConfig, SyncManager, SyncOptions, SyncPrioritizer};
 use serde_json::{Value, json};
 
-use crate::device::{Device, PATH, large_record, record};
+use crate::device::{Device, PATH, Told, large_record, record};
 use crate::http_server::HttpServer;
 
 /// The rules of CEMAF's document, and one for runs that failed.
@@ -54,31 +53,16 @@ fn lanes(queue: &OfflineQueue) -> Vec<(&'static str, String)> {
     lanes
 }
 
-/// Notes the runs that it is given.
-#[derive(Clone, Default)]
-struct Primary(Arc<Mutex<Vec<String>>>);
-
-impl RunLogger for Primary {
-    fn start_run(&self, _: RunStart) {}
-    fn record(&self, _: RunEvent) {}
-    fn end_run(&self, _: RunEnd) -> Result<RunRecord, RunLoggerError> {
-        Err(RunLoggerError::NoRunInProgress)
-    }
-    fn get_current_record(&self) -> Option<RunRecord> {
-        None
-    }
-    fn deliver(&self, record: &RunRecord) -> Result<(), DeliverError> {
-        self.0.lock().unwrap().push(record.run_id.clone());
+/// A courier of the queue to a logger that notes the runs that it is given.
+fn courier(queue: OfflineQueue) -> (SyncManager, Arc<Mutex<Vec<String>>>) {
+    let given = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&given);
+    let primary = Told::new(move |record| {
+        noted.lock().unwrap().push(record.run_id.clone());
         Ok(())
-    }
-}
-
-/// A courier of the queue to a logger that notes the order.
-fn courier(queue: OfflineQueue) -> (SyncManager, Primary) {
-    let primary = Primary::default();
-    let builder = OfflineRunLogger::builder().primary(primary.clone());
-    let logger = builder.queue(queue).build().unwrap();
-    (logger.offline_queue().sync_manager(SyncOptions::default()).unwrap(), primary)
+    });
+    let logger = OfflineRunLogger::builder().primary(primary).queue(queue).build().unwrap();
+    (logger.offline_queue().sync_manager(SyncOptions::default()).unwrap(), given)
 }
 
 #[test]
@@ -138,7 +122,7 @@ async fn what_scores_highest_is_handed_to_the_primary_first() {
     let (courier, primary) = courier(queue);
     assert_eq!(courier.sync_now().await.synced, 5);
     // 160 in a lane of its own; 90, 50, 16.7 + 10, 16.7.
-    assert_eq!(*primary.0.lock().unwrap(), ["alarm", "failed", "new", "old and small", "large"]);
+    assert_eq!(*primary.lock().unwrap(), ["alarm", "failed", "new", "old and small", "large"]);
     assert!(courier.status().failing_rules.is_empty());
 }
 
@@ -158,7 +142,7 @@ async fn runs_that_others_stored_are_scored_by_what_their_json_says() {
     let (courier, primary) = courier(queue);
     assert_eq!(courier.sync_now().await.synced, 3);
     let expected = ["by hand", "reactor before", "before there were rules"];
-    assert_eq!(*primary.0.lock().unwrap(), expected);
+    assert_eq!(*primary.lock().unwrap(), expected);
 }
 
 #[tokio::test]
@@ -170,7 +154,7 @@ async fn a_courier_may_be_given_rules_of_its_own() {
     let (courier, primary) = courier(queue);
     let courier = courier.with_prioritizer(rules());
     courier.sync_now().await;
-    assert_eq!(*primary.0.lock().unwrap(), ["reactor", "pond"]);
+    assert_eq!(*primary.lock().unwrap(), ["reactor", "pond"]);
 }
 
 #[tokio::test]

@@ -59,6 +59,15 @@ fn offered(spool: &Spool) -> Vec<(String, u64)> {
     names.map(|offer| (offer.record.id.to_string(), number_of(&offer.record.body))).collect()
 }
 
+/// The next process offers the one record that waits, and no power cut frees its name.
+fn the_offered_one_keeps_its_name(device: &Device) {
+    let next = device.open();
+    let offered = offered(&next);
+    assert_eq!(offered.len(), 1, "{:?}", device.options);
+    device.cut([next]);
+    names_stay(device, &offered);
+}
+
 /// After the power cut: what was offered keeps its name, and no other record gets it.
 fn names_stay(device: &Device, offered: &[(String, u64)]) {
     device.faults.clear();
@@ -215,11 +224,7 @@ fn what_a_process_could_not_flush_keeps_its_name_when_the_next_one_offers_it() {
                 drop(spool)
             }
             device.faults.clear();
-            let next = device.open();
-            let offered = offered(&next);
-            assert_eq!(offered.len(), 1, "{layout:?}");
-            device.cut([next]);
-            names_stay(&device, &offered);
+            the_offered_one_keeps_its_name(&device);
         }
     }
 }
@@ -232,11 +237,7 @@ fn a_segment_that_could_not_be_flushed_when_it_was_taken_over_keeps_its_names() 
     device.kill([spool]);
     device.fail_flushes(1);
     device.try_open().unwrap_err();
-    let next = device.open();
-    let offered = offered(&next);
-    assert_eq!(offered.len(), 1);
-    device.cut([next]);
-    names_stay(&device, &offered);
+    the_offered_one_keeps_its_name(&device);
 }
 
 #[test]
@@ -248,11 +249,7 @@ fn a_record_whose_process_was_killed_before_its_folder_was_synced_keeps_its_name
     spool.append(numbered(1, 300)).unwrap_err();
     device.faults.clear();
     device.kill([spool]);
-    let next = device.open();
-    let offered = offered(&next);
-    assert_eq!(offered.len(), 1);
-    device.cut([next]);
-    names_stay(&device, &offered);
+    the_offered_one_keeps_its_name(&device);
 }
 
 #[test]

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backhaul_store::{ErrorKind, Layout, Limits, Options, OsDisk, Settled, Spool, Standing, State};
-use backhaul_testkit::{ManualClock, Prng};
+use backhaul_store::{
+    Error, ErrorKind, Layout, Limits, Options, OsDisk, Position, Settled, Spool, Standing, State,
+};
+use backhaul_testkit::{ManualClock, Prng, said_by_a_fork};
 
 use crate::kills::{acknowledged_in, appender, appender_of, length, settings};
 use crate::support::{LAYOUTS, number_of, numbered};
@@ -156,63 +158,28 @@ fn only_one_process_delivers_and_the_next_may_when_it_is_gone() {
     }
 }
 
-/// What a child of fork(2) says: one line for each call.
-mod forked {
-    #![allow(unsafe_code, reason = "fork(2) has no safe form; the child only calls and exits")]
-
-    use std::io::{Read, Write};
-
-    use backhaul_store::{Error, Limits, Position, Spool};
-
-    use crate::support::numbered;
-
+/// What the calls of a spool say, one line for each.
+fn all_calls(spool: &Spool) -> String {
     fn say<T>(call: &str, result: Result<T, Error>) -> String {
         match result {
             Ok(_) => format!("{call}: it worked\n"),
             Err(error) => format!("{call}: {:?}: {error}\n", error.kind()),
         }
     }
-
-    fn use_in_child(spool: &Spool) -> String {
-        let position: Position = "normal/1".parse().unwrap();
-        [
-            say("append", spool.append(numbered(99, 10))),
-            say("submit", spool.submit(numbered(99, 10))),
-            say("take", spool.take(&Limits::default())),
-            say("settle", spool.settle(&[])),
-            say("requeue", spool.requeue(position)),
-            say("flush", spool.flush()),
-            say("maintain", spool.maintain()),
-            say("status", spool.status()),
-            say("get", spool.get(position)),
-            say("attach", spool.attach(b"bytes")),
-        ]
-        .concat()
-    }
-
-    pub(super) fn said_by_a_child(spool: &Spool) -> String {
-        let (mut reader, mut writer) = std::io::pipe().unwrap();
-        // SAFETY: the child calls functions that allocate and take no lock that another
-        // thread could hold (glibc's allocator survives a fork), and leaves by _exit.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0, "fork failed");
-        if child == 0 {
-            let said = use_in_child(spool);
-            // What the end of the child's last handle would do must not touch the parent's.
-            drop(spool.clone());
-            let written = writer.write_all(said.as_bytes());
-            // SAFETY: it does not return.
-            unsafe { libc::_exit(i32::from(written.is_err())) };
-        }
-        drop(writer);
-        let mut said = String::new();
-        reader.read_to_string(&mut said).unwrap();
-        let mut status = 0;
-        // SAFETY: `status` outlives the call.
-        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
-        assert_eq!((waited, status), (child, 0), "the child said {said}");
-        said
-    }
+    let position: Position = "normal/1".parse().unwrap();
+    [
+        say("append", spool.append(numbered(99, 10))),
+        say("submit", spool.submit(numbered(99, 10))),
+        say("take", spool.take(&Limits::default())),
+        say("settle", spool.settle(&[])),
+        say("requeue", spool.requeue(position)),
+        say("flush", spool.flush()),
+        say("maintain", spool.maintain()),
+        say("status", spool.status()),
+        say("get", spool.get(position)),
+        say("attach", spool.attach(b"bytes")),
+    ]
+    .concat()
 }
 
 #[test]
@@ -221,7 +188,12 @@ fn after_a_fork_the_child_is_refused_and_the_parent_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), settings(layout)).unwrap();
         spool.append(numbered(1, length(1))).unwrap();
-        let said = forked::said_by_a_child(&spool);
+        let said = said_by_a_fork(|| {
+            let said = all_calls(&spool);
+            // What the end of the child's last handle would do must not touch the parent's.
+            drop(spool.clone());
+            said
+        });
         assert_eq!(said.lines().count(), 10, "{said}");
         for line in said.lines() {
             assert!(line.contains(": Forked: "), "{line}");

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use url::{Host, Url};
 
 use super::probe::{ProbeBytes, ProbeError, ProbeErrorKind};
-use super::tls::with_causes;
 use crate::bandwidth::wire_bytes;
+use crate::causes::with_causes;
 
 /// Two questions, for addresses of IPv4 and IPv6, and their answers. An estimate.
 const LOOKUP_BYTES: u64 = 500;

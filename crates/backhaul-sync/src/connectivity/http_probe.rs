@@ -26,8 +26,9 @@ use url::Url;
 use super::check_url::CheckUrl;
 use super::dial::{Counted, dial};
 use super::probe::{Check, Probe, ProbeBytes, ProbeError, ProbeErrorKind};
-use super::tls::{WallClock, with_causes};
+use super::tls::WallClock;
 use crate::blocking::blocking;
+use crate::causes::with_causes;
 use crate::tls::machine_config;
 
 /// A server that is moved says so once or twice.

@@ -1,6 +1,5 @@
 //! Certificates, and what it means when one does not count.
 
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
 use super::probe::{ProbeError, ProbeErrorKind};
+use crate::causes::with_causes;
 
 /// From 2026, when this was written, to 2076: a clock that says anything else is wrong.
 const PLAUSIBLE_MICROS: std::ops::Range<i64> = 1_767_225_600_000_000..3_345_062_400_000_000;
@@ -56,19 +56,4 @@ impl TimeProvider for WallClock {
         let micros = u64::try_from(self.micros()).ok()?;
         Some(UnixTime::since_unix_epoch(Duration::from_micros(micros)))
     }
-}
-
-/// An error and what is behind it, each said once.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -8,7 +8,8 @@ use backhaul_store::{
 };
 
 use super::allowance::Allowance;
-use super::shared::{Shared, after};
+use super::shared::Shared;
+use super::standing::after;
 use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::destination::Verdict;
@@ -81,8 +82,11 @@ impl Drain {
                 let reason = "the courier is being stopped";
                 return Some(Halt::Blocked(Blocked::new(BlockedKind::Stopped, reason)));
             }
-            self.is_early = self.shared.lock().is_asked();
-            let most = self.allowance.most(self.shared.lock().pace.records);
+            let most = {
+                let state = self.shared.lock();
+                self.is_early = state.is_asked();
+                self.allowance.most(state.pace.records)
+            };
             let delivered = match self.take(most).await {
                 Ok(Some(batch)) => self.deliver(batch).await,
                 Ok(None) if self.is_early => return Some(Halt::Asked),
@@ -102,11 +106,11 @@ impl Drain {
 
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
         let now = self.shared.spool.clock().now();
-        let most = self.shared.options().records();
         let (bytes, next, chooser) = {
             let mut state = self.shared.lock();
             state.due.pass(now.since_boot);
-            (state.pace.bytes, state.pace.next(most), state.priority.chooser())
+            let next = state.pace.next(state.options.records());
+            (state.pace.bytes, next, state.priority.chooser())
         };
         let spool = self.shared.spool.clone();
         let down_to = if self.is_early { Lane::Critical } else { self.allowance.down_to() };

@@ -9,22 +9,21 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Interval};
 
-use super::drain::{Drain, Halt};
+use super::drain::Drain;
 use super::link::Link;
 use super::outage::Outage;
 use super::pace::Pace;
 use super::priority::Priority;
 use crate::backoff::random_share;
-use crate::bandwidth::{BandwidthManager, Denied};
+use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::connectivity::Connectivity;
 use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::events::{Subscribers, SyncEvent};
-use crate::link_error::{LinkError, LinkErrorKind};
 use crate::options::SyncOptions;
 use crate::planned_outage::PlannedOutage;
-use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
+use crate::report::{Blocked, BlockedKind, SyncReport};
 
 /// How often the data cap is looked after.
 const BUDGET_CARE: Duration = Duration::from_secs(60);
@@ -49,11 +48,11 @@ pub(crate) struct State {
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
     pub(crate) offline_while: Option<Arc<dyn Fn() -> Option<PlannedOutage> + Send + Sync>>,
     /// Whether a planned outage stopped the last sync.
-    in_planned_outage: bool,
+    pub(super) in_planned_outage: bool,
     pub(crate) priority: Priority,
     pub(crate) background: Option<JoinHandle<()>>,
     pub(crate) link: Option<Link>,
-    running: Option<(Outcome, AbortHandle)>,
+    pub(super) running: Option<(Outcome, AbortHandle)>,
     /// Somebody joined: look once more before the end.
     again: bool,
     pub(crate) due: DueTimes,
@@ -65,17 +64,17 @@ pub(crate) struct State {
     /// Until when only critical records are offered: the destination asked for it, or the
     /// device's turn in the fleet comes later.
     pub(crate) asked: Option<Instant>,
-    paused: Option<String>,
+    pub(super) paused: Option<String>,
     /// Why a sync that a new record asks for offers critical records alone, or none, until
     /// the next one that is due.
     pub(crate) only_critical: Option<Denied>,
     pub(crate) is_online: Option<bool>,
     pub(crate) last_attempt_at: Option<Timestamp>,
-    last_sync_at: Option<Timestamp>,
-    last_error: Option<String>,
+    pub(super) last_sync_at: Option<Timestamp>,
+    pub(super) last_error: Option<String>,
     /// What stopped the last sync.
-    blocked_by: Option<Blocked>,
-    books: Books,
+    pub(super) blocked_by: Option<Blocked>,
+    pub(super) books: Books,
 }
 
 impl State {
@@ -220,111 +219,6 @@ impl Shared {
         sender.send_replace(Some(report));
     }
 
-    /// Writes down what a sync came to, and when the next is due.
-    fn finish(&self, state: &mut State, mut report: SyncReport, halt: Option<Halt>) -> SyncReport {
-        let now = self.spool.clock().now();
-        let failures = state.failures;
-        let mut wait = state.options.interval();
-        let asked = state.asked.take();
-        let was_planned =
-            std::mem::replace(&mut state.in_planned_outage, matches!(halt, Some(Halt::Outage(_))));
-        match halt {
-            None => {
-                if state.failures > 0 || state.paused.is_some() {
-                    tracing::info!(synced = report.synced, "records get through again");
-                    self.subscribers.tell(&SyncEvent::Recovered);
-                }
-                state.failures = 0;
-                state.paused = None;
-                state.only_critical = None;
-                state.last_error = None;
-                if report.synced > 0 {
-                    state.last_sync_at = Some(now.wall);
-                }
-                if let Some(due) = state.due.next() {
-                    wait = wait.min(due.saturating_sub(now.since_boot));
-                }
-                if report.remaining > 0 {
-                    let reason = format!("{} records wait for their next try", report.remaining);
-                    report.blocked_by = Some(Blocked::new(BlockedKind::PutOff, reason));
-                }
-            }
-            Some(Halt::Link(error)) => {
-                let reason = error.to_string();
-                if error.kind() == LinkErrorKind::Refused {
-                    if state.paused.is_none() {
-                        tracing::error!(%error, "the destination is paused until somebody acts");
-                        self.subscribers.tell(&SyncEvent::Paused { reason: reason.clone() });
-                    }
-                    state.paused = Some(reason.clone());
-                } else {
-                    state.paused = None;
-                    wait = wait_after(state, &error, now.since_boot, asked.is_some());
-                }
-                state.last_error = Some(reason.clone());
-                report.blocked_by = Some(Blocked::new(kind_of(error.kind()), reason));
-            }
-            Some(Halt::Asked) => {
-                // All the others are due when they were.
-                (state.asked, state.next_attempt) = (asked, asked);
-                let reason = "all but critical records wait for the time that was asked for";
-                report.blocked_by = Some(Blocked::new(BlockedKind::Busy, reason));
-                return report;
-            }
-            Some(Halt::Spread(spread)) => {
-                wait = spread;
-                state.failures = 0;
-                state.asked = Some(Instant::now() + spread);
-                state.last_error = None;
-                let reason = "the link is back: this device's turn in the fleet comes later";
-                report.blocked_by = Some(Blocked::new(BlockedKind::Spread, reason));
-            }
-            Some(Halt::Blocked(blocked)) => {
-                if blocked.kind == BlockedKind::Storage {
-                    state.failures = failures.saturating_add(1);
-                    wait = state.options.backoff().delay(failures);
-                    match failures {
-                        0 => tracing::error!(reason = %blocked, "the courier cannot use its spool"),
-                        _ => tracing::debug!(reason = %blocked, "it still cannot use its spool"),
-                    }
-                }
-                if blocked.kind != BlockedKind::Stopped {
-                    state.last_error = Some(blocked.reason.clone());
-                }
-                report.blocked_by = Some(blocked);
-            }
-            Some(Halt::OverBudget(denied)) => {
-                wait = wait.min(denied.refill_in().unwrap_or(wait));
-                if let Some(due) = state.next_attempt.filter(|_| state.only_critical.is_some()) {
-                    // Asked for by a new record: the one that looks at all of them is due
-                    // when it was.
-                    wait = due.saturating_duration_since(Instant::now());
-                }
-                tracing::info!(%denied, ?wait, "the data cap holds records back");
-                state.failures = 0;
-                state.paused = None;
-                state.last_error = Some(denied.to_string());
-                report.blocked_by = Some(Blocked::new(BlockedKind::Cap, denied.to_string()));
-                state.only_critical = Some(denied);
-            }
-            Some(Halt::Outage(outage)) => {
-                wait = wait.min(outage.left.unwrap_or(wait));
-                if !was_planned {
-                    tracing::info!(reason = outage.reason, "nothing is sent");
-                }
-                // It does not shorten the time that the destination asked for.
-                state.asked = asked;
-                state.failures = 0;
-                state.is_online = Some(false);
-                state.last_error = Some(outage.reason.clone());
-                report.blocked_by = Some(Blocked::new(BlockedKind::Outage, outage.reason));
-            }
-        }
-        state.next_attempt = Some(Instant::now() + wait);
-        state.blocked_by.clone_from(&report.blocked_by);
-        report
-    }
-
     /// Whoever watches the link says that it is up.
     pub(crate) fn link_is_up(&self) {
         let mut state = self.lock();
@@ -441,104 +335,6 @@ impl Shared {
         self.lock().next_attempt = None;
         self.ask_to_stop(false);
     }
-
-    // --- How things stand ----------------------------------------------------
-
-    /// The spool's books, or the last that it told.
-    pub(crate) fn books(&self) -> Books {
-        match self.spool.books() {
-            Ok(books) => {
-                self.lock().books = books;
-                books
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the spool's books cannot be read now");
-                self.lock().books
-            }
-        }
-    }
-
-    pub(crate) fn status(&self) -> SyncStatus {
-        let spool = self.spool.status();
-        let books = match &spool {
-            Ok(status) => status.books,
-            Err(_) => self.books(),
-        };
-        let lanes = spool.as_ref().map(|status| &status.lanes).into_iter().flatten();
-        let pending = lanes.map(|(lane, books)| (*lane, books.pending));
-        let bandwidth = self.destination.bandwidth();
-        let now = self.spool.clock().now();
-        let offline = self.offline();
-        let state = self.lock();
-        let is_running = state.background.as_ref().is_some_and(|task| !task.is_finished());
-        let is_syncing = state.running.is_some();
-        let next = state.next_attempt.filter(|_| is_running);
-        let is_slowed = is_syncing && bandwidth.is_some_and(|cap| !cap.wait_for(1).is_zero());
-        let link = state.link.as_ref().map(Link::state);
-        let is_online = match link {
-            Some(Connectivity::Online) => Some(true),
-            Some(Connectivity::Offline) => Some(false),
-            Some(Connectivity::Unknown) | None => state.is_online,
-        };
-        let blocked_by = match &state.blocked_by {
-            _ if books.pending == 0 => None,
-            _ if offline.is_some() => offline,
-            None if is_slowed => {
-                Some(Blocked::new(BlockedKind::Rate, "the rate limit slows a request"))
-            }
-            blocked_by => blocked_by.clone(),
-        };
-        SyncStatus {
-            pending_count: books.pending,
-            pending_by_lane: pending.filter(|(_, count)| *count > 0).collect(),
-            oldest_age: spool.as_ref().ok().and_then(|status| status.oldest_age),
-            bytes: spool.as_ref().map_or(0, |status| status.bytes),
-            last_sync_at: state.last_sync_at,
-            is_online,
-            last_attempt_at: state.last_attempt_at,
-            last_error: state.last_error.clone(),
-            next_attempt_at: next.map(|at| {
-                let wait = at.saturating_duration_since(Instant::now());
-                after(now.wall, wait)
-            }),
-            failed_count: books.rejected,
-            blocked_by,
-            paused: state.paused.clone(),
-            is_syncing,
-            is_running,
-            bandwidth: bandwidth.map(BandwidthManager::status),
-            failing_rules: state.priority.failing_rules(),
-        }
-    }
-}
-
-/// How long to wait when nothing gets through. Who asks for a time is left alone for as
-/// long, and is no outage; any other failure may be the beginning of one.
-fn wait_after(state: &mut State, error: &LinkError, now: Duration, was_asked: bool) -> Duration {
-    let backoff = state.options.backoff();
-    if let Some(asked) = error.retry_after() {
-        let wait = Outage::asked(asked.max(backoff.initial), state.chance());
-        state.asked = Some(Instant::now() + wait);
-        state.failures = 0;
-        state.outage.is_over();
-        match was_asked {
-            false => tracing::info!(%error, ?wait, "the destination asks to wait"),
-            true => tracing::debug!(%error, ?wait, "the destination still asks to wait"),
-        }
-        return wait;
-    }
-    let failures = state.failures;
-    let wait = backoff.delay(failures);
-    state.failures = failures.saturating_add(1);
-    state.outage.link_fails(now);
-    if state.outage.is_long(now) {
-        state.pace.begin_small();
-    }
-    match failures {
-        0 => tracing::info!(%error, ?wait, "nothing gets through"),
-        _ => tracing::debug!(%error, failures, ?wait, "still nothing gets through"),
-    }
-    wait
 }
 
 /// Waits for the monitor to say something else, where there is one.
@@ -547,21 +343,4 @@ async fn changed(link: &mut Option<Link>) -> Connectivity {
         Some(link) => link.changed().await,
         None => std::future::pending().await,
     }
-}
-
-fn kind_of(kind: LinkErrorKind) -> BlockedKind {
-    match kind {
-        LinkErrorKind::Unreachable | LinkErrorKind::Timeout => BlockedKind::Offline,
-        LinkErrorKind::Refused => BlockedKind::Refused,
-        LinkErrorKind::OverBudget => BlockedKind::Cap,
-        LinkErrorKind::Busy | LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => {
-            BlockedKind::Busy
-        }
-    }
-}
-
-/// A wall-clock time, moved forward.
-pub(crate) fn after(time: Timestamp, wait: Duration) -> Timestamp {
-    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(time.as_micros().saturating_add(micros))
 }

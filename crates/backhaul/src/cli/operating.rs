@@ -5,7 +5,7 @@ use std::time::Duration;
 use backhaul::config::read_time;
 use clap::{Args, Subcommand};
 
-use super::DataDirArg;
+use super::Common;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueRetry {
@@ -19,10 +19,7 @@ pub(crate) struct QueueRetry {
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
-    pub(crate) data_dir: DataDirArg,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -37,10 +34,7 @@ pub(crate) struct QueueDrop {
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
-    pub(crate) data_dir: DataDirArg,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) common: Common,
 }
 
 /// Remove delivered data, to have its room back.
@@ -60,10 +54,7 @@ pub(crate) struct Clean {
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
-    pub(crate) data_dir: DataDirArg,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) common: Common,
 }
 
 /// Count as offline, on purpose: to test, or while the link costs money.
@@ -78,29 +69,20 @@ Examples:
   backhaul outage off")]
 pub(crate) enum Outage {
     /// Count as offline until it is turned off.
-    On(OutageArgs),
+    On(Common),
     /// Count as online again.
-    Off(OutageArgs),
+    Off(Common),
     /// Count as offline for a time.
     For(OutageFor),
 }
 
 impl Outage {
-    pub(crate) fn args(&self) -> &OutageArgs {
+    pub(crate) fn common(&self) -> &Common {
         match self {
-            Outage::On(args) | Outage::Off(args) => args,
-            Outage::For(args) => &args.outage,
+            Outage::On(common) | Outage::Off(common) => common,
+            Outage::For(args) => &args.common,
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct OutageArgs {
-    #[command(flatten)]
-    pub(crate) data_dir: DataDirArg,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -109,7 +91,7 @@ pub(crate) struct OutageFor {
     #[arg(value_name = "TIME", value_parser = parse_more_than_none)]
     pub(crate) time: Duration,
     #[command(flatten)]
-    pub(crate) outage: OutageArgs,
+    pub(crate) common: Common,
 }
 
 /// A time as it goes over the control socket: in whole seconds.

@@ -16,7 +16,7 @@ use crate::printer::Printer;
 use crate::runtime;
 
 pub(crate) fn run(args: &cli::Clean, config: &Config) -> anyhow::Result<Outcome> {
-    let printer = Printer { json: args.json };
+    let printer = Printer { json: args.common.json };
     let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let runtime = runtime::start(1)?;

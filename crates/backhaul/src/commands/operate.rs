@@ -38,7 +38,7 @@ enum Wanted {
 }
 
 pub(crate) fn retry(args: &cli::QueueRetry, config: &Config) -> anyhow::Result<Outcome> {
-    let printer = Printer { json: args.json };
+    let printer = Printer { json: args.common.json };
     let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let wanted = if args.all {
@@ -50,7 +50,7 @@ pub(crate) fn retry(args: &cli::QueueRetry, config: &Config) -> anyhow::Result<O
 }
 
 pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Result<Outcome> {
-    let printer = Printer { json: args.json };
+    let printer = Printer { json: args.common.json };
     let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let wanted = find(&data_dir, spools, &names(&args.ids)?)?;

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &cli::Outage, config: &Config) -> anyhow::Result<Outcome
         cli::Outage::For(args) => Some(Some(args.time)),
         cli::Outage::Off(_) => None,
     };
-    let printer = Printer { json: args.args().json };
+    let printer = Printer { json: args.common().json };
     let data_dir = DataDir::of(config).or_usage()?.for_writing().or_usage()?;
     let runtime = runtime::start(1)?;
     let asked = runtime.block_on(ask_owner(&data_dir, wanted))?;

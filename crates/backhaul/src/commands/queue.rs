@@ -103,7 +103,7 @@ fn run_id(spool: &Spool, entry: &QueueEntry) -> Option<String> {
 }
 
 fn show(args: &cli::QueueShow, config: &Config) -> anyhow::Result<Outcome> {
-    let printer = Printer { json: args.json };
+    let printer = Printer { json: args.common.json };
     let wanted: RecordName = args.id.parse().or_usage()?;
     let data_dir = DataDir::of(config).or_usage()?;
     data_dir.choose(args.spool.as_deref()).or_usage()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backhaul_store::{Choice, Chooser, Clock, Lane, Layout, Scorer, StoredRecord};
 
-use super::item::{Fate, Item, LANES, Place};
+use super::item::{Fate, Item, LANES, Look, Place};
 use super::outcome::{Outcome, ensure};
 use super::run::Run;
 use super::seen::Seen;
@@ -87,16 +87,7 @@ impl Run<'_> {
             {
                 break;
             }
-            if item.fate != Fate::Waiting || in_flight.contains_key(place) {
-                continue;
-            }
-            let held_back = item.stream.is_some_and(|stream| busy.contains(&stream));
-            if held_back || item.must_wait(&self.clock) {
-                busy.extend(item.stream);
-                continue;
-            }
-            if item.is_expired(&self.clock) {
-                (item.fate, item.settled) = (Fate::Expired, false);
+            if in_flight.contains_key(place) || item.look_at(&mut busy, &self.clock) != Look::Free {
                 continue;
             }
             busy.extend(item.stream);

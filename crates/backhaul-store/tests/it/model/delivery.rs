@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use backhaul_store::{Clock, Layout, Limits, Settled, State, Timestamp};
 
-use super::item::{Fate, LANES, Place, Try, place, position};
+use super::item::{Fate, LANES, Look, Place, Try, place, position};
 use super::outcome::{Outcome, ensure};
 use super::run::Run;
 use super::seen::Seen;
@@ -76,17 +76,12 @@ impl Run<'_> {
                 if taken.len() >= records {
                     break;
                 }
-                if item.fate != Fate::Waiting || in_flight.contains_key(place) {
+                if in_flight.contains_key(place) {
                     continue;
                 }
-                let held_back = item.stream.is_some_and(|stream| busy.contains(&stream));
-                if held_back || item.must_wait(&self.clock) {
-                    busy.extend(item.stream);
-                    continue;
-                }
-                if item.is_expired(&self.clock) {
-                    (item.fate, item.settled) = (Fate::Expired, false);
-                    expired = true;
+                let look = item.look_at(&mut busy, &self.clock);
+                expired |= look == Look::Expires;
+                if look != Look::Free {
                     continue;
                 }
                 let len = item.record(lane).body().len();

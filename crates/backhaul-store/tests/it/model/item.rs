@@ -1,5 +1,6 @@
 //! What the model holds of a record.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backhaul_store::{
@@ -34,6 +35,15 @@ pub(super) enum Fate {
     Expired,
     Dropped,
     Evicted,
+}
+
+/// What a look at a record for a batch comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Free,
+    /// It does no more from now on.
+    Expires,
+    Not,
 }
 
 /// One time that a record was asked for later.
@@ -99,6 +109,23 @@ impl Item {
     pub(super) fn must_wait(&self, clock: &ManualClock) -> bool {
         let now = clock.now().wall.as_micros();
         self.held || self.tries.last().is_some_and(|last| last.not_before_us > now)
+    }
+
+    /// What a look at it for a batch comes to. What has to wait makes its stream busy.
+    pub(super) fn look_at(&mut self, busy: &mut BTreeSet<u8>, clock: &ManualClock) -> Look {
+        if self.fate != Fate::Waiting {
+            return Look::Not;
+        }
+        let held_back = self.stream.is_some_and(|stream| busy.contains(&stream));
+        if held_back || self.must_wait(clock) {
+            busy.extend(self.stream);
+            return Look::Not;
+        }
+        if self.is_expired(clock) {
+            (self.fate, self.settled) = (Fate::Expired, false);
+            return Look::Expires;
+        }
+        Look::Free
     }
 
     pub(super) fn can_be_requeued(&self) -> bool {

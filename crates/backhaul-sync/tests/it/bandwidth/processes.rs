@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use backhaul_store::{OsDisk, SystemClock};
 use backhaul_sync::{BandwidthManager, BandwidthOptions};
+use backhaul_testkit::said_by_a_fork;
 
 use super::support::{Kernel, MB, send, used};
 
@@ -77,46 +78,13 @@ fn processes_that_run_and_are_killed_share_one_cap() {
     assert!(sent >= LIMIT_MB * MB - 600_000, "{sent}");
 }
 
-/// What a child of fork(2) does.
-mod forked {
-    #![allow(unsafe_code, reason = "fork(2) has no safe form; the child only calls and exits")]
-
-    use std::io::{Read as _, Write as _};
-
-    use backhaul_sync::BandwidthManager;
-
-    use crate::bandwidth::support::send;
-
-    pub(super) fn sent_by_a_child(budget: &BandwidthManager, bytes: u64) -> String {
-        let (mut reader, mut writer) = std::io::pipe().unwrap();
-        // SAFETY: the child calls functions that allocate and take no lock that another
-        // thread could hold (glibc's allocator survives a fork), and leaves by _exit.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0, "fork failed");
-        if child == 0 {
-            let said = format!("{:?}", send(budget, bytes));
-            let written = writer.write_all(said.as_bytes());
-            // SAFETY: it does not return.
-            unsafe { libc::_exit(i32::from(written.is_err())) };
-        }
-        drop(writer);
-        let mut said = String::new();
-        reader.read_to_string(&mut said).unwrap();
-        let mut status = 0;
-        // SAFETY: `status` outlives the call.
-        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
-        assert_eq!((waited, status), (child, 0), "the child said {said}");
-        said
-    }
-}
-
 #[test]
 fn a_forked_child_has_nothing_of_what_its_parent_took() {
     let folder = tempfile::tempdir().unwrap();
     let budget = open(folder.path());
     send(&budget, 1).unwrap();
     // As much as the parent has left without asking the disk.
-    assert_eq!(forked::sent_by_a_child(&budget, 50_000), "Ok(())");
+    assert_eq!(said_by_a_fork(|| format!("{:?}", send(&budget, 50_000))), "Ok(())");
     send(&budget, 50_000).unwrap();
     // The child ended without a word: all that it took counts.
     let counted = used(&budget);
