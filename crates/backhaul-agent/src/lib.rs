@@ -72,6 +72,7 @@ pub use provenance::{ProvenanceChain, ProvenanceLink, SourceReference};
 pub use queue::{Enqueued, OfflineQueue, OfflineQueueBuilder, QueueStats};
 pub use queue_error::{QueueError, QueueErrorKind};
 pub use run_builder::{RunBuilder, RunEvent};
+pub use run_entry::describe_run;
 pub use run_handle::{RunHandle, RunSink};
 pub use run_logger::{DeliverError, DeliverErrorKind, RunLogger, RunLoggerError};
 pub use run_logger_destination::RunLoggerDestination;
