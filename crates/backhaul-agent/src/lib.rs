@@ -24,7 +24,6 @@
 //! # Ok::<(), backhaul_agent::RunLoggerError>(())
 //! ```
 
-pub mod json;
 pub mod time;
 
 mod cloud_run_logger;
@@ -59,6 +58,7 @@ mod shape;
 mod shorten;
 mod tool_call;
 
+pub use backhaul_json as json;
 pub use cloud_run_logger::{CloudConfigError, CloudRunLogger, CloudRunLoggerBuilder};
 pub use context::{Context, ContextError};
 pub use fields::FieldError;
