@@ -1,0 +1,24 @@
+//! Weave's trace data, kept on disk until its server can be reached.
+//!
+//! # What is here
+//! - [`digest`]: the names that Weave's server gives to objects, table rows, tables and files,
+//!   so that what refers to them while it cannot be reached refers to the right thing later.
+//! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
+//! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
+//!
+//! ```
+//! use backhaul_weave::{ProjectId, digest};
+//!
+//! let value = backhaul_json::from_slice(br#"{"a": 1, "b": [1, 2, 3], "c": {"d": null}}"#)?;
+//! assert_eq!(digest::of_value(&value), "Ybm7UTiaQS9I0VeKCUGILJlkmxlY9Xl3ceG7FLqi0Tw");
+//!
+//! let project: ProjectId = "my_team/my_project".parse()?;
+//! assert_eq!(project.folder().to_str(), Some("my_team/my_project"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod digest;
+mod project;
+pub mod refs;
+
+pub use project::{ProjectError, ProjectId};

@@ -1,0 +1,10 @@
+//! Weave's data beside what real servers and CPython make of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy.toml allows these in test functions, but not in what they share"
+)]
+
+mod digests;
+mod projects;
