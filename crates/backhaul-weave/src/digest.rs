@@ -21,7 +21,7 @@ pub fn of_file(content: &[u8]) -> String {
     text.replace('-', "X").replace('_', "Y")
 }
 
-/// The digest of an object or of a row of a table: that of its [canonical](canonical) JSON.
+/// The digest of an object or of a row of a table: that of its [canonical] JSON.
 ///
 /// References in it count as they stand in `value`. Where a server has projects by internal
 /// names, it rewrites them first: see [`refs::rewrite`](crate::refs::rewrite).
