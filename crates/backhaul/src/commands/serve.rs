@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use backhaul::config::{Config, Reloaded, Settings};
-use backhaul_agent::CloudRunLogger;
+use backhaul_agent::{CloudRunLogger, summarize_run};
 use backhaul_sync::{SyncManager, SyncOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -206,6 +206,7 @@ async fn forward(
     let courier = SyncManager::new(hub.spool().clone(), destination, options)?;
     let outage = Arc::clone(outage);
     courier.offline_while(move || outage.outage());
+    courier.summarize_with(summarize_run);
     hub.on_stored(courier.notifier());
     courier.start().await;
     Ok(Forwarding { courier, url })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backhaul::config::{Config, HubUrl, OfflineConfig};
+use backhaul_agent::summarize_run;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
 
@@ -56,6 +57,7 @@ async fn sync_all(
         // Nobody is told to wait a whole backoff for an operator who is there.
         let courier = SyncManager::new(spool, Arc::clone(hub) as _, offline.sync.clone())?;
         courier.offline_while(move || outage.outage());
+        courier.summarize_with(summarize_run);
         let report = sync_here(printer, &name, &courier).await;
         synced.push(Synced::new(name, &report, &before, courier.spool()));
     }

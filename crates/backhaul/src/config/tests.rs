@@ -34,6 +34,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("daily_limit_mb", "100", "100", "100"),
     ("priority_reserve_mb", "5", "5", "5"),
     ("refill", "daily at 06:30", "\"daily at 06:30\"", "daily at 06:30"),
+    ("oversized", "summary", "\"summary\"", "summary"),
     ("rate_limit_kbps", "50", "50", "50"),
     ("bandwidth_path", "/b", "\"/b\"", "/b"),
     ("sync_interval_seconds", "5", "5", "5"),
