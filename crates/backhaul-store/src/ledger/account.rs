@@ -532,6 +532,25 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_oversized_as_its_last_try_says_and_summarized_for_good() {
+        let mut account = Account::new(1);
+        let later = || Settled::new(State::Later);
+        for (settled, expected) in [
+            (later().oversized(false), (1, 0)),
+            (later().oversized(true), (1, 1)),
+            (later(), (0, 0)),
+            (later().oversized(false), (1, 1)),
+        ] {
+            account.settle(1, &settled, "t");
+            assert_eq!(account.oversized(), expected);
+            let text = serde_json::to_string(&account).unwrap();
+            assert_eq!(serde_json::from_str::<Account>(&text).unwrap(), account);
+        }
+        settle(&mut account, 1, State::Delivered);
+        assert_eq!(account.oversized(), (0, 0));
+    }
+
+    #[test]
     fn later_keeps_the_record_waiting_and_counts_attempts() {
         let mut account = Account::new(1);
         settle(&mut account, 1, State::Later);

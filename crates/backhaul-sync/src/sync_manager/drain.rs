@@ -191,11 +191,6 @@ impl Drain {
         }
         let lane = batch.chain.lane;
         release(batch).await;
-        self.hold_back(lane, denied)
-    }
-
-    /// Nothing of a lane may go now; critical records of others perhaps.
-    pub(super) fn hold_back(&mut self, lane: Lane, denied: Denied) -> Result<(), Halt> {
         if lane == Lane::Critical || !matches!(denied, Denied::Reserve { .. }) {
             return Err(Halt::OverBudget(denied));
         }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use backhaul_store::{Batch, Offer, StoredRecord};
 
 use super::drain::{Drain, Halt, not_its_fault, release};
-use crate::bandwidth::Denied;
 use crate::blocking::blocking;
 use crate::destination::Verdict;
 use crate::events::SyncEvent;
@@ -35,8 +34,6 @@ enum Summary {
     Arrived,
     /// Why it has none.
     Missing(String),
-    /// The data cap has no room for it now.
-    Denied(Denied),
 }
 
 impl Summary {
@@ -60,7 +57,6 @@ impl Drain {
     pub(super) async fn put_aside(&mut self, batch: Batch, error: &LinkError) -> Result<(), Halt> {
         let batch = Arc::new(batch);
         let put_aside = match self.send_summary(&batch).await {
-            Ok(Summary::Denied(denied)) => self.hold_back(batch.chain.lane, denied),
             Ok(summary) => self.note_oversized(&batch, error, &summary).await,
             Err(halt) => Err(halt),
         };
@@ -80,28 +76,21 @@ impl Drain {
         let Some(summarize) = summarize else { return Ok(Summary::NotAsked) };
         let of = Arc::clone(batch);
         let made = blocking(move || of.summary(summarize(&of.records.first()?.record)?));
-        match made.await.flatten() {
-            Some(summary) => self.offer_summary(&summary).await,
-            None => Ok(Summary::Missing("none can be made of it".to_owned())),
-        }
-    }
-
-    /// What may be the fault of the summary itself must not hold up other records: it is
-    /// offered again with its record. All else is about the link.
-    async fn offer_summary(&self, summary: &Batch) -> Result<Summary, Halt> {
-        let error = match self.ask(summary).await {
-            Ok(verdicts) => {
-                let told = verdicts.first().map(Summary::told);
-                return Ok(told.unwrap_or(Summary::NotAsked));
-            }
-            Err(Halt::Link(error)) => error,
-            Err(halt) => return Err(halt),
+        let Some(summary) = made.await.flatten() else {
+            return Ok(Summary::Missing("none can be made of it".to_owned()));
         };
-        match error.denied() {
-            Some(Denied::NeverFits { .. }) => Ok(Summary::Missing(error.to_string())),
-            Some(denied) => Ok(Summary::Denied(denied.clone())),
-            None if error.may_be_a_records_fault() => Ok(Summary::Missing(error.to_string())),
-            None => Err(error.into()),
+        let answer = self.ask(&summary).await;
+        release(summary).await;
+        match answer {
+            Ok(verdicts) => Ok(verdicts.first().map_or(Summary::NotAsked, Summary::told)),
+            // What may be the fault of the summary itself, or of its size, must not hold up
+            // other records. Whether they fare the same is found out with the next batch.
+            Err(Halt::Link(error))
+                if error.may_be_a_records_fault() || error.denied().is_some() =>
+            {
+                Ok(Summary::Missing(error.to_string()))
+            }
+            Err(halt) => Err(halt),
         }
     }
 
@@ -115,7 +104,7 @@ impl Drain {
         let reason = match summary {
             Summary::Known | Summary::Arrived => format!("{error}; its summary was delivered"),
             Summary::Missing(why) => format!("{error}; its summary was not delivered: {why}"),
-            Summary::NotAsked | Summary::Denied(_) => error.to_string(),
+            Summary::NotAsked => error.to_string(),
         };
         let mut settlements = Vec::new();
         for offer in &batch.records {

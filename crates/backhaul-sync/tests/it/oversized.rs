@@ -1,7 +1,6 @@
 //! Records that no data cap holds, and their summaries.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use backhaul_store::{Lane, Standing};
 use backhaul_sync::{
@@ -126,13 +125,15 @@ async fn a_summary_whose_answer_was_lost_goes_again_under_its_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_summary_that_is_not_taken_holds_up_nobody_and_goes_later() {
-    let answers: [fn() -> Answer; 6] = [
+    let answers: [fn() -> Answer; 8] = [
         || Ok(vec![Verdict::Rejected { reason: "no".into(), status: Some(422) }]),
         || Ok(vec![crate::support::later(true)]),
         || Err(LinkError::bad_batch("no").with_status(422)),
         || Err(LinkError::busy("no").with_status(500)),
         || Err(LinkError::timeout("too slow")),
         || Err(Denied::NeverFits { most: 0, fits_as: None }.into()),
+        || Err(Denied::Reserve { left: 0, refill_in: None }.into()),
+        || Err(Denied::Cap { left: 0, refill_in: None }.into()),
     ];
     for answer in answers {
         let device = Device::new();
@@ -189,25 +190,17 @@ async fn no_summary_goes_unless_it_is_asked_for_and_one_goes_once_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_summary_keeps_the_lane_and_waits_for_its_share_of_the_cap() {
+async fn a_summary_keeps_the_lane_of_its_record() {
     let device = Device::new();
-    let wait = Some(Duration::from_secs(HOUR));
-    device
-        .hub
-        .answers(capped_but(move || Err(Denied::Reserve { left: 0, refill_in: wait }.into())));
+    device.hub.answers(capped);
     let courier = courier(&device, with_summaries());
     append(&courier, LARGE);
-    courier.spool().append(record("!").lane(Lane::Critical)).unwrap();
-    let report = courier.sync_now().await;
-    assert_eq!((report.synced, report.oversized), (1, 0));
-    assert_eq!(report.blocked_by.unwrap().kind, BlockedKind::Cap);
     courier.spool().append(record(LARGE).lane(Lane::Critical)).unwrap();
-    device.hub.answers(capped);
     assert_eq!(courier.sync_now().await.summarized, 2);
-    let places: Vec<_> =
-        device.hub.offers().into_keys().filter(|(_, body)| body == SUMMARY).collect();
-    let places: Vec<_> = places.iter().map(|(place, _)| &**place).collect();
-    assert_eq!(places, ["critical.32768/2", "normal.32768/1"]);
+    let log = device.hub.log();
+    let sent: Vec<&str> =
+        log.iter().filter(|sent| sent.bodies == [SUMMARY]).map(|sent| &*sent.places[0]).collect();
+    assert_eq!(sent, ["critical.32768/1", "normal.32768/1"]);
 }
 
 #[tokio::test(start_paused = true)]

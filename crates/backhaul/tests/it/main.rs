@@ -16,5 +16,6 @@ mod intake;
 mod keys;
 mod limits;
 mod metrics;
+mod oversized;
 mod support;
 mod sync;
