@@ -359,7 +359,7 @@ fn a_mistake_in_the_file_has_its_line_and_column() {
         ("compress = \"yes\"", "backhaul.toml:1:12: compress is \"yes\": expected true or false"),
         ("cap = 500", "backhaul.toml:1:7: cap is 500: expected a size, such as 500MB"),
         ("log = [\n\"debug\"]", "backhaul.toml:1:7: log is […: expected off, error, warn, info, debug or trace"),
-        ("oversized = 'drop'", "backhaul.toml:1:13: oversized is drop: expected wait or summary"),
+        ("oversized = 'drop'", "backhaul.toml:1:13: oversized is 'drop': expected wait or summary"),
         ("keep_synced = 2024-01-01", "backhaul.toml:1:15: keep_synced is 2024-01-01: expected a time with its unit, such as 500ms, 90s, 10m, 12h or 7d"),
         ("storage_path = ''", "backhaul.toml:1:16: storage_path is '': expected a path"),
         ("batch_size = 0", "backhaul.toml:1:14: batch_size is 0: expected at least 1"),
