@@ -24,7 +24,6 @@
 //! # Ok::<(), backhaul_agent::RunLoggerError>(())
 //! ```
 
-pub mod json;
 pub mod time;
 
 mod cloud_run_logger;
@@ -60,6 +59,7 @@ mod shape;
 mod shorten;
 mod tool_call;
 
+pub use backhaul_json as json;
 pub use cloud_run_logger::{CloudConfigError, CloudRunLogger, CloudRunLoggerBuilder};
 pub use context::{Context, ContextError};
 pub use fields::FieldError;
@@ -73,6 +73,7 @@ pub use provenance::{ProvenanceChain, ProvenanceLink, SourceReference};
 pub use queue::{Enqueued, OfflineQueue, OfflineQueueBuilder, QueueStats};
 pub use queue_error::{QueueError, QueueErrorKind};
 pub use run_builder::{RunBuilder, RunEvent};
+pub use run_entry::describe_run;
 pub use run_handle::{RunHandle, RunSink};
 pub use run_logger::{DeliverError, DeliverErrorKind, RunLogger, RunLoggerError};
 pub use run_logger_destination::RunLoggerDestination;

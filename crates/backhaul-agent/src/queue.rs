@@ -633,7 +633,7 @@ impl OfflineQueue {
         let options = SyncOptions { batch_size, ..options };
         let manager = SyncManager::new(self.spool().clone(), destination, options)
             .map_err(|error| QueueError::option(&error))?;
-        manager.describe_entries(run_entry::describe);
+        manager.describe_entries(run_entry::describe_run);
         manager.summarize_with(summarize_run);
         let manager = match &self.inner.prioritizer {
             Some(prioritizer) => manager.with_prioritizer(prioritizer.clone()),

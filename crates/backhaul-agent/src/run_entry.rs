@@ -23,8 +23,9 @@ pub(crate) fn entry(record: &RunRecord, bytes: usize, now: Timestamp) -> Entry {
 
 /// Completes the entry of a waiting record with what its JSON says, whoever wrote that:
 /// records of other programs, and those that were stored without a prioritizer, are scored
-/// like all others, and nothing stands twice on disk.
-pub(crate) fn describe(record: &StoredRecord, entry: &mut Entry) {
+/// like all others, and nothing stands twice on disk. For couriers of spools of run records:
+/// [`SyncManager::describe_entries`](backhaul_sync::SyncManager::describe_entries).
+pub fn describe_run(record: &StoredRecord, entry: &mut Entry) {
     let Some(outline) = Outline::of(&record.body) else { return };
     if let Some(run_id) = outline.run_id {
         entry.run_id = run_id;

@@ -33,6 +33,7 @@ use backhaul_store::{Clock, SystemClock};
 use tokio::sync::watch;
 
 use crate::options::OptionError;
+use crate::planned_outage::PlannedOutage;
 use shared::Shared;
 
 pub use callbacks::{Async, Callback, CallbackHandle, Plain};
@@ -193,6 +194,21 @@ impl ConnectivityMonitor {
 
     // --- Telling ---------------------------------------------------------------
 
+    /// Has `outage` asked before each check, on a thread that may wait. While it gives a
+    /// [`PlannedOutage`] nobody is asked, and the check counts as failed.
+    pub fn offline_while(
+        &self,
+        outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,
+    ) {
+        self.shared().offline_while(Arc::new(outage));
+    }
+
+    /// Has a check made at once, while the monitor runs and has addresses to ask. Who asks
+    /// for it again and again gets one in each interval.
+    pub fn check_soon(&self) {
+        self.shared().check_soon();
+    }
+
     /// Where traffic tells how it went.
     pub fn evidence(&self) -> Evidence {
         Evidence::new(Arc::clone(self.shared()))
@@ -214,6 +230,11 @@ impl ConnectivityMonitor {
     /// made at once.
     pub fn clear_override(&self) {
         self.shared().force(None);
+    }
+
+    /// Whether there are addresses to ask.
+    pub(crate) fn asks(&self) -> bool {
+        self.shared().asks()
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -48,8 +48,8 @@ pub use crate::options::{OptionError, SyncOptions};
 pub use crate::oversized::Oversized;
 pub use crate::planned_outage::PlannedOutage;
 pub use crate::prioritizer::{
-    Describe, Entry, FailingRule, LaneScores, PrioritizerConfig, PrioritizerError, RuleConfig,
-    SyncPrioritizer, SyncPrioritizerBuilder,
+    Describe, Entry, FailingRule, LaneScores, PrioritizerConfig, RuleConfig, SyncPrioritizer,
+    SyncPrioritizerBuilder,
 };
 pub use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 pub use crate::sync_manager::SyncManager;

@@ -139,14 +139,24 @@ impl SyncOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionError {
     option: &'static str,
-    found: String,
-    expected: &'static str,
+    problem: String,
 }
 
 impl OptionError {
     /// What is wrong with `option`: "`option` is `found`: expected `expected`".
     pub fn new(option: &'static str, found: impl fmt::Display, expected: &'static str) -> Self {
-        Self { option, found: found.to_string(), expected }
+        Self { option, problem: format!("is {found}: expected {expected}") }
+    }
+
+    /// A mistake inside of `option`, in words that say what was found and expected.
+    pub fn inside(option: &'static str, mistake: impl fmt::Display) -> Self {
+        Self { option, problem: format!("has a mistake: {mistake}") }
+    }
+
+    /// The same where the option has another name.
+    #[must_use]
+    pub fn called(self, option: &'static str) -> Self {
+        Self { option, ..self }
     }
 
     /// The option's name.
@@ -154,20 +164,15 @@ impl OptionError {
         self.option
     }
 
-    /// What was found.
-    pub fn found(&self) -> &str {
-        &self.found
-    }
-
-    /// What would have made sense.
-    pub fn expected(&self) -> &'static str {
-        self.expected
+    /// What was found and what would have made sense, in words that follow the name.
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 }
 
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}: expected {}", self.option, self.found, self.expected)
+        write!(f, "{} {}", self.option, self.problem)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use backhaul_store::{Lane, Timestamp};
 
 use crate::bandwidth::BandwidthStatus;
-
+use crate::connectivity::ConnectivityStatus;
 use crate::prioritizer::FailingRule;
 
 /// What a sync came to.
@@ -123,8 +123,11 @@ pub struct SyncStatus {
     pub bytes: u64,
     /// When a sync last delivered records and met no obstacle; `None` before the first.
     pub last_sync_at: Option<Timestamp>,
-    /// Whether the destination answered the last attempt; `None` before the first.
+    /// What a monitor that is watched knows of the link; without one, whether the destination
+    /// answered the last attempt. `None`: nothing is known yet.
     pub is_online: Option<bool>,
+    /// What the monitor that is watched says of itself; `None`: none is.
+    pub connectivity: Option<ConnectivityStatus>,
     /// When a batch was last offered.
     pub last_attempt_at: Option<Timestamp>,
     /// What went wrong last; cleared by the next sync that goes well.

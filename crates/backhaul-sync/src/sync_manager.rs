@@ -26,11 +26,12 @@ use std::sync::Arc;
 use backhaul_store::{Spool, StoredRecord};
 use tokio::time::Instant;
 
+use crate::blocking::blocking;
 use crate::connectivity::ConnectivityMonitor;
 use crate::destination::Destination;
 use crate::events::{self, EventHandle, SyncEvent, SyncEvents};
 use crate::options::{OptionError, SyncOptions};
-use crate::planned_outage::PlannedOutage;
+use crate::planned_outage::{AskOutage, PlannedOutage};
 use crate::prioritizer::{Entry, SyncPrioritizer};
 use crate::report::{Blocked, BlockedKind, SyncReport, SyncStatus};
 use link::Link;
@@ -119,15 +120,38 @@ impl SyncManager {
         &self,
         outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,
     ) {
-        self.handle.shared.lock().offline_while = Some(Arc::new(outage));
+        let outage: AskOutage = Arc::new(outage);
+        let mut state = self.handle.shared.lock();
+        if let Some(link) = &state.link {
+            watch_outage(link.monitor(), &outage);
+        }
+        state.offline_while = Some(outage);
     }
 
     /// Has a monitor say whether there is a link. Offline, nothing is tried, and
     /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, everything
-    /// is tried at once, whatever the backoff says. What becomes of requests is told to the
-    /// monitor. To be called before [`start`](SyncManager::start).
+    /// is tried at once, whatever the backoff says. A monitor without addresses to ask only
+    /// says when the network has changed.
+    ///
+    /// What becomes of requests is told to the monitor; what its checks cost counts against
+    /// the data cap of the destination; a [planned outage](SyncManager::offline_while) is one
+    /// for the monitor too. The courier keeps a clone and starts it when it is
+    /// [started](SyncManager::start) itself. To be called before that.
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
-        self.handle.shared.lock().link = Some(Link::new(monitor));
+        let shared = &self.handle.shared;
+        if let Some(budget) = shared.destination.bandwidth().cloned() {
+            monitor.count_bytes(move |bytes| budget.record_sent(bytes));
+        }
+        let mut state = shared.lock();
+        if let Some(outage) = &state.offline_while {
+            watch_outage(monitor, outage);
+        }
+        state.link = Some(Link::new(monitor));
+    }
+
+    /// The monitor that says whether there is a link, where there is one.
+    pub fn monitor(&self) -> Option<ConnectivityMonitor> {
+        self.handle.shared.lock().link.as_ref().map(|link| link.monitor().clone())
     }
 
     /// Has `prioritizer` say which records go first, from the next batch on. Its rules see
@@ -166,10 +190,13 @@ impl SyncManager {
         self.handle.shared.lock().summarize = Some(Arc::new(summarize));
     }
 
-    /// Starts syncing in the background, at once and then as often as needed. A courier
-    /// that runs goes on.
+    /// Starts syncing in the background, at once and then as often as needed, and the monitor
+    /// that it [watches](SyncManager::watch). A courier that runs goes on.
     pub async fn start(&self) {
         let shared = &self.handle.shared;
+        if let Some(monitor) = self.monitor() {
+            monitor.start().await;
+        }
         let mut state = shared.lock();
         if state.background.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
@@ -192,7 +219,10 @@ impl SyncManager {
     /// Offline is no error: the report says what is in the way. The sync goes on when
     /// this future is dropped.
     pub async fn sync_now(&self) -> SyncReport {
-        if let Some(blocked) = self.handle.shared.offline() {
+        let shared = Arc::clone(&self.handle.shared);
+        if let Some(Some(blocked)) = blocking(move || shared.offline()).await {
+            // It may have come back since the last check.
+            self.monitor().iter().for_each(ConnectivityMonitor::check_soon);
             return self.handle.shared.report_of_no_sync(blocked);
         }
         {
@@ -283,6 +313,11 @@ impl SyncManager {
         self.handle.shared.set_options(options);
         Ok(())
     }
+}
+
+fn watch_outage(monitor: &ConnectivityMonitor, outage: &AskOutage) {
+    let outage = Arc::clone(outage);
+    monitor.offline_while(move || outage());
 }
 
 impl Shared {

@@ -48,11 +48,13 @@ pub mod observability {
 /// What keeps an agent working without a network: its queue, its logger, its courier.
 pub mod offline {
     pub mod factories;
+    pub mod outage;
 
     pub use self::factories::{
         ConfiguredLogger, FactoryError, create_offline_logger, create_offline_logger_from_config,
         create_sync_manager,
     };
+    pub use self::outage::{OutageReport, OutageSwitch};
     pub use crate::config::OfflineConfig;
     pub use backhaul_agent::{
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,

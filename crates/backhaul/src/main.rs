@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod control;
+mod courier;
 mod data_dir;
 mod demo;
 mod exit;
@@ -10,7 +11,6 @@ mod hub;
 mod hub_address;
 mod log;
 mod metrics;
-mod outage;
 mod printer;
 mod record_name;
 mod report;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backhaul_store::{Books, Status};
-use backhaul_sync::{BandwidthStatus, SyncStatus};
+use backhaul_sync::{BandwidthStatus, ConnectivityStatus, FailingRule, SyncStatus};
 use serde::{Deserialize, Serialize};
 
 /// A spool.
@@ -71,6 +71,26 @@ pub(crate) struct CourierReport {
     pub(crate) reason: Option<String>,
     /// The data cap, where one is counted.
     pub(crate) budget: Option<BudgetReport>,
+    /// What says whether there is a link.
+    pub(crate) link: Option<LinkReport>,
+    /// The rules that fail and count 0, and how they failed first.
+    #[serde(default)]
+    pub(crate) failing_rules: BTreeMap<String, String>,
+}
+
+/// What says whether there is a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinkReport {
+    /// `online`, `offline` or `unknown`.
+    pub(crate) state: String,
+    pub(crate) since: Option<String>,
+    pub(crate) last_check_at: Option<String>,
+    pub(crate) next_check_at: Option<String>,
+    /// What was wrong with the last check.
+    pub(crate) last_error: Option<String>,
+    pub(crate) checks: u64,
+    /// What they put on the wire, both ways.
+    pub(crate) check_bytes: u64,
 }
 
 /// The data cap.
@@ -133,6 +153,12 @@ impl CourierReport {
             blocked_by,
             reason,
             budget: status.bandwidth.map(BudgetReport::new),
+            link: status.connectivity.map(LinkReport::new),
+            failing_rules: status
+                .failing_rules
+                .into_iter()
+                .map(|FailingRule { rule, reason }| (rule, reason))
+                .collect(),
         }
     }
 
@@ -159,7 +185,34 @@ impl CourierReport {
             remarks.push(times.join(", "));
         }
         remarks.extend(self.budget.as_ref().map(BudgetReport::sentence));
+        remarks.extend(self.link.as_ref().and_then(LinkReport::sentence));
+        remarks.extend(self.failing_rules.iter().map(|(rule, reason)| {
+            format!("the rule {rule:?} fails, and counts 0 where it does: {reason}")
+        }));
         remarks
+    }
+}
+
+impl LinkReport {
+    fn new(status: ConnectivityStatus) -> Self {
+        Self {
+            state: status.state.to_string(),
+            since: status.since.map(|at| at.to_string()),
+            last_check_at: status.last_probe_at.map(|at| at.to_string()),
+            next_check_at: status.next_probe_at.map(|at| at.to_string()),
+            last_error: status.last_error.map(|error| error.to_string()),
+            checks: status.probes,
+            check_bytes: status.bytes,
+        }
+    }
+
+    /// Nothing before the first check.
+    fn sentence(&self) -> Option<String> {
+        let at = self.last_check_at.as_ref()?;
+        let (count, bytes) = (self.checks, backhaul::config::ByteSize(self.check_bytes));
+        let since = self.since.as_ref().map(|at| format!(" since {at}")).unwrap_or_default();
+        let state = &self.state;
+        Some(format!("{state}{since}; last checked {at} ({count} checks so far, {bytes})"))
     }
 }
 

@@ -33,12 +33,12 @@ pub struct ConnectivityOptions {
     pub timeout_seconds: u64,
     /// How many of the addresses have to answer. Default: any one.
     pub rule: CheckRule,
-    /// The wait doubles with each check of a link that stays up, to at most this. The
-    /// same as the interval: it does not grow. Default: 300.
-    pub stable_interval_seconds: u64,
+    /// The wait doubles with each check of a link that stays up, to at most this. No more
+    /// than the interval: it does not grow. Default: 300.
+    pub check_stable_interval_seconds: u64,
     /// The first wait while checks speak against the state or nothing gets through; it
     /// doubles up to the interval. Default: 1 s.
-    pub retry_interval: Duration,
+    pub check_retry_interval: Duration,
     /// Failures in a row that make it offline. Default: 2.
     pub failures_to_go_offline: u32,
     /// Successes in a row that make it online. Default: 1.
@@ -64,6 +64,19 @@ pub enum CheckRule {
     All,
 }
 
+impl CheckRule {
+    /// Both.
+    pub const ALL: [CheckRule; 2] = [CheckRule::Any, CheckRule::All];
+
+    /// The rule's name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CheckRule::Any => "any",
+            CheckRule::All => "all",
+        }
+    }
+}
+
 impl Default for ConnectivityOptions {
     fn default() -> Self {
         Self {
@@ -71,8 +84,8 @@ impl Default for ConnectivityOptions {
             check_interval_seconds: 30,
             timeout_seconds: 5,
             rule: CheckRule::default(),
-            stable_interval_seconds: 300,
-            retry_interval: Duration::from_secs(1),
+            check_stable_interval_seconds: 300,
+            check_retry_interval: Duration::from_secs(1),
             failures_to_go_offline: 2,
             successes_to_go_online: 1,
             min_online: Duration::from_secs(5),
@@ -99,13 +112,9 @@ impl ConnectivityOptions {
                 return bad(option, "0".into(), "at least 1");
             }
         }
-        if self.stable_interval_seconds < self.check_interval_seconds {
-            let found = self.stable_interval_seconds.to_string();
-            return bad("stable_interval_seconds", found, "at least check_interval_seconds");
-        }
-        if self.retry_interval.is_zero() || self.retry_interval > self.interval() {
-            let found = format!("{:?}", self.retry_interval);
-            return bad("retry_interval", found, "more than no time, at most the interval");
+        if self.check_retry_interval.is_zero() || self.check_retry_interval > self.interval() {
+            let found = format!("{:?}", self.check_retry_interval);
+            return bad("check_retry_interval", found, "more than no time, at most the interval");
         }
         Ok(())
     }
@@ -126,8 +135,11 @@ impl ConnectivityOptions {
     pub(super) fn schedule(&self) -> Schedule {
         let jitter = if self.jitter { Backoff::default().jitter } else { 0.0 };
         let waits = |initial, max| Backoff { initial, max, jitter, ..Backoff::default() };
-        let stable = Duration::from_secs(self.stable_interval_seconds);
-        Schedule::new(waits(self.retry_interval, self.interval()), waits(self.interval(), stable))
+        let stable = Duration::from_secs(self.check_stable_interval_seconds).max(self.interval());
+        Schedule::new(
+            waits(self.check_retry_interval, self.interval()),
+            waits(self.interval(), stable),
+        )
     }
 
     fn interval(&self) -> Duration {
@@ -154,12 +166,12 @@ mod tests {
             ("timeout_seconds", ConnectivityOptions { timeout_seconds: 0, ..base() }),
             ("failures_to_go_offline", ConnectivityOptions { failures_to_go_offline: 0, ..base() }),
             ("successes_to_go_online", ConnectivityOptions { successes_to_go_online: 0, ..base() }),
-            ("stable_interval_seconds", {
-                ConnectivityOptions { stable_interval_seconds: 29, ..base() }
-            }),
-            ("retry_interval", ConnectivityOptions { retry_interval: Duration::ZERO, ..base() }),
-            ("retry_interval", {
-                ConnectivityOptions { retry_interval: Duration::from_secs(31), ..base() }
+            (
+                "check_retry_interval",
+                ConnectivityOptions { check_retry_interval: Duration::ZERO, ..base() },
+            ),
+            ("check_retry_interval", {
+                ConnectivityOptions { check_retry_interval: Duration::from_secs(31), ..base() }
             }),
         ] {
             let error = options.check().unwrap_err();

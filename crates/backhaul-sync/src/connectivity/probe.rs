@@ -69,6 +69,8 @@ pub enum ProbeErrorKind {
     Portal,
     /// The answer was an error.
     Status,
+    /// Nobody was asked: an outage was asked for.
+    Outage,
 }
 
 impl ProbeErrorKind {
@@ -82,6 +84,7 @@ impl ProbeErrorKind {
             ProbeErrorKind::Timeout => "timeout",
             ProbeErrorKind::Portal => "portal",
             ProbeErrorKind::Status => "status",
+            ProbeErrorKind::Outage => "outage",
         }
     }
 }
@@ -135,6 +138,7 @@ impl fmt::Display for ProbeError {
             ProbeErrorKind::Timeout => "no answer in time",
             ProbeErrorKind::Portal => "somebody else answered (is there a captive portal?)",
             ProbeErrorKind::Status => "the answer is an error",
+            ProbeErrorKind::Outage => "an outage was asked for",
         };
         write!(f, "{what}: {}", self.reason)
     }

@@ -19,6 +19,7 @@ use super::schedule::Schedule;
 use super::state::Connectivity;
 use super::status::ConnectivityStatus;
 use crate::blocking::blocking;
+use crate::planned_outage::{AskOutage, PlannedOutage};
 use crate::sync_manager::after;
 
 pub(super) struct Shared {
@@ -48,6 +49,7 @@ struct State {
     last_error: Option<ProbeError>,
     probes: u64,
     counter: Option<Counter>,
+    offline_while: Option<AskOutage>,
     counted: u64,
     /// It was said that no events of the network can be heard.
     is_deaf: bool,
@@ -97,6 +99,7 @@ impl Shared {
             last_error: None,
             probes: 0,
             counter: None,
+            offline_while: None,
             counted: 0,
             is_deaf: false,
         };
@@ -182,6 +185,18 @@ impl Shared {
         });
     }
 
+    pub(super) fn offline_while(&self, outage: AskOutage) {
+        self.lock().offline_while = Some(outage);
+    }
+
+    pub(super) fn check_soon(&self) {
+        self.change(|state, now| {
+            if state.is_running && self.asks() && !state.judge.is_forced() {
+                state.schedule.suspect(now);
+            }
+        });
+    }
+
     pub(super) fn count_with(&self, counter: impl Fn(u64) + Send + Sync + 'static) {
         self.lock().counter = Some(Arc::new(counter));
     }
@@ -257,6 +272,9 @@ impl Shared {
 
     /// Asks the addresses in their order, until it is clear what they come to.
     async fn look(&self) -> Result<(), ProbeError> {
+        if let Some(outage) = self.planned_outage().await {
+            return Err(ProbeError::new(ProbeErrorKind::Outage, outage.reason));
+        }
         let mut result = Ok(());
         for url in &self.options.check_urls {
             let check = self.probe.check(url, &self.bytes);
@@ -272,6 +290,11 @@ impl Shared {
             }
         }
         result
+    }
+
+    async fn planned_outage(&self) -> Option<PlannedOutage> {
+        let outage = self.lock().offline_while.clone()?;
+        blocking(move || outage()).await.flatten()
     }
 
     fn looked(&self, result: Result<(), ProbeError>) {
@@ -323,7 +346,7 @@ impl Shared {
     }
 
     /// Whether there is anybody to ask.
-    fn asks(&self) -> bool {
+    pub(super) fn asks(&self) -> bool {
         !self.options.check_urls.is_empty()
     }
 

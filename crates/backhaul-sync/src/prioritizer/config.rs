@@ -7,11 +7,11 @@ use backhaul_store::{Choice, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::PrioritizerError;
 use super::entry::Entry;
 use super::field::{FIELDS, Field, Kind, Scalar};
 use super::lane_scores::LaneScores;
 use super::rule::Rule;
+use crate::options::OptionError;
 
 /// A prioritizer as configuration, in any format that serde reads.
 ///
@@ -124,8 +124,10 @@ const COMPARISONS: [Comparison; 6] = [
 
 impl RuleConfig {
     /// The rule, where it makes sense.
-    pub(super) fn to_rule(&self) -> Result<Rule, PrioritizerError> {
-        self.compile().map_err(|message| PrioritizerError::of_rule(&self.name, message))
+    pub(super) fn to_rule(&self) -> Result<Rule, OptionError> {
+        self.compile().map_err(|message| {
+            OptionError::inside("rules", format!("rule {:?}: {message}", self.name))
+        })
     }
 
     fn compile(&self) -> Result<Rule, String> {

@@ -56,7 +56,7 @@ pub type Describe = Arc<dyn Fn(&StoredRecord, &mut Entry) + Send + Sync>;
 /// assert_eq!(prioritizer.score(&entry), 20.0);
 /// assert_eq!(prioritizer.lane(&entry), Lane::Normal);
 /// assert_eq!(prioritizer.lane(&Entry { critical: true, ..entry }), Lane::Critical);
-/// # Ok::<(), backhaul_sync::PrioritizerError>(())
+/// # Ok::<(), backhaul_sync::OptionError>(())
 /// ```
 #[derive(Clone)]
 pub struct SyncPrioritizer {
@@ -73,7 +73,7 @@ struct Rules {
 /// How a prioritizer is put together; made by [`SyncPrioritizer::builder`].
 #[derive(Default)]
 pub struct SyncPrioritizerBuilder {
-    rules: Vec<Result<Rule, PrioritizerError>>,
+    rules: Vec<Result<Rule, OptionError>>,
     lanes: LaneScores,
     choice: Choice,
 }
@@ -118,16 +118,22 @@ impl SyncPrioritizerBuilder {
     ///
     /// # Errors
     /// Names the rule or the setting, what was found and what was expected.
-    pub fn build(self) -> Result<SyncPrioritizer, PrioritizerError> {
+    pub fn build(self) -> Result<SyncPrioritizer, OptionError> {
         let rules = self.rules.into_iter().collect::<Result<Vec<_>, _>>()?;
         for (index, rule) in rules.iter().enumerate() {
             if rule.name().is_empty() {
                 let found = format!("rule {} has no name", index + 1);
-                return Err(PrioritizerError(format!("{found}: expected a name of its own")));
+                return Err(OptionError::inside(
+                    "rules",
+                    format!("{found}: expected a name of its own"),
+                ));
             }
             if rules.iter().take(index).any(|other| other.name() == rule.name()) {
                 let found = format!("two rules are called {:?}", rule.name());
-                return Err(PrioritizerError(format!("{found}: expected a name for each")));
+                return Err(OptionError::inside(
+                    "rules",
+                    format!("{found}: expected a name for each"),
+                ));
             }
         }
         self.lanes.check()?;
@@ -172,7 +178,7 @@ impl SyncPrioritizer {
     ///
     /// # Errors
     /// As for [`SyncPrioritizerBuilder::build`].
-    pub fn from_config(config: &PrioritizerConfig) -> Result<Self, PrioritizerError> {
+    pub fn from_config(config: &PrioritizerConfig) -> Result<Self, OptionError> {
         Self::builder().config(config).build()
     }
 
@@ -236,27 +242,3 @@ impl fmt::Debug for SyncPrioritizer {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a prioritizer cannot be put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrioritizerError(String);
-
-impl PrioritizerError {
-    fn of_rule(rule: &str, message: impl fmt::Display) -> Self {
-        Self(format!("rule {rule:?}: {message}"))
-    }
-}
-
-impl From<OptionError> for PrioritizerError {
-    fn from(error: OptionError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl fmt::Display for PrioritizerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for PrioritizerError {}

@@ -46,6 +46,7 @@ impl Shared {
                 (state.asked, state.next_attempt) = (asked, asked);
                 let reason = "all but critical records wait for the time that was asked for";
                 report.blocked_by = Some(Blocked::new(BlockedKind::Busy, reason));
+                state.blocked_by.clone_from(&report.blocked_by);
                 return report;
             }
             Some(Halt::Spread(spread)) => end_by_spread(state, spread),

@@ -23,7 +23,7 @@ use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::events::{Subscribers, SyncEvent};
 use crate::options::SyncOptions;
-use crate::planned_outage::PlannedOutage;
+use crate::planned_outage::{AskOutage, PlannedOutage};
 use crate::report::{Blocked, BlockedKind, SyncReport};
 
 /// How often the data cap is looked after.
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) options: SyncOptions,
     pub(crate) prepare: Option<Arc<dyn Fn() + Send + Sync>>,
-    pub(crate) offline_while: Option<Arc<dyn Fn() -> Option<PlannedOutage> + Send + Sync>>,
+    pub(crate) offline_while: Option<AskOutage>,
     /// Whether a planned outage stopped the last sync.
     pub(super) in_planned_outage: bool,
     pub(crate) priority: Priority,
@@ -244,8 +244,7 @@ impl Shared {
         let mut care = tokio::time::interval(BUDGET_CARE);
         let mut link = self.lock().link.clone();
         loop {
-            let is_offline =
-                link.as_ref().is_some_and(|link| link.state() == Connectivity::Offline);
+            let is_offline = link.as_ref().is_some_and(|link| link.offline().is_some());
             let (at, patient) = {
                 let state = self.lock();
                 let failing =
@@ -282,11 +281,15 @@ impl Shared {
         }
     }
 
-    /// What the monitor has against a sync.
+    /// What the monitor has against a sync. Waits for the disk where an outage was asked for.
     pub(crate) fn offline(&self) -> Option<Blocked> {
-        let is_offline = self.lock().link.as_ref()?.state() == Connectivity::Offline;
-        let reason = "there is no link, says the connectivity monitor";
-        is_offline.then(|| Blocked::new(BlockedKind::Offline, reason))
+        let link = self.lock().link.clone();
+        let reason = link?.offline()?;
+        let planned = self.lock().offline_while.clone();
+        Some(match planned.and_then(|outage| outage()) {
+            Some(outage) => Blocked::new(BlockedKind::Outage, outage.reason),
+            None => Blocked::new(BlockedKind::Offline, reason),
+        })
     }
 
     /// Takes down whether a request was answered.

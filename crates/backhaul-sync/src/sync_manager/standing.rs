@@ -42,8 +42,8 @@ impl Shared {
         let is_syncing = state.running.is_some();
         let next = state.next_attempt.filter(|_| is_running);
         let is_slowed = is_syncing && bandwidth.is_some_and(|cap| !cap.wait_for(1).is_zero());
-        let link = state.link.as_ref().map(Link::state);
-        let is_online = match link {
+        let connectivity = state.link.as_ref().map(Link::status);
+        let is_online = match connectivity.as_ref().map(|status| status.state) {
             Some(Connectivity::Online) => Some(true),
             Some(Connectivity::Offline) => Some(false),
             Some(Connectivity::Unknown) | None => state.is_online,
@@ -65,6 +65,7 @@ impl Shared {
             bytes: spool.as_ref().map_or(0, |status| status.bytes),
             last_sync_at: state.last_sync_at,
             is_online,
+            connectivity,
             last_attempt_at: state.last_attempt_at,
             last_error: state.last_error.clone(),
             next_attempt_at: next.map(|at| {

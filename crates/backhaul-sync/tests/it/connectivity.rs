@@ -5,4 +5,4 @@ mod callbacks;
 mod interface;
 mod monitor;
 mod over_http;
-mod support;
+pub(crate) mod support;

@@ -1,10 +1,18 @@
 //! A courier that a connectivity monitor tells of the link.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use backhaul_sync::{BlockedKind, ConnectivityMonitor, ConnectivityOptions, LinkError};
+use backhaul_store::Batch;
+use backhaul_sync::{
+    BandwidthManager, BandwidthOptions, BlockedKind, ClockCheck, ConnectivityMonitor,
+    ConnectivityOptions, Deliver, Destination, LinkError, PlannedOutage, SyncManager, SyncOptions,
+};
+use backhaul_testkit::SimDisk;
 
-use crate::support::{Device, append, pass, takes_all};
+use crate::connectivity::support::{COST, World, plain};
+use crate::support::{Device, Fake, append, pass, takes_all};
 
 /// One that knows what it is told by hand and by traffic.
 fn monitor() -> ConnectivityMonitor {
@@ -64,4 +72,138 @@ async fn what_becomes_of_requests_is_told_to_the_monitor() {
     let mut state = monitor.subscribe();
     state.wait_for(|state| state.is_online()).await.unwrap();
     monitor.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_courier_starts_the_monitor_and_keeps_it() {
+    let device = Device::new();
+    let (courier, world) = (device.courier_of(3), Arc::new(World::new()));
+    courier.watch(&world.monitor(plain()));
+    courier.start().await;
+    pass(10).await;
+    // The first request was under way before the first check had failed twice.
+    assert_eq!(courier.status().connectivity.unwrap().state.to_string(), "online");
+    world.down();
+    device.hub.answers(|_| Err(LinkError::unreachable("no route")));
+    append(&courier, "more");
+    courier.notify();
+    pass(60).await;
+    let status = courier.status();
+    let why = status.blocked_by.unwrap();
+    assert_eq!(why.kind, BlockedKind::Offline);
+    assert_eq!(why.reason, "there is no link: no connection: refused");
+    let tries = device.hub.requests();
+    pass(3600).await;
+    assert_eq!(device.hub.requests(), tries);
+    device.hub.answers(takes_all);
+    world.up();
+    pass(31).await;
+    assert_eq!(courier.status().pending_count, 0);
+    courier.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_monitor_has_nobody_to_ask_requests_go_on() {
+    let device = Device::new();
+    let (courier, monitor) = (device.courier_of(3), monitor());
+    courier.watch(&monitor);
+    device.hub.answers(|_| Err(LinkError::unreachable("no route")));
+    courier.start().await;
+    pass(600).await;
+    assert_eq!(courier.status().is_online, Some(false));
+    let tries = device.hub.requests();
+    pass(600).await;
+    assert!(device.hub.requests() > tries, "nobody finds out any more");
+    device.hub.answers(takes_all);
+    pass(120).await;
+    assert_eq!(courier.status().pending_count, 0);
+    courier.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_for_a_sync_has_the_link_checked_but_not_again_and_again() {
+    let device = Device::new();
+    let (courier, world) = (device.courier_of(3), Arc::new(World::new()));
+    courier.watch(&world.monitor(plain()));
+    device.hub.answers(|_| Err(LinkError::unreachable("no route")));
+    courier.start().await;
+    pass(300).await;
+    let checks = world.probes();
+    world.up();
+    device.hub.answers(takes_all);
+    assert_eq!(courier.sync_now().await.blocked_by.unwrap().kind, BlockedKind::Offline);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!((world.probes(), courier.status().pending_count), (checks + 1, 0));
+
+    world.down();
+    courier.monitor().unwrap().set_offline();
+    for _ in 0..100 {
+        courier.sync_now().await;
+    }
+    assert_eq!(world.probes(), checks + 1, "what is set by hand is not checked");
+    courier.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planned_outage_is_one_for_the_monitor_too() {
+    let device = Device::new();
+    let (courier, world) = (device.courier_of(3), Arc::new(World::new()));
+    world.up();
+    let is_on = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&is_on);
+    courier.watch(&world.monitor(plain()));
+    courier.offline_while(move || {
+        let outage = PlannedOutage { reason: "asked for".to_owned(), left: None };
+        asked.load(Ordering::SeqCst).then_some(outage)
+    });
+    courier.start().await;
+    pass(3600).await;
+    assert_eq!((world.probes(), device.hub.requests()), (0, 0));
+    let why = courier.status().blocked_by.unwrap();
+    assert_eq!((why.kind, why.reason.as_str()), (BlockedKind::Outage, "asked for"));
+    is_on.store(false, Ordering::SeqCst);
+    pass(31).await;
+    assert_eq!((world.probes(), courier.status().pending_count), (1, 0));
+    courier.stop().await;
+}
+
+#[derive(Debug)]
+struct InTime;
+
+impl ClockCheck for InTime {
+    fn max_error(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+struct Capped(Arc<Fake>, BandwidthManager);
+
+impl Destination for Capped {
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a> {
+        self.0.deliver(batch)
+    }
+
+    fn bandwidth(&self) -> Option<&BandwidthManager> {
+        Some(&self.1)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_checks_cost_counts_against_the_data_cap() {
+    let device = Device::new();
+    let options = BandwidthOptions { daily_limit_mb: Some(1), ..BandwidthOptions::default() };
+    let disk = Arc::new(SimDisk::new());
+    let clock = device.clock.clone();
+    let budget = BandwidthManager::new_on("/cap", options, disk, clock, Arc::new(InTime)).unwrap();
+    let hub = Arc::new(Capped(device.hub.clone(), budget.clone()));
+    let courier = SyncManager::new(device.open(), hub, SyncOptions::default()).unwrap();
+    let world = Arc::new(World::new());
+    world.up();
+    courier.watch(&world.monitor(plain()));
+    courier.start().await;
+    pass(100).await;
+    let checks = world.probes() as u64;
+    assert!(checks > 1);
+    assert_eq!(budget.status().used_bytes, checks * COST);
+    courier.stop().await;
 }

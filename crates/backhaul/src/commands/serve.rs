@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use backhaul::config::{Config, Reloaded, Settings};
-use backhaul_agent::{CloudRunLogger, summarize_run};
+use backhaul_agent::CloudRunLogger;
 use backhaul_sync::{SyncManager, SyncOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli;
 use crate::control::{Control, Desk, Forwarding, Keeper};
+use crate::courier;
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome, UsageError};
 use crate::hub::token::Token;
@@ -23,9 +24,9 @@ use crate::hub::{self, Hub, limits, server};
 use crate::hub_address;
 use crate::log::Log;
 use crate::metrics;
-use crate::outage::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
+use backhaul::offline::OutageSwitch;
 
 /// How often what was received is made durable while little happens: what a crash
 /// makes the next start read again.
@@ -140,10 +141,7 @@ async fn serve(plan: Plan, settings: Settings, log: Log) -> anyhow::Result<Outco
     let hub = Arc::new(hub);
     let outage = plan.outage;
     let forwarding = match plan.forward_to {
-        Some((url, other)) => {
-            let options = forwarding_options(settings.config());
-            Some(forward(&hub, other, url, options, &outage).await?)
-        }
+        Some((url, other)) => Some(forward(&hub, other, url, settings.config(), &outage).await?),
         None => None,
     };
     let courier = forwarding.as_ref().map(|it| it.courier.clone());
@@ -200,13 +198,14 @@ async fn forward(
     hub: &Hub,
     destination: Arc<CloudRunLogger>,
     url: String,
-    options: SyncOptions,
+    config: &Config,
     outage: &Arc<OutageSwitch>,
 ) -> anyhow::Result<Forwarding> {
-    let courier = SyncManager::new(hub.spool().clone(), destination, options)?;
+    let options = forwarding_options(config);
+    let courier = courier::of_runs(hub.spool().clone(), destination, &config.offline, options)?;
     let outage = Arc::clone(outage);
     courier.offline_while(move || outage.outage());
-    courier.summarize_with(summarize_run);
+    courier.watch(&config.offline.monitor()?);
     hub.on_stored(courier.notifier());
     courier.start().await;
     Ok(Forwarding { courier, url })

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backhaul::config::{Config, HubUrl, OfflineConfig};
-use backhaul_agent::summarize_run;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
 
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use crate::cli;
 use crate::control::{self, Client, message};
+use crate::courier;
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
-use crate::outage::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
 use crate::synced::{self, Synced};
+use backhaul::offline::OutageSwitch;
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,9 +55,9 @@ async fn sync_all(
         let outage = OutageSwitch::of(data_dir.of_spool(&path), config.outage);
         let (spool, before) = open(&name, &path, offline)?;
         // Nobody is told to wait a whole backoff for an operator who is there.
-        let courier = SyncManager::new(spool, Arc::clone(hub) as _, offline.sync.clone())?;
+        let options = offline.sync.clone();
+        let courier = courier::of_runs(spool, Arc::clone(hub), offline, options)?;
         courier.offline_while(move || outage.outage());
-        courier.summarize_with(summarize_run);
         let report = sync_here(printer, &name, &courier).await;
         synced.push(Synced::new(name, &report, &before, courier.spool()));
     }

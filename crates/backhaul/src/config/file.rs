@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use super::kind::Shape;
+use super::list::json_of;
 use super::source::Source;
 
 /// What is shown of a value at most, in characters.
@@ -43,7 +44,7 @@ pub(super) enum Value {
     Of(Shape, String),
     /// A section.
     Section,
-    /// A list, or a date.
+    /// A date.
     Other,
 }
 
@@ -158,7 +159,8 @@ impl Value {
             DeValue::Float(number) => Value::Of(Shape::Number, number.as_str().to_owned()),
             DeValue::Boolean(truth) => Value::Of(Shape::Truth, truth.to_string()),
             DeValue::Table(_) => Value::Section,
-            DeValue::Array(_) | DeValue::Datetime(_) => Value::Other,
+            DeValue::Array(_) => Value::Of(Shape::List, json_of(value).to_string()),
+            DeValue::Datetime(_) => Value::Other,
         }
     }
 }

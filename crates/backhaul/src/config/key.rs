@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::Config;
-use super::kind::{Facts, Given};
+use super::kind::{Facts, Given, Shape};
 
 static DEFAULTS: LazyLock<Config> = LazyLock::new(Config::default);
 
@@ -38,16 +38,27 @@ pub enum Group {
     Store,
     /// An agent's own queue.
     Queue,
+    /// Which records go first.
+    Priority,
     /// The way to the hub.
     Delivery,
+    /// Whether there is a link.
+    Link,
     /// The intake of `serve`.
     Intake,
 }
 
 impl Group {
     /// All groups, in the order of the table.
-    pub const ALL: [Group; 5] =
-        [Group::Device, Group::Store, Group::Queue, Group::Delivery, Group::Intake];
+    pub const ALL: [Group; 7] = [
+        Group::Device,
+        Group::Store,
+        Group::Queue,
+        Group::Delivery,
+        Group::Link,
+        Group::Priority,
+        Group::Intake,
+    ];
 
     /// The group in words.
     pub fn title(self) -> &'static str {
@@ -56,6 +67,8 @@ impl Group {
             Group::Store => "What is stored, by an agent or by `backhaul serve`",
             Group::Queue => "An agent's own queue",
             Group::Delivery => "Delivery to a hub",
+            Group::Link => "Whether there is a link",
+            Group::Priority => "What goes first",
             Group::Intake => "The intake of `backhaul serve`",
         }
     }
@@ -131,7 +144,7 @@ impl Key {
 
     /// Whether a value is a number or a truth value, and stands without quotes.
     pub fn is_bare(&self) -> bool {
-        self.facts().shape != super::kind::Shape::Text
+        !matches!(self.facts().shape, Shape::Text | Shape::List)
     }
 
     /// The default, or in words what holds where there is none.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_store::{Flush, WhenFull};
-use backhaul_sync::{BackoffStrategy, Oversized, Refill};
+use backhaul_sync::{BackoffStrategy, CheckRule, Oversized, Refill};
 use tracing::level_filters::LevelFilter;
 
 use super::byte_size::ByteSize;
@@ -22,27 +22,32 @@ pub(super) enum Shape {
     Number,
     Truth,
     Text,
+    /// In JSON, or in words that the kind knows to read.
+    List,
 }
 
 impl Shape {
     /// Whether a TOML value of this shape may stand where `wanted` is.
     pub(super) fn serves_as(self, wanted: Shape) -> bool {
-        self == wanted || (self, wanted) == (Shape::Whole, Shape::Number)
+        self == wanted
+            || matches!((self, wanted), (Shape::Whole, Shape::Number) | (Shape::Text, Shape::List))
     }
 }
 
 /// What there is to know of a kind of values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     pub(super) shape: Shape,
     pub(super) expected: &'static str,
     pub(super) is_secret: bool,
+    pub(super) mistake: fn(Given<'_>) -> Option<String>,
 }
 
 impl Facts {
     /// Those of the type of a field.
     pub(super) fn of<T: Kind>(_: &T) -> Self {
-        Self { shape: T::SHAPE, expected: T::EXPECTED, is_secret: T::IS_SECRET }
+        let (shape, expected, is_secret) = (T::SHAPE, T::EXPECTED, T::IS_SECRET);
+        Self { shape, expected, is_secret, mistake: T::mistake }
     }
 }
 
@@ -61,6 +66,12 @@ pub(super) trait Kind: Clone + PartialEq {
     const IS_SECRET: bool = false;
 
     fn read(given: Given<'_>) -> Option<Self>;
+
+    /// What exactly is wrong with a value that is not read, where there is more to say than
+    /// what was expected.
+    fn mistake(_: Given<'_>) -> Option<String> {
+        None
+    }
 
     /// The value as it may be shown and, but for secrets, as it is read back. None:
     /// nothing is set.
@@ -219,6 +230,20 @@ impl Kind for Oversized {
 
     fn text(&self) -> Option<String> {
         shown(self)
+    }
+}
+
+impl Kind for CheckRule {
+    const SHAPE: Shape = Shape::Text;
+    const EXPECTED: &'static str = "any or all";
+
+    fn read(given: Given<'_>) -> Option<Self> {
+        let text = given.text.to_str()?.trim();
+        CheckRule::ALL.into_iter().find(|rule| rule.name() == text)
+    }
+
+    fn text(&self) -> Option<String> {
+        Some(self.name().to_owned())
     }
 }
 

@@ -31,6 +31,7 @@ mod hub;
 mod key;
 mod keys;
 mod kind;
+mod list;
 mod offline;
 mod reference;
 mod resolve;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use backhaul_agent::{CloudRunLogger, OfflineQueue, OfflineQueueBuilder};
 use backhaul_store::{Flush, Options, WhenFull};
-use backhaul_sync::{BandwidthManager, BandwidthOptions, OptionError, SyncOptions};
+use backhaul_sync::{
+    BandwidthManager, BandwidthOptions, ConnectivityMonitor, ConnectivityOptions, OptionError,
+    PrioritizerConfig, SyncOptions, SyncPrioritizer,
+};
 
 use super::byte_size::ByteSize;
 use super::value::{HubUrl, SecretPlace};
@@ -56,6 +59,29 @@ pub struct OfflineConfig {
     pub bandwidth_path: Option<PathBuf>,
     /// How the courier behaves.
     pub sync: SyncOptions,
+    /// How it is found out whether there is a link. Default: nobody is asked; requests that
+    /// fail, and changes of the network, tell.
+    pub connectivity: ConnectivityOptions,
+    /// What goes first. Default: the oldest record of the most urgent lane.
+    pub prioritizer: PrioritizerConfig,
+}
+
+/// Options whose names say too little beside all the others, and their keys.
+const FULL_NAMES: [(&str, &str); 7] = [
+    ("timeout_seconds", "check_timeout_seconds"),
+    ("window_records", "rules_window_records"),
+    ("window_bytes", "rules_window_bytes"),
+    ("lanes.critical", "critical_score"),
+    ("lanes.high", "high_score"),
+    ("lanes.normal", "normal_score"),
+    ("lanes.low", "low_score"),
+];
+
+fn in_full(error: OptionError) -> OptionError {
+    match FULL_NAMES.iter().find(|(name, _)| *name == error.option()) {
+        Some((_, key)) => error.called(key),
+        None => error,
+    }
 }
 
 impl Default for OfflineConfig {
@@ -77,6 +103,8 @@ impl Default for OfflineConfig {
             bandwidth: BandwidthOptions::default(),
             bandwidth_path: None,
             sync: SyncOptions { batch_size, ..SyncOptions::default() },
+            connectivity: ConnectivityOptions::default(),
+            prioritizer: PrioritizerConfig::default(),
         }
     }
 }
@@ -107,17 +135,41 @@ impl OfflineConfig {
             return Err(OptionError::new("delivery_timeout", found, "more than no time"));
         }
         self.bandwidth.check()?;
-        self.sync.check()
+        self.sync.check()?;
+        self.connectivity.check().map_err(in_full)?;
+        self.prioritizer().map(drop)
+    }
+
+    /// What says which records go first; none where there are no rules.
+    ///
+    /// # Errors
+    /// Names the rule or the option, what was found and what was expected.
+    pub fn prioritizer(&self) -> Result<Option<SyncPrioritizer>, OptionError> {
+        let prioritizer = SyncPrioritizer::from_config(&self.prioritizer).map_err(in_full)?;
+        Ok(Some(prioritizer).filter(|_| !self.prioritizer.rules.is_empty()))
+    }
+
+    /// What says whether there is a link, for a courier to
+    /// [watch](backhaul_sync::SyncManager::watch).
+    ///
+    /// # Errors
+    /// Names the option, what was found and what was expected.
+    pub fn monitor(&self) -> Result<ConnectivityMonitor, OptionError> {
+        ConnectivityMonitor::new(self.connectivity.clone()).map_err(in_full)
     }
 
     /// The queue that these settings describe, to be opened.
     ///
     /// # Errors
-    /// Where no folder is named and there is no home folder either.
+    /// Where a rule makes no sense, or no folder is named and there is no home folder either.
     pub fn queue(&self) -> Result<OfflineQueueBuilder, ConfigError> {
         let of_home = || Some(super::default_data_dir()?.join(OFFLINE));
+        let prioritizer = self.prioritizer().map_err(|error| error.to_string())?;
         match self.storage_path.clone().or_else(of_home) {
-            Some(path) => Ok(self.queue_in(path)),
+            Some(path) => {
+                let queue = self.queue_in(path);
+                Ok(prioritizer.into_iter().fold(queue, OfflineQueueBuilder::prioritizer))
+            }
             None => {
                 let problem = "there is no home folder: set storage_path, or BACKHAUL_STORAGE_PATH";
                 Err(problem.to_owned().into())

@@ -37,6 +37,40 @@ Numbers have their unit in the key. Times and sizes carry their own: `500ms`, `9
 `1.5GB`. MB and KB are decimal: 10^6 and 10^3 bytes.
 ";
 
+const RULES: &str = "
+## Rules
+Without rules the oldest record of the most urgent lane goes first. A record that says of itself that it is critical
+(`metadata.critical = true`) is in the first lane, whatever the rules. With rules, each gives points to a record, and
+the sum says two things: which lane a record of an agent's queue is stored in (`critical_score` and the others; what is
+received by `backhaul serve` keeps the lane of its sender), and which of those that wait at the head of a lane go first.
+A rule gives points in one of three ways:
+
+```toml
+[[rules]]                       # points where a comparison holds
+name = \"failed\"
+field = \"success\"
+compare = \"==\"                  # ==, !=, <, <=, > or >=
+value = false
+points = 80
+
+[[rules]]                       # points divided by the field, where that is above 1
+name = \"recency\"
+field = \"age_hours\"
+points_divided = 50
+
+[[rules]]                       # points for each unit of the field, at most `cap`
+name = \"waiting\"
+field = \"age_hours\"
+points_per_unit = 2
+cap = 30
+```
+
+They stand at the end of the file, because TOML gives every key below to them. The field is `run_id`, `metadata.KEY`,
+`age_hours`, `size_kb`, `success`, `attempts`, `enqueued_at` or `critical`. A record that has nothing there gets 0. A rule
+that fails on a record, a text where it expects a number say, counts 0 for it, and `backhaul status` names it.
+In a variable: `BACKHAUL_RULES='[{\"name\": \"size\", \"field\": \"size_kb\", \"compare\": \"<\", \"value\": 10, \"points\": 10}]'`.
+";
+
 /// The page, in Markdown.
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
@@ -47,6 +81,7 @@ pub fn reference() -> String {
         ));
         KEYS.iter().filter(|key| key.group() == group).for_each(|key| page.push_str(&row(key)));
     }
+    page.push_str(RULES);
     page
 }
 

@@ -114,7 +114,15 @@ impl Resolver<'_> {
     ) {
         match key.read(&mut self.resolved.config, Given { text, base }) {
             Some(()) => self.resolved.set_source(key.name(), source),
-            None => self.problems.push(unfit(key, &source, found)),
+            None => {
+                let problem = match (key.facts().mistake)(Given { text, base }) {
+                    Some(mistake) => {
+                        format!("{} has a mistake: {mistake}", source.naming(key.name()))
+                    }
+                    None => unfit(key, &source, found),
+                };
+                self.problems.push(problem);
+            }
         }
     }
 
@@ -125,12 +133,8 @@ impl Resolver<'_> {
             let Err(error) = self.resolved.config.check() else { return };
             let key = keys::called(error.option());
             let source = self.resolved.source(error.option()).clone();
-            self.problems.push(format!(
-                "{} is {}: expected {}",
-                source.naming(key.map_or(error.option(), Key::name)),
-                error.found(),
-                error.expected()
-            ));
+            let named = source.naming(key.map_or(error.option(), Key::name));
+            self.problems.push(format!("{named} {}", error.problem()));
             match key {
                 Some(key) if source != Source::Default => {
                     key.reset(&mut self.resolved.config);

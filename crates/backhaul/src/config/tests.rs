@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use backhaul_store::Lane;
+use backhaul_sync::Entry;
 use tempfile::TempDir;
 
 use super::environment::Environment;
@@ -47,6 +49,24 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("backoff_multiplier", "3", "3", "3"),
     ("backoff_jitter", "off", "false", "false"),
     ("fleet_spread_seconds", "60", "60", "60"),
+    ("check_urls", "http://a/x?k=s, https://b", "[\"http://a/x\", { url = 'https://b', expect = 'ok' }]", "http://a/x https://b/"),
+    ("check_rule", "all", "\"all\"", "all"),
+    ("check_interval_seconds", "10", "10", "10"),
+    ("check_stable_interval_seconds", "400", "400", "400"),
+    ("check_retry_interval", "500ms", "\"500ms\"", "500ms"),
+    ("check_timeout_seconds", "9", "9", "9"),
+    ("failures_to_go_offline", "3", "3", "3"),
+    ("successes_to_go_online", "2", "2", "2"),
+    ("min_online", "0s", "\"0s\"", "0s"),
+    ("min_offline", "1s", "\"1s\"", "1s"),
+    ("rules", RULE, "[{ name = 'size', field = 'size_kb', points_per_unit = 1.5 }]", RULE),
+    ("critical_score", "500", "5e2", "500"),
+    ("high_score", "50.5", "50.5", "50.5"),
+    ("normal_score", "-1", "-1", "-1"),
+    ("low_score", "-7", "-7", "-7"),
+    ("rules_window_records", "16", "16", "16"),
+    ("rules_window_bytes", "1000", "1_000", "1000"),
+    ("oldest_every", "5", "5", "5"),
     ("listen", "[::1]:0", "\"[::1]:0\"", "[::1]:0"),
     ("token", "s3cret", "\"s3cret\"", "(set, not shown)"),
     ("token_file", "/t", "\"/t\"", "/t"),
@@ -56,6 +76,8 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("request_timeout", "2m", "\"120s\"", "2m"),
     ("remember_keys", "36h", "\"36h\"", "36h"),
 ];
+
+const RULE: &str = r#"[{"name":"size","field":"size_kb","points_per_unit":1.5}]"#;
 
 struct Folder(TempDir);
 
@@ -102,6 +124,88 @@ fn variable(prefix: &str, name: &str) -> String {
 fn shown(settings: &Settings, name: &str) -> (String, Source) {
     let setting = settings.each().find(|setting| setting.key.name() == name).unwrap();
     (setting.shown(), setting.source.clone())
+}
+
+// --- Lists -------------------------------------------------------------------
+
+#[test]
+fn addresses_are_a_list_in_the_file_and_words_or_json_in_a_variable() {
+    let expected = ["http://a/", "https://b/"];
+    let folder = Folder::new();
+    let path = folder.write("check_urls = ['http://a', { url = 'https://b', expect = 'ok' }]");
+    let of_file = load(Request::new().file(path), &[]).unwrap();
+    let of_words = load(Request::new(), &[("BACKHAUL_CHECK_URLS", " http://a https://b,")]);
+    let json = r#"["http://a", {"url": "https://b", "expect": "ok"}]"#;
+    let of_json = load(Request::new(), &[("CEMAF_OFFLINE_CHECK_URLS", json)]).unwrap();
+    for settings in [of_file, of_words.unwrap(), of_json] {
+        let urls = &settings.config().offline.connectivity.check_urls;
+        let shown: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, expected);
+    }
+}
+
+#[test]
+fn rules_stand_at_the_end_of_the_file_and_choose() {
+    let folder = Folder::new();
+    let path = folder.write(
+        "oldest_every = 5\nhigh_score = 50\n[[rules]]\nname = 'failed'\nfield = 'success'\n\
+         compare = '=='\nvalue = false\npoints = 80\n\n[[rules]]\nname = 'old'\n\
+         field = 'enqueued_at'\ncompare = '<'\nvalue = 2020-01-01T00:00:00Z\npoints = 7\n",
+    );
+    let settings = load(Request::new().file(path), &[]).unwrap();
+    let prioritizer = settings.config().offline.prioritizer().unwrap().unwrap();
+    let failed = Entry { success: false, ..Entry::default() };
+    assert_eq!(prioritizer.lane(&failed), Lane::High);
+    // What has no time was stored in 1970.
+    assert_eq!((prioritizer.score(&failed), prioritizer.score(&Entry::default())), (87.0, 7.0));
+    let variables = [("BACKHAUL_RULES", "[]")];
+    assert!(
+        load(Request::new(), &variables).unwrap().config().offline.prioritizer().unwrap().is_none()
+    );
+}
+
+#[test]
+fn a_mistake_in_a_list_is_named_where_it_stands() {
+    for (text, problem) in [
+        (
+            "check_urls = ['ftp://a']",
+            "1:14: check_urls is ['ftp://a']: expected addresses, such as https://hub/healthz, in the file as a list",
+        ),
+        (
+            "check_urls = [{ url = 'http://a' }]",
+            "1:14: check_urls is [{ url = 'http://a' }]: expected addresses, such as https://hub/healthz, in the file as a list",
+        ),
+        (
+            "rules = 'size'",
+            "1:9: rules is 'size': expected a list of rules, each with name, field and what it gives",
+        ),
+        (
+            "\n[[rules]]\nname = 'size'\nfield = 'size_kb'\npionts = 1",
+            "2:1: rules has a mistake: rule \"size\": unknown field `pionts`, expected one of `name`, `field`, `compare`, `value`, `points`, `points_per_unit`, `cap`, `points_divided`",
+        ),
+        (
+            "[[rules]]\nname = 'size'\nfield = 'size'\npoints_per_unit = 1",
+            "1:1: rules has a mistake: rule \"size\": there is no field \"size\": expected run_id, metadata.KEY, age_hours, size_kb, success, attempts, enqueued_at or critical",
+        ),
+        ("max_retries = ['1']", "1:15: max_retries is ['1']: expected a whole number"),
+    ] {
+        assert_eq!(said_of(text), [format!("backhaul.toml:{problem}")], "{text}");
+    }
+}
+
+#[test]
+fn options_of_lists_and_links_are_called_by_their_keys() {
+    for (text, problem) in [
+        ("check_timeout_seconds = 0", "1:25: check_timeout_seconds is 0: expected at least 1"),
+        ("rules_window_records = 5000", "1:24: rules_window_records is 5000: expected 1 to 4096"),
+        (
+            "high_score = 2000",
+            "1:14: high_score is 2000: expected less than that of the lane before",
+        ),
+    ] {
+        let [said] = said_of(text).try_into().unwrap();
+        assert!(said.ends_with(problem), "{text}: {said}");
+    }
 }
 
 // --- Every setting -----------------------------------------------------------

@@ -4,11 +4,11 @@ mod page;
 
 use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE as HEADER;
+use backhaul::offline::OutageReport;
 use backhaul_store::{Books, Status};
 use backhaul_sync::{BandwidthStatus, SyncStatus};
 
 pub(crate) use self::page::Page;
-use crate::outage::OutageReport;
 
 /// The header of an answer with a page.
 pub(crate) const CONTENT_TYPE: [(HeaderName, &str); 1] =
@@ -42,11 +42,14 @@ metrics! {
     SPOOL_TROUBLE gauge "backhaul_spool_trouble" "1 while the spool cannot store records.";
     SPOOL_OVERSIZED gauge "backhaul_spool_oversized_records" "Waiting records that are larger than the data cap ever allows.";
     SPOOL_QUARANTINED gauge "backhaul_spool_quarantined_files" "Damaged pieces that were set aside.";
-    SYNC_ONLINE gauge "backhaul_sync_online" "1 if the destination answered the last attempt.";
+    SYNC_ONLINE gauge "backhaul_sync_online" "1 if there is a link, as far as it is known.";
     SYNC_PAUSED gauge "backhaul_sync_paused" "1 while the destination is paused until somebody acts.";
     SYNC_RUNNING gauge "backhaul_sync_running" "1 while a batch is under way.";
     SYNC_LAST_SUCCESS gauge "backhaul_sync_last_success_timestamp_seconds" "When records were last delivered.";
     SYNC_NEXT_ATTEMPT gauge "backhaul_sync_next_attempt_timestamp_seconds" "When the next attempt is due.";
+    LINK_CHECKS counter "backhaul_link_checks_total" "Checks whether there is a link.";
+    LINK_CHECK_BYTES counter "backhaul_link_check_bytes_total" "Bytes that these checks put on the wire, both ways.";
+    FAILING_RULES gauge "backhaul_failing_rules" "Rules of what goes first that fail, and count 0 where they do.";
     BUDGET_USED gauge "backhaul_budget_used_bytes" "Bytes of the data cap that are used.";
     BUDGET_LIMIT gauge "backhaul_budget_limit_bytes" "The data cap.";
     BUDGET_LEFT gauge "backhaul_budget_left_bytes" "Bytes that are left of the data cap, by the kind of traffic.";
@@ -100,6 +103,11 @@ pub(crate) fn courier(page: &mut Page, spool: &str, status: &SyncStatus) {
     }
     page.family(&SYNC_PAUSED).value(&of_spool, u8::from(status.paused.is_some()));
     page.family(&SYNC_RUNNING).value(&of_spool, u8::from(status.is_syncing));
+    if let Some(link) = &status.connectivity {
+        page.family(&LINK_CHECKS).value(&of_spool, link.probes);
+        page.family(&LINK_CHECK_BYTES).value(&of_spool, link.bytes);
+    }
+    page.family(&FAILING_RULES).value(&of_spool, status.failing_rules.len());
     let times =
         [(&SYNC_LAST_SUCCESS, status.last_sync_at), (&SYNC_NEXT_ATTEMPT, status.next_attempt_at)];
     for (metric, at) in times {

@@ -8,6 +8,7 @@ use backhaul_agent::{
 };
 use backhaul_sync::{OptionError, SyncManager};
 
+use super::OutageSwitch;
 use crate::config::{Config, ConfigError, OfflineConfig, Reloaded, Request, Settings};
 
 /// A logger that delivers to `primary` when the link allows, and shows every event to
@@ -51,8 +52,8 @@ pub fn create_offline_logger(
     with_queue(logger, config)
 }
 
-/// A courier from `queue` to the destination that it is bound to. It is not started yet.
-/// [`create_offline_logger`] has an example.
+/// A courier from `queue` to the destination that it is bound to, with a monitor that says
+/// whether there is a link. It is not started yet. [`create_offline_logger`] has an example.
 ///
 /// # Errors
 /// Where the configuration makes no sense, or the queue has no destination.
@@ -61,7 +62,9 @@ pub fn create_sync_manager(
     config: &OfflineConfig,
 ) -> Result<SyncManager, FactoryError> {
     config.check()?;
-    Ok(queue.sync_manager(config.sync.clone())?)
+    let courier = queue.sync_manager(config.sync.clone())?;
+    courier.watch(&config.monitor()?);
+    Ok(courier)
 }
 
 /// A logger with its queue and courier, as the environment of this process and
@@ -70,7 +73,7 @@ pub fn create_sync_manager(
 /// [`KEYS`](crate::config::KEYS).
 ///
 /// Records are delivered to the hub at `runs_url`; without one they only queue up. The
-/// newest runs are also kept in memory, for reads.
+/// courier obeys `backhaul outage`. The newest runs are also kept in memory, for reads.
 ///
 /// ```
 /// use backhaul::observability::{RunEnd, RunLogger};
@@ -136,6 +139,10 @@ impl ConfiguredLogger {
             true => Some(create_sync_manager(logger.offline_queue(), config)?),
             false => None,
         };
+        if let (Some(courier), Some(data_dir)) = (&courier, &settings.config().data_dir) {
+            let switch = OutageSwitch::of(data_dir, settings.config().outage);
+            courier.offline_while(move || switch.outage());
+        }
         Ok(Self { logger, courier, recent, settings })
     }
 
@@ -212,11 +219,14 @@ impl From<QueueError> for FactoryError {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use backhaul_agent::RunEnd;
-    use backhaul_testkit::{FaultServer, Intake};
+    use backhaul_sync::BlockedKind;
+    use backhaul_testkit::{Answer, FaultServer, Intake};
 
     use super::*;
+    use crate::config::OutageSetting;
 
     fn configured(folder: &Path, text: &str) -> ConfiguredLogger {
         let path = folder.join("backhaul.toml");
@@ -308,6 +318,65 @@ mod tests {
         let error = agent.reload().unwrap_err().to_string();
         assert!(error.ends_with("max_queue_size_mb is 0: expected at least 1"), "{error}");
         assert_eq!(agent.courier.as_ref().unwrap().options().max_retries, 9);
+    }
+
+    #[tokio::test]
+    async fn rules_that_are_configured_choose_lane_and_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = Intake::new();
+        let hub = FaultServer::hub(&intake).unwrap();
+        let rules = "high_score = 50\n[[rules]]\nname = \"failed\"\nfield = \"success\"\n\
+                     compare = \"==\"\nvalue = false\npoints = 80";
+        let text = format!("runs_url = \"http://{}\"\n{rules}", hub.address());
+        let agent = configured(folder.path(), &text);
+        one_run(&agent.logger);
+        agent.logger.start_run("run_002".into());
+        agent.logger.end_run(RunEnd::failed("it broke")).unwrap();
+        assert_eq!(agent.courier.as_ref().unwrap().sync_now().await.synced, 2);
+        let bodies = intake.items().into_iter().map(|item| String::from_utf8(item.body).unwrap());
+        let bodies: Vec<String> = bodies.collect();
+        assert!(bodies[0].contains("run_002"), "{bodies:?}");
+    }
+
+    #[tokio::test]
+    async fn the_link_is_watched_as_configured_and_offline_nothing_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = Intake::new();
+        let hub = FaultServer::hub(&intake).unwrap();
+        let other = FaultServer::new(|_| Answer::ok("ok")).unwrap();
+        let text = format!("runs_url = \"{}\"\ncheck_urls = [\"{}\"]", hub.url(), other.url());
+        let agent = configured(folder.path(), &text);
+        one_run(&agent.logger);
+        let courier = agent.courier.as_ref().unwrap();
+        let monitor = courier.monitor().unwrap();
+        assert_eq!(monitor.options().check_urls.len(), 1);
+        monitor.set_offline();
+        let why = courier.sync_now().await.blocked_by.unwrap();
+        assert_eq!(why.to_string(), "offline was set by hand");
+        monitor.clear_override();
+        courier.start().await;
+        let mut state = monitor.subscribe();
+        let online = state.wait_for(|state| state.is_online());
+        tokio::time::timeout(Duration::from_secs(60), online).await.unwrap().unwrap();
+        courier.stop().await;
+        assert!(!other.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_outage_switch_of_the_data_dir_is_obeyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = FaultServer::hub(&Intake::new()).unwrap();
+        let text = format!("runs_url = \"http://{}\"", hub.address());
+        let agent = configured(folder.path(), &text);
+        one_run(&agent.logger);
+        let courier = agent.courier.as_ref().unwrap();
+        let switch = OutageSwitch::of(&folder.path().join("data"), OutageSetting::Off);
+        switch.turn_on(None).unwrap();
+        let report = courier.sync_now().await;
+        assert_eq!((report.remaining, report.blocked_by.unwrap().kind), (1, BlockedKind::Outage));
+        assert!(hub.requests().is_empty());
+        switch.turn_off().unwrap();
+        assert_eq!(courier.sync_now().await.synced, 1);
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use backhaul_testkit::{FaultServer, Intake, hub_items};
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::{Hub, command, runs};
+use crate::support::{Hub, command, runs, wait_until};
 
 fn write(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("backhaul.toml");
@@ -22,14 +21,6 @@ fn ended(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it does not come to that");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

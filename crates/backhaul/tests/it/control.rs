@@ -14,7 +14,7 @@ use backhaul::store::Timestamp;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{BINARY, Hub, backhaul, command, noise, run, runs, stored};
+use crate::support::{BINARY, Hub, backhaul, command, noise, run, runs, stored, wait_until};
 
 /// Runs a command with `--json`: exit code and object.
 #[track_caller]
@@ -122,11 +122,7 @@ fn what_is_put_back_on_a_hub_that_forwards_goes_at_once() {
     let url = format!("http://{}", other.address);
     let _hub = Hub::start_with(from.path(), &["--runs-url", &url]);
     assert_eq!(ask(&["queue", "retry", "--all"], from.path()).1["requeued"], 3);
-    let patience = Instant::now() + Duration::from_secs(30);
-    while stored(to.path()).len() < 3 {
-        assert!(Instant::now() < patience);
-        std::thread::yield_now();
-    }
+    wait_until(|| stored(to.path()).len() == 3);
     assert_eq!(books(from.path())["delivered"], 3);
 }
 
@@ -257,11 +253,7 @@ fn an_outage_holds_records_back_until_it_is_turned_off() {
     assert_eq!(stored(to.path()).len(), 0);
     // Turned off, the courier goes on at once.
     assert_eq!(ask(&["outage", "off"], from.path()), (0, json!({"outage": null})));
-    let patience = Instant::now() + Duration::from_secs(30);
-    while stored(to.path()).len() < 3 {
-        assert!(Instant::now() < patience);
-        std::thread::yield_now();
-    }
+    wait_until(|| stored(to.path()).len() == 3);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod fleet;
 mod intake;
 mod keys;
 mod limits;
+mod link;
 mod metrics;
 mod oversized;
 mod support;

@@ -290,3 +290,13 @@ pub(crate) fn backhaul(arguments: &[&str], data_dir: &Path) -> (i32, String, Str
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
+
+/// Waits for what other processes do.
+#[track_caller]
+pub(crate) fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "it did not come to that");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

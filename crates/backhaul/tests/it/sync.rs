@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::{Hub, backhaul, command, runs, stored, stored_bodies};
+use crate::support::{Hub, backhaul, command, runs, stored, stored_bodies, wait_until};
 
 fn sync(data_dir: &std::path::Path, url: &str) -> (i32, Value, String) {
     let (code, stdout, stderr) = backhaul(&["sync", "--json", "--runs-url", url], data_dir);
@@ -183,12 +183,4 @@ fn a_hub_forwards_what_it_stores_also_after_an_outage() {
     wait_until(|| stored(far.path()).len() == 10);
     drop(upstream);
     assert_eq!(stored_bodies(far.path()), stored_bodies(near.path()));
-}
-
-fn wait_until(is_so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < end, "it did not come to that");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -136,8 +136,8 @@ async fn monitor(host: &str, port: u16, links: Arc<dyn LinkEvents>) -> Connectiv
         check_urls: vec![format!("http://{host}:{port}/").parse().unwrap()],
         timeout_seconds: 1,
         check_interval_seconds: 3600,
-        stable_interval_seconds: 3600,
-        retry_interval: Duration::from_secs(3600),
+        check_stable_interval_seconds: 3600,
+        check_retry_interval: Duration::from_secs(3600),
         failures_to_go_offline: 1,
         min_online: Duration::ZERO,
         ..ConnectivityOptions::default()

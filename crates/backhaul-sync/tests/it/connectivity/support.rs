@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use crate::support::TokioClock;
 
 /// What a probe of the fake costs.
-pub(super) const COST: u64 = 1000;
+pub(crate) const COST: u64 = 1000;
 
 /// How long an answer takes, and what it is.
-pub(super) type Answer = (Duration, Result<(), ProbeError>);
+pub(crate) type Answer = (Duration, Result<(), ProbeError>);
 
 /// A network: what each host answers, and who was asked when.
-pub(super) struct World {
+pub(crate) struct World {
     start: Instant,
     answers: Mutex<BTreeMap<String, Answer>>,
     asked: Mutex<Vec<(Duration, String)>>,
@@ -31,7 +31,7 @@ pub(super) struct World {
 
 impl World {
     /// One in which nobody answers.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
             answers: Mutex::default(),
@@ -42,51 +42,51 @@ impl World {
     }
 
     /// One whose events cannot be heard.
-    pub(super) fn deaf() -> Self {
+    pub(crate) fn deaf() -> Self {
         Self { is_deaf: true, ..Self::new() }
     }
 
-    pub(super) fn monitor(self: &Arc<Self>, options: ConnectivityOptions) -> ConnectivityMonitor {
+    pub(crate) fn monitor(self: &Arc<Self>, options: ConnectivityOptions) -> ConnectivityMonitor {
         let clock = TokioClock::new();
         ConnectivityMonitor::new_on(options, self.clone(), self.clone(), clock).unwrap()
     }
 
-    pub(super) fn set(&self, host: &str, after: Duration, answer: Result<(), ProbeError>) {
+    pub(crate) fn set(&self, host: &str, after: Duration, answer: Result<(), ProbeError>) {
         self.answers.lock().unwrap().insert(host.to_owned(), (after, answer));
     }
 
-    pub(super) fn up(&self) {
+    pub(crate) fn up(&self) {
         self.set("a", Duration::ZERO, Ok(()));
     }
 
-    pub(super) fn down(&self) {
+    pub(crate) fn down(&self) {
         self.set("a", Duration::ZERO, refused());
     }
 
     /// Half-open: an answer never comes.
-    pub(super) fn silent(&self) {
+    pub(crate) fn silent(&self) {
         self.set("a", Duration::MAX, Ok(()));
     }
 
-    pub(super) fn change(&self, change: LinkChange) {
+    pub(crate) fn change(&self, change: LinkChange) {
         self.changes.send(change).unwrap();
     }
 
     /// The seconds at which somebody was asked.
-    pub(super) fn seconds(&self) -> Vec<f64> {
+    pub(crate) fn seconds(&self) -> Vec<f64> {
         self.asked.lock().unwrap().iter().map(|(at, _)| at.as_secs_f64()).collect()
     }
 
-    pub(super) fn hosts(&self) -> String {
+    pub(crate) fn hosts(&self) -> String {
         self.asked.lock().unwrap().drain(..).map(|(_, host)| host).collect()
     }
 
-    pub(super) fn probes(&self) -> usize {
+    pub(crate) fn probes(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 }
 
-pub(super) fn refused() -> Result<(), ProbeError> {
+pub(crate) fn refused() -> Result<(), ProbeError> {
     Err(ProbeError::new(ProbeErrorKind::Connect, "refused"))
 }
 
@@ -124,12 +124,12 @@ impl LinkEvents for World {
 }
 
 /// One address, no jitter.
-pub(super) fn plain() -> ConnectivityOptions {
+pub(crate) fn plain() -> ConnectivityOptions {
     of("a")
 }
 
 /// Addresses of one letter each.
-pub(super) fn of(hosts: &str) -> ConnectivityOptions {
+pub(crate) fn of(hosts: &str) -> ConnectivityOptions {
     let url = |host| format!("https://{host}/").parse().unwrap();
     ConnectivityOptions {
         check_urls: hosts.chars().map(url).collect(),
@@ -139,11 +139,11 @@ pub(super) fn of(hosts: &str) -> ConnectivityOptions {
 }
 
 /// Waits for a state, as long as it takes.
-pub(super) async fn becomes(monitor: &ConnectivityMonitor, state: Connectivity) {
+pub(crate) async fn becomes(monitor: &ConnectivityMonitor, state: Connectivity) {
     monitor.subscribe().wait_for(|now| *now == state).await.unwrap();
 }
 
 /// Lets time pass, and everybody act on it.
-pub(super) async fn pass(time: Duration) {
+pub(crate) async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }

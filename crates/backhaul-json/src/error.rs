@@ -88,7 +88,7 @@ impl std::error::Error for JsonError {}
 
 #[cfg(test)]
 mod tests {
-    use crate::json::from_slice;
+    use crate::from_slice;
 
     fn message(document: &[u8]) -> String {
         from_slice(document).unwrap_err().to_string()

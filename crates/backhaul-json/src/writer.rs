@@ -4,9 +4,22 @@ use serde_json::{Map, Value};
 
 use super::{MARK, Style, Unit, bare_word, number, units};
 
-/// Writes one document. What is given to it must be well formed: a key before each
-/// item of an object, an end for each begin.
-pub(crate) struct Writer {
+/// Writes one document. What is given to it must be well formed: an [`item`](Writer::item)
+/// before each value of a list or object, a key after that in an object, an end for each
+/// begin. Nothing checks it.
+///
+/// ```
+/// use backhaul_json::{Style, Writer};
+/// let mut writer = Writer::new(Style::Python);
+/// writer.begin(b'{');
+/// writer.item();
+/// writer.key("name");
+/// writer.text("Zoë");
+/// writer.end(b'}');
+/// assert_eq!(writer.into_bytes(), br#"{"name": "Zo\u00eb"}"#);
+/// ```
+#[derive(Debug)]
+pub struct Writer {
     out: Vec<u8>,
     style: Style,
     sort_keys: bool,
@@ -36,25 +49,29 @@ impl<'a> Walk<'a> {
 }
 
 impl Writer {
-    pub(crate) fn new(style: Style) -> Self {
+    /// A document without anything in it yet.
+    pub fn new(style: Style) -> Self {
         Self { out: Vec::new(), style, sort_keys: false, open: Vec::new() }
     }
 
     /// Writes what `json.dumps(json.loads(text), sort_keys=True)` would: for hashes.
-    pub(crate) fn sorted() -> Self {
+    pub fn sorted() -> Self {
         Self { sort_keys: true, ..Self::new(Style::Python) }
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.out
     }
 
-    pub(crate) fn begin(&mut self, bracket: u8) {
+    /// Begins a list with `[` or an object with `{`.
+    pub fn begin(&mut self, bracket: u8) {
         self.out.push(bracket);
         self.open.push(false);
     }
 
-    pub(crate) fn end(&mut self, bracket: u8) {
+    /// Ends it with `]` or `}`.
+    pub fn end(&mut self, bracket: u8) {
         if self.open.pop() == Some(true) {
             self.new_line();
         }
@@ -62,7 +79,7 @@ impl Writer {
     }
 
     /// Separates an item of a list or object from the one before it.
-    pub(crate) fn item(&mut self) {
+    pub fn item(&mut self) {
         if let Some(has_items) = self.open.last_mut()
             && std::mem::replace(has_items, true)
         {
@@ -71,12 +88,14 @@ impl Writer {
         self.new_line();
     }
 
-    pub(crate) fn key(&mut self, key: &str) {
+    /// The key of an item of an object.
+    pub fn key(&mut self, key: &str) {
         self.quoted(key);
         self.out.extend_from_slice(if self.style == Style::Compact { b":" } else { b": " });
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
+    /// A held string: a text, or a bare `NaN` or infinity.
+    pub fn text(&mut self, text: &str) {
         match bare_word(text) {
             Some(word) => self.out.extend_from_slice(word.as_bytes()),
             None => self.quoted(text),
@@ -84,13 +103,14 @@ impl Writer {
     }
 
     /// Writes a value of any depth without recursion.
-    pub(crate) fn value(&mut self, value: &Value) {
+    pub fn value(&mut self, value: &Value) {
         let mut walks = Vec::new();
         walks.extend(self.begin_value(value));
         self.finish(walks);
     }
 
-    pub(crate) fn map(&mut self, map: &Map<String, Value>) {
+    /// Writes an object of any depth without recursion.
+    pub fn map(&mut self, map: &Map<String, Value>) {
         let walk = self.begin_map(map);
         self.finish(vec![walk]);
     }
@@ -221,7 +241,7 @@ fn short_escape(character: char) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::from_slice;
+    use crate::from_slice;
 
     fn sorted(document: &str) -> String {
         let mut writer = Writer::sorted();
@@ -245,10 +265,10 @@ mod tests {
     #[test]
     fn writes_values_deeper_than_the_reader_takes() {
         let mut value = Value::Null;
-        for _ in 0..4 * crate::json::MAX_DEPTH {
+        for _ in 0..4 * crate::MAX_DEPTH {
             value = Value::Array(vec![value]);
         }
-        let bytes = crate::json::to_vec(&value, Style::Compact);
-        assert_eq!(bytes.len(), 8 * crate::json::MAX_DEPTH + 4);
+        let bytes = crate::to_vec(&value, Style::Compact);
+        assert_eq!(bytes.len(), 8 * crate::MAX_DEPTH + 4);
     }
 }

@@ -26,7 +26,7 @@
 //! A record must not change because of how a key is named.
 //!
 //! ```
-//! use backhaul_agent::json::{self, Style};
+//! use backhaul_json::{self as json, Style};
 //!
 //! let written_by_python = br#"{"n": NaN, "tiny": 1e-05, "s": "\ud800", "big": 123456789012345678901234567890}"#;
 //! let value = json::from_slice(written_by_python)?;
@@ -45,8 +45,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 pub use error::JsonError;
-pub(crate) use number::same_in_python;
-pub(crate) use writer::Writer;
+pub use number::same_in_python;
+pub use writer::Writer;
 
 /// Marks what a [`Value`] cannot hold; see the module text.
 const MARK: char = '\u{FDD0}';
@@ -82,7 +82,7 @@ pub enum Style {
 /// than [`MAX_DEPTH`].
 ///
 /// ```
-/// use backhaul_agent::json;
+/// use backhaul_json as json;
 /// let error = json::from_slice(b"{\"a\": nul}").unwrap_err();
 /// assert_eq!((error.line(), error.column()), (1, 7));
 /// assert_eq!(error.to_string(), "line 1, column 7 (byte 6): found `n`, expected a JSON value");
@@ -95,7 +95,7 @@ pub fn from_slice(bytes: &[u8]) -> Result<Value, JsonError> {
 /// Writes a value in the given style.
 ///
 /// ```
-/// use backhaul_agent::json::{self, Style};
+/// use backhaul_json::{self as json, Style};
 /// let value = serde_json::json!({"a": [1, 2], "name": "Zoë"});
 /// assert_eq!(json::to_vec(&value, Style::Compact), "{\"a\":[1,2],\"name\":\"Zoë\"}".as_bytes());
 /// assert_eq!(json::to_vec(&value, Style::Python), br#"{"a": [1, 2], "name": "Zo\u00eb"}"#);
@@ -109,7 +109,7 @@ pub fn to_vec(value: &Value, style: Style) -> Vec<u8> {
 /// A float, spelled as Python's `repr` does; NaN and the infinities are kept.
 ///
 /// ```
-/// use backhaul_agent::json::{self, Style};
+/// use backhaul_json::{self as json, Style};
 /// assert_eq!(json::to_vec(&json::float(0.00001), Style::Compact), b"1e-05");
 /// assert_eq!(json::to_vec(&json::float(12.0), Style::Compact), b"12.0");
 /// assert_eq!(json::to_vec(&json::float(f64::NAN), Style::Compact), b"NaN");
@@ -138,7 +138,7 @@ fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a held string is not a text but a bare `NaN` or infinity.
-pub(crate) fn is_bare_word(held: &str) -> bool {
+pub fn is_bare_word(held: &str) -> bool {
     bare_word(held).is_some()
 }
 

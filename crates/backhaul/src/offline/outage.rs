@@ -6,23 +6,39 @@
 //! never by less than the time since the boot, so that a wall clock that went backwards
 //! cannot keep a device silent.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use backhaul::config::OutageSetting;
 use backhaul_store::{Clock, Disk, Open, OsDisk, Stamp, SystemClock, Timestamp};
 use backhaul_sync::PlannedOutage;
 use serde::{Deserialize, Serialize};
 
+use crate::config::OutageSetting;
+
 const FILE: &str = "outage.json";
 const FORMAT: u32 = 1;
 
-/// The switch of a data dir.
+/// The switch of a data dir, which `backhaul outage` turns on and off.
+///
+/// ```
+/// use backhaul::config::OutageSetting;
+/// use backhaul::offline::OutageSwitch;
+///
+/// # let data_dir = std::env::temp_dir().join(format!("backhaul-outage-doc-{}", std::process::id()));
+/// let switch = OutageSwitch::of(&data_dir, OutageSetting::Off);
+/// switch.turn_on(None)?;
+/// assert!(switch.outage().is_some());
+/// // courier.offline_while(move || switch.outage());
+/// switch.turn_off()?;
+/// assert!(switch.outage().is_none());
+/// # std::fs::remove_dir_all(&data_dir)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct OutageSwitch {
+pub struct OutageSwitch {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
     /// As the settings of this process say.
@@ -32,11 +48,11 @@ pub(crate) struct OutageSwitch {
 
 /// An outage that lasts, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OutageReport {
+pub struct OutageReport {
     /// None: until it is turned off.
-    pub(crate) left_seconds: Option<u64>,
+    pub left_seconds: Option<u64>,
     /// What turned it on: `switch` or `setting`.
-    pub(crate) source: String,
+    pub source: String,
 }
 
 /// When the switch was turned on, and for how long.
@@ -54,7 +70,7 @@ struct TurnedOn {
 impl OutageSwitch {
     /// The switch of a data dir, which need not be there yet, with what the setting says
     /// for this process, from now on.
-    pub(crate) fn of(data_dir: &Path, setting: OutageSetting) -> Self {
+    pub fn of(data_dir: &Path, setting: OutageSetting) -> Self {
         Self::new(data_dir, Arc::new(SystemClock::new()), setting)
     }
 
@@ -69,7 +85,7 @@ impl OutageSwitch {
     }
 
     /// The outage that lasts, if one does.
-    pub(crate) fn report(&self) -> Option<OutageReport> {
+    pub fn report(&self) -> Option<OutageReport> {
         let in_file = self.read().and_then(|turned_on| turned_on.left(&*self.clock));
         let in_settings = || self.from_setting.as_ref()?.left(&*self.clock);
         let (left, source) = match in_file {
@@ -81,8 +97,9 @@ impl OutageSwitch {
         Some(OutageReport { left_seconds: left.map(seconds), source: source.to_owned() })
     }
 
-    /// [`report`](OutageSwitch::report), as a courier asks for it.
-    pub(crate) fn outage(&self) -> Option<PlannedOutage> {
+    /// [`report`](OutageSwitch::report), as a courier
+    /// [asks for it](backhaul_sync::SyncManager::offline_while).
+    pub fn outage(&self) -> Option<PlannedOutage> {
         let report = self.report()?;
         Some(PlannedOutage {
             reason: report.to_string(),
@@ -94,7 +111,7 @@ impl OutageSwitch {
     ///
     /// # Errors
     /// Where the file cannot be written; the switch stands as it stood.
-    pub(crate) fn turn_on(&self, time: Option<Duration>) -> anyhow::Result<()> {
+    pub fn turn_on(&self, time: Option<Duration>) -> io::Result<()> {
         let text = serde_json::to_vec(&TurnedOn::now(&*self.clock, time))?;
         let path = self.dir.join(FILE);
         let write = || {
@@ -107,18 +124,18 @@ impl OutageSwitch {
             OsDisk.rename(&new, &path)?;
             OsDisk.sync_dir(&self.dir)
         };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        write().map_err(|error| about("cannot write", &path, &error))
     }
 
     /// Turns the switch off, durably. What the setting says stays.
     ///
     /// # Errors
     /// Where the file cannot be removed.
-    pub(crate) fn turn_off(&self) -> anyhow::Result<()> {
+    pub fn turn_off(&self) -> io::Result<()> {
         let path = self.dir.join(FILE);
         match std::fs::remove_file(&path).and_then(|()| OsDisk.sync_dir(&self.dir)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(about("cannot remove", &path, &error))
             }
             _ => Ok(()),
         }
@@ -136,7 +153,7 @@ impl OutageSwitch {
         };
         let text = match std::fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 bad(&error);
                 return None;
@@ -200,6 +217,10 @@ impl std::fmt::Display for OutageReport {
             None => write!(f, ", until it is turned off"),
         }
     }
+}
+
+fn about(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
 }
 
 fn whole_ms(time: Duration) -> u64 {

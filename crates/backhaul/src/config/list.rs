@@ -1,0 +1,102 @@
+//! Settings that are lists: TOML's in the file; in variables and flags JSON, or words.
+
+use backhaul_sync::{CheckUrl, RuleConfig};
+use serde::Deserialize;
+use serde_json::Value;
+use toml::de::DeValue;
+
+use super::kind::{Given, Kind, Shape};
+
+impl Kind for Vec<CheckUrl> {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str = "addresses, such as https://hub/healthz, in the file as a list";
+
+    fn read(given: Given<'_>) -> Option<Self> {
+        let text = given.text.to_str()?.trim();
+        let addresses = match text.starts_with('[') {
+            true => serde_json::from_str(text).ok()?,
+            false => text.split([',', ' ']).filter(|word| !word.is_empty()).map(plain).collect(),
+        };
+        Vec::into_iter(addresses).map(Address::parse).collect()
+    }
+
+    fn text(&self) -> Option<String> {
+        let shown: Vec<String> = self.iter().map(ToString::to_string).collect();
+        (!shown.is_empty()).then(|| shown.join(" "))
+    }
+}
+
+/// An address to ask, as it stands in a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Address {
+    Plain(String),
+    Expecting(Expecting),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expecting {
+    url: String,
+    /// What the body of a good answer begins with.
+    expect: String,
+}
+
+fn plain(word: &str) -> Address {
+    Address::Plain(word.to_owned())
+}
+
+impl Address {
+    fn parse(self) -> Option<CheckUrl> {
+        match self {
+            Address::Plain(url) => url.parse().ok(),
+            Address::Expecting(Expecting { url, expect }) => {
+                Some(url.parse::<CheckUrl>().ok()?.expecting(expect))
+            }
+        }
+    }
+}
+
+impl Kind for Vec<RuleConfig> {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str = "a list of rules, each with name, field and what it gives";
+
+    fn read(given: Given<'_>) -> Option<Self> {
+        serde_json::from_str(given.text.to_str()?).ok()
+    }
+
+    fn mistake(given: Given<'_>) -> Option<String> {
+        let rules: Vec<Value> = serde_json::from_str(given.text.to_str()?).ok()?;
+        rules.iter().find_map(|rule| {
+            let error = RuleConfig::deserialize(rule).err()?;
+            let name = rule.get("name").map(|name| format!("rule {name}: ")).unwrap_or_default();
+            Some(format!("{name}{error}"))
+        })
+    }
+
+    fn text(&self) -> Option<String> {
+        (!self.is_empty()).then(|| serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+/// A list or table of TOML in JSON. Times become texts.
+pub(super) fn json_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::from(number.as_str()), Value::from),
+        DeValue::Float(number) => match number.as_str().parse::<f64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(number.as_str()),
+        },
+        DeValue::Boolean(truth) => Value::from(*truth),
+        DeValue::Datetime(time) => Value::from(time.to_string()),
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let entries = table.iter();
+            entries
+                .map(|(key, value)| (key.get_ref().to_string(), json_of(value.get_ref())))
+                .collect()
+        }
+    }
+}
