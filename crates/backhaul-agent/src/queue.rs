@@ -22,6 +22,7 @@ use crate::recovery;
 use crate::run_builder::INTERRUPTED;
 use crate::run_entry;
 use crate::run_record::RunRecord;
+use crate::run_summary::summarize_run;
 use crate::shorten::shortened;
 
 /// The label under which the store knows the run.
@@ -633,6 +634,7 @@ impl OfflineQueue {
         let manager = SyncManager::new(self.spool().clone(), destination, options)
             .map_err(|error| QueueError::option(&error))?;
         manager.describe_entries(run_entry::describe_run);
+        manager.summarize_with(summarize_run);
         let manager = match &self.inner.prioritizer {
             Some(prioritizer) => manager.with_prioritizer(prioritizer.clone()),
             None => manager,

@@ -62,6 +62,9 @@ impl FromStr for Lane {
     }
 }
 
+/// The bit that the writer number of a summary has, and no writer.
+pub(crate) const SUMMARIES: u16 = 1 << 15;
+
 /// One unbroken series of sequences: a lane, as written by one writer.
 ///
 /// A spool that several processes append to has a writer number for each of
@@ -196,6 +199,23 @@ pub struct RecordId {
 }
 
 impl RecordId {
+    /// The name of the summary that may go in the record's place: its own, as of the writer
+    /// whose number is larger by 32,768, which no writer of a spool has. So receivers tell
+    /// the two apart, and know repeats of either, for ever.
+    ///
+    /// ```
+    /// use backhaul_store::RecordId;
+    /// let id: RecordId = "6ba7b8109dad11d180b400c04fd430c8/0000beef/critical/42".parse()?;
+    /// let summary = "6ba7b8109dad11d180b400c04fd430c8/0000beef/critical.32768/42";
+    /// assert_eq!(id.of_summary().to_string(), summary);
+    /// # Ok::<(), backhaul_store::Error>(())
+    /// ```
+    #[must_use]
+    pub fn of_summary(mut self) -> Self {
+        self.position.chain.writer |= SUMMARIES;
+        self
+    }
+
     /// The id's text up to its sequence.
     pub(crate) fn prefix(&self) -> String {
         format!("{}/{}/{}/", self.device, self.epoch, self.position.chain)

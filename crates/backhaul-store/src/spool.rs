@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::folder::FolderStore;
 use crate::high_water::Alert;
-use crate::id::{Chain, DeviceId, Position, RecordId};
+use crate::id::{Chain, DeviceId, Position, RecordId, SUMMARIES};
 use crate::identity::{Identity, evidence};
 use crate::layout::{Built, Prepared, Store};
 use crate::ledger::Ledger;
@@ -31,6 +31,7 @@ pub const DEFAULT_DESTINATION: &str = "default";
 const NO_WRITER: u16 = u16::MAX;
 /// Most processes that append to one spool at the same time.
 const MAX_WRITERS: u16 = 1024;
+const _: () = assert!(MAX_WRITERS <= SUMMARIES, "a writer's records would be named as summaries");
 
 /// A durable queue of records in a folder of its own.
 ///

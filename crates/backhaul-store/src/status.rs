@@ -30,6 +30,10 @@ pub struct Status {
     /// The limit that the spool has come close to, if there is one; see
     /// [`Spool::on_high_water`].
     pub high_water: Option<HighWater>,
+    /// Waiting records that are larger than the data cap ever allows.
+    pub oversized: u64,
+    /// Those of them of which the destination has a summary.
+    pub summarized: u64,
     /// Waiting records that the medium does not give at the moment, as far as this
     /// process has tried; they count as damaged after a day.
     pub unreadable: usize,
@@ -90,6 +94,7 @@ impl Spool {
         inner.catch_up()?;
         let mut lanes: BTreeMap<Lane, Books> = BTreeMap::new();
         let mut books = Books::default();
+        let (mut oversized, mut summarized) = (0, 0);
         let mut oldest_age = None;
         let chains = inner.courier().chains(inner);
         for (chain, (first, next)) in chains {
@@ -97,6 +102,9 @@ impl Spool {
             let of_chain = account.books(next);
             lanes.entry(chain.lane).or_default().add(&of_chain);
             books.add(&of_chain);
+            let (of_chain, with_summary) = account.oversized();
+            oversized += of_chain;
+            summarized += with_summary;
             oldest_age = oldest_age.max(inner.oldest_age(chain, &account, next)?);
         }
         let (unreadable, damaged_ledger_lines) = {
@@ -118,6 +126,8 @@ impl Spool {
             max_bytes: context.quota.max(),
             high_water: inner.high_water(bytes).unwrap_or(None),
             quarantined: quarantine.iter().filter(|entry| !entry.name.ends_with(".reason")).count(),
+            oversized,
+            summarized,
             unreadable,
             damaged_ledger_lines,
             trouble: inner.trouble.lock().map_or(None, |trouble| trouble.clone()),

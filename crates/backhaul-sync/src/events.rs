@@ -39,12 +39,15 @@ pub enum SyncEvent {
         /// Why, for people.
         reason: String,
     },
-    /// A record is larger than the data cap ever allows: it waits, and is tried again.
+    /// A record is larger than the data cap ever allows: it waits, and is tried again
+    /// every hour.
     Oversized {
         /// The record.
         id: RecordId,
         /// Bytes of its body.
         bytes: u64,
+        /// Whether the destination has a summary of it.
+        is_summarized: bool,
     },
     /// Address or credentials are wrong: nothing goes before somebody acts.
     Paused {

@@ -23,6 +23,7 @@ mod due;
 mod events;
 mod link_error;
 mod options;
+mod oversized;
 mod planned_outage;
 mod prioritizer;
 mod report;
@@ -44,6 +45,7 @@ pub use crate::destination::{Deliver, Destination, Verdict};
 pub use crate::events::{EventHandle, SyncEvent, SyncEvents};
 pub use crate::link_error::{LinkError, LinkErrorKind};
 pub use crate::options::{OptionError, SyncOptions};
+pub use crate::oversized::Oversized;
 pub use crate::planned_outage::PlannedOutage;
 pub use crate::prioritizer::{
     Describe, Entry, FailingRule, LaneScores, PrioritizerConfig, RuleConfig, SyncPrioritizer,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::backoff::{Backoff, BackoffStrategy};
 use crate::link_error::LONGEST_WAIT;
+use crate::oversized::Oversized;
 
 /// Settings of a [`SyncManager`](crate::SyncManager). The first four are CEMAF's, with
 /// the values that its document shows.
@@ -45,6 +46,9 @@ pub struct SyncOptions {
     /// other over so many seconds, each at a place that its id chooses. 0: at once. A
     /// destination that asks to wait is obeyed in any case. Default: 0.
     pub fleet_spread_seconds: u64,
+    /// What is done for a record that is larger than a whole allowance of the data cap.
+    /// Default: it waits.
+    pub oversized: Oversized,
     /// How long [`stop`](crate::SyncManager::stop) waits for the batch under way.
     /// Default: 10 s.
     pub stop_timeout: Duration,
@@ -64,6 +68,7 @@ impl Default for SyncOptions {
             backoff_multiplier: backoff.multiplier,
             backoff_jitter: true,
             fleet_spread_seconds: 0,
+            oversized: Oversized::default(),
             stop_timeout: Duration::from_secs(10),
         }
     }

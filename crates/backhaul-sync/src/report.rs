@@ -21,6 +21,8 @@ pub struct SyncReport {
     pub failed: u64,
     /// Records that were put off because they are larger than the data cap ever allows.
     pub oversized: u64,
+    /// Of these: of how many the destination has a summary.
+    pub summarized: u64,
     /// Records that still wait.
     pub remaining: u64,
     /// Bytes of the records that were synced, as they are stored.
@@ -111,6 +113,10 @@ pub struct SyncStatus {
     pub pending_count: u64,
     /// Those of each lane that has any.
     pub pending_by_lane: BTreeMap<Lane, u64>,
+    /// Those that are larger than the data cap ever allows, as far as they were tried.
+    pub oversized_count: u64,
+    /// Of these: of how many the destination has a summary.
+    pub summarized_count: u64,
     /// How long the oldest of them has waited, in power-on time where that is known.
     pub oldest_age: Option<Duration>,
     /// Bytes of everything in the spool's folder.

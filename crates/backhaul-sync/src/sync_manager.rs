@@ -15,6 +15,7 @@ mod drain;
 mod ending;
 mod link;
 pub(crate) mod outage;
+mod oversized;
 pub(crate) mod pace;
 mod priority;
 mod shared;
@@ -172,6 +173,21 @@ impl SyncManager {
         describe: impl Fn(&StoredRecord, &mut Entry) + Send + Sync + 'static,
     ) {
         self.handle.shared.lock().priority.describe(Arc::new(describe));
+    }
+
+    /// Makes the summary that goes in the place of a record that no data cap holds, where
+    /// [`SyncOptions::oversized`] asks for one. For the one who knows what the records of
+    /// the spool mean; `None`: no summary can be made of it. `summarize` is called on a
+    /// thread that may wait, and makes the same of the same record whenever it is called.
+    ///
+    /// The destination is offered the summary as a record of its own, with the name
+    /// [`RecordId::of_summary`](backhaul_store::RecordId::of_summary): once, but for what
+    /// breaks off before its arrival is written down. The record itself waits.
+    pub fn summarize_with(
+        &self,
+        summarize: impl Fn(&StoredRecord) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) {
+        self.handle.shared.lock().summarize = Some(Arc::new(summarize));
     }
 
     /// Starts syncing in the background, at once and then as often as needed, and the monitor

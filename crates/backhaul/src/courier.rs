@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backhaul::config::OfflineConfig;
-use backhaul_agent::{CloudRunLogger, describe_run};
+use backhaul_agent::{CloudRunLogger, describe_run, summarize_run};
 use backhaul_store::Spool;
 use backhaul_sync::{SyncManager, SyncOptions};
 
@@ -16,6 +16,7 @@ pub(crate) fn of_runs(
 ) -> anyhow::Result<SyncManager> {
     let courier = SyncManager::new(spool, hub, options)?;
     courier.describe_entries(describe_run);
+    courier.summarize_with(summarize_run);
     Ok(match config.prioritizer()? {
         Some(prioritizer) => courier.with_prioritizer(prioritizer),
         None => courier,

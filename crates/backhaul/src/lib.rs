@@ -61,7 +61,7 @@ pub mod offline {
         QueueError, QueueErrorKind, QueueStats,
     };
     pub use backhaul_sync::{
-        BackoffStrategy, Entry, LaneScores, PrioritizerConfig, RuleConfig, SyncManager,
+        BackoffStrategy, Entry, LaneScores, Oversized, PrioritizerConfig, RuleConfig, SyncManager,
         SyncOptions, SyncPrioritizer, SyncReport, SyncStatus,
     };
     pub use backhaul_sync::{Connectivity, ConnectivityMonitor, ConnectivityOptions};

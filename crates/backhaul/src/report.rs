@@ -17,6 +17,12 @@ pub(crate) struct SpoolReport {
     pub(crate) cap_bytes: Option<u64>,
     /// The limit that is close.
     pub(crate) high_water: Option<HighWater>,
+    /// Waiting records that are larger than the data cap ever allows.
+    #[serde(default)]
+    pub(crate) oversized: u64,
+    /// Those of them of which a summary was delivered.
+    #[serde(default)]
+    pub(crate) summarized: u64,
     pub(crate) quarantined: usize,
     pub(crate) unreadable: usize,
     pub(crate) damaged_ledger_lines: u64,
@@ -115,6 +121,8 @@ impl SpoolReport {
                 limit: limit.name().to_owned(),
                 reason: limit.to_string(),
             }),
+            oversized: status.oversized,
+            summarized: status.summarized,
             quarantined: status.quarantined,
             unreadable: status.unreadable,
             damaged_ledger_lines: status.damaged_ledger_lines,

@@ -16,8 +16,8 @@ const QUARTER: Duration = Duration::from_secs(15 * 60);
 
 /// What the kernel says of the clock.
 #[derive(Debug, Clone, Copy)]
-struct Kernel {
-    is_synchronised: bool,
+pub(crate) struct Kernel {
+    pub(crate) is_synchronised: bool,
 }
 
 impl ClockCheck for Kernel {

@@ -26,5 +26,6 @@ mod queue;
 mod queue_folder;
 mod reading;
 mod storage_trouble;
+mod summaries;
 mod support;
 mod verdicts;

@@ -56,6 +56,10 @@ pub struct Offer {
     pub attempts: u32,
     /// Those of them that count against its retries.
     pub spent_retries: u32,
+    /// Whether it was put off the last time because no data cap holds it.
+    pub is_oversized: bool,
+    /// Whether the destination has a summary of it.
+    pub is_summarized: bool,
 }
 
 impl Batch {
@@ -65,6 +69,25 @@ impl Batch {
         let records = self.records.split_off(at.min(self.records.len()));
         let Batch { chain, floor, next, turn, .. } = *self;
         Batch { records, chain, floor, next, turn, spool: self.spool.clone() }
+    }
+
+    /// A batch of the summary of its first record, under the summary's name: nothing of it
+    /// is stored, and nothing is settled of it. `None`: there is no record.
+    pub fn summary(&self, body: Vec<u8>) -> Option<Batch> {
+        let StoredRecord { id, facts, stamp, .. } = &self.records.first()?.record;
+        let id = id.of_summary();
+        let record = StoredRecord { id, facts: facts.clone(), stamp: stamp.clone(), body };
+        let offer = Offer {
+            record,
+            place: 0,
+            attempts: 0,
+            spent_retries: 0,
+            is_oversized: false,
+            is_summarized: false,
+        };
+        let (chain, spool) = (id.position.chain, self.spool.clone());
+        let Batch { floor, turn, .. } = self;
+        Some(Batch { records: vec![offer], chain, floor: *floor, next: 0, turn: *turn, spool })
     }
 
     /// Sees to it that no power cut frees the names of what is offered.

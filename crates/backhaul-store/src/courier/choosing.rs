@@ -216,7 +216,7 @@ impl CourierState {
 
     fn score(&mut self, inner: &Inner, position: Position) -> Option<Candidate> {
         let clock = &inner.context.clock;
-        let (attempts, _) = self.attempts(position);
+        let attempts = self.attempts(position).map_or(0, |attempts| attempts.count);
         let known = self.cursor(position.chain).waiting.get_mut(&position.sequence.0)?;
         let sketch = known.sketch.as_mut()?;
         let age = sketch.stamp.age(&clock.now(), clock.boot_id());

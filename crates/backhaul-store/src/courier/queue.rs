@@ -11,7 +11,7 @@ use super::{CourierState, Limits, Offer, Taken, WINDOW};
 use crate::clock::Moment;
 use crate::error::Result;
 use crate::id::{Chain, Position, Sequence};
-use crate::ledger::{Settled, State};
+use crate::ledger::{Attempts, Settled, State};
 use crate::record::{Stamp, StoredRecord};
 use crate::segment::{Read, SegmentReader};
 use crate::spool::Inner;
@@ -271,15 +271,20 @@ impl CourierState {
         let mut known = waiting.remove(&position.sequence.0).unwrap_or_default();
         known.stream.clone_from(&record.facts.stream);
         self.in_flight.insert(position, Offered { turn: self.turn, known });
-        let (attempts, spent_retries) = self.attempts(position);
-        Offer { record, place, attempts, spent_retries }
+        let attempts = self.attempts(position).cloned().unwrap_or_default();
+        Offer {
+            record,
+            place,
+            attempts: attempts.count,
+            spent_retries: attempts.spent,
+            is_oversized: attempts.is_oversized,
+            is_summarized: attempts.is_summarized,
+        }
     }
 
-    /// Attempts made, and those of them that count against the retries.
-    pub(super) fn attempts(&self, position: Position) -> (u32, u32) {
-        let account = self.account(position.chain);
-        let attempts = account.and_then(|account| account.open.get(&position.sequence.0));
-        attempts.map_or((0, 0), |attempts| (attempts.count, attempts.spent))
+    /// The attempts made so far; `None`: none.
+    pub(super) fn attempts(&self, position: Position) -> Option<&Attempts> {
+        self.account(position.chain)?.open.get(&position.sequence.0)
     }
 
     /// The next sequence that was not looked at yet.
@@ -383,8 +388,7 @@ impl CourierState {
     }
 
     pub(super) fn must_wait(&self, position: Position, now: &Moment) -> bool {
-        let attempts =
-            self.account(position.chain).and_then(|account| account.open.get(&position.sequence.0));
+        let attempts = self.attempts(position);
         // The wall clock counts only where the wait began before a restart.
         let waits = || {
             let at = attempts.and_then(|attempts| attempts.not_before_us);

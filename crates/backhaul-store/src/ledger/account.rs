@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Settled, State};
+use super::entry::{Entry, Settled, State, is_false};
 use crate::id::Chain;
 
 /// All accounts: by destination, then by chain.
@@ -43,6 +43,12 @@ pub struct Attempts {
     /// Kept back until an operator decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<State>,
+    /// Whether the last one came to nothing because no data cap holds the record.
+    #[serde(default, skip_serializing_if = "is_false", rename = "oversized")]
+    pub is_oversized: bool,
+    /// Whether the destination has a summary of it.
+    #[serde(default, skip_serializing_if = "is_false", rename = "summarized")]
+    pub is_summarized: bool,
 }
 
 /// The books: accepted is always the sum of all the others.
@@ -297,6 +303,14 @@ impl Account {
         self.next_unsettled(first) >= next && self.requeued.range(first..next).next().is_none()
     }
 
+    /// Waiting records that no data cap holds, and those of them that are summarized.
+    pub(crate) fn oversized(&self) -> (u64, u64) {
+        let oversized = self.open.values().filter(|attempts| attempts.is_oversized);
+        oversized.fold((0, 0), |(all, summarized), attempts| {
+            (all + 1, summarized + u64::from(attempts.is_summarized))
+        })
+    }
+
     pub(crate) fn has_failed_in(&self, first: u64, next: u64) -> bool {
         self.failed.range(first..next).next().is_some()
     }
@@ -318,6 +332,8 @@ impl Account {
                 attempts.spent += u32::from(settled.spends_retry);
                 attempts.not_before_us = settled.not_before_us;
                 attempts.last_error.clone_from(&settled.reason);
+                attempts.is_oversized = settled.is_oversized;
+                attempts.is_summarized |= settled.is_summarized;
             }
         }
     }
@@ -513,6 +529,25 @@ mod tests {
         settle(&mut account, 1, State::Delivered);
         assert!(account.books(2).balance());
         assert_eq!(account.books(2).delivered, 1);
+    }
+
+    #[test]
+    fn a_record_is_oversized_as_its_last_try_says_and_summarized_for_good() {
+        let mut account = Account::new(1);
+        let later = || Settled::new(State::Later);
+        for (settled, expected) in [
+            (later().oversized(false), (1, 0)),
+            (later().oversized(true), (1, 1)),
+            (later(), (0, 0)),
+            (later().oversized(false), (1, 1)),
+        ] {
+            account.settle(1, &settled, "t");
+            assert_eq!(account.oversized(), expected);
+            let text = serde_json::to_string(&account).unwrap();
+            assert_eq!(serde_json::from_str::<Account>(&text).unwrap(), account);
+        }
+        settle(&mut account, 1, State::Delivered);
+        assert_eq!(account.oversized(), (0, 0));
     }
 
     #[test]

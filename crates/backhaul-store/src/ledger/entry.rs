@@ -100,17 +100,31 @@ pub struct Settled {
     /// With [`State::Later`]: whether the attempt counts against the record's retries.
     #[serde(default, skip_serializing_if = "is_false")]
     pub spends_retry: bool,
+    /// With [`State::Later`]: whether no data cap ever holds the record.
+    #[serde(default, skip_serializing_if = "is_false", rename = "oversized")]
+    pub is_oversized: bool,
+    /// With [`State::Later`]: whether the destination has a summary of it.
+    #[serde(default, skip_serializing_if = "is_false", rename = "summarized")]
+    pub is_summarized: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
 impl Settled {
     /// A state without detail.
     pub fn new(state: State) -> Self {
-        Self { state, reason: None, status: None, not_before_us: None, spends_retry: false }
+        Self {
+            state,
+            reason: None,
+            status: None,
+            not_before_us: None,
+            spends_retry: false,
+            is_oversized: false,
+            is_summarized: false,
+        }
     }
 
     /// Adds the reason.
@@ -128,6 +142,14 @@ impl Settled {
     /// Adds the earliest next attempt.
     pub fn not_before(mut self, time: crate::clock::Timestamp) -> Self {
         self.not_before_us = Some(time.as_micros());
+        self
+    }
+
+    /// Says that no data cap ever holds the record, and whether the destination has a
+    /// summary of it.
+    pub fn oversized(mut self, is_summarized: bool) -> Self {
+        self.is_oversized = true;
+        self.is_summarized = is_summarized;
         self
     }
 

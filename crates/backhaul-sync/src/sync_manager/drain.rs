@@ -21,8 +21,6 @@ use crate::report::{Blocked, BlockedKind, SyncReport};
 /// Records tried one by one, at most, to tell a server that is down from one that
 /// stumbles over a record.
 const MOST_WITNESSES: u32 = 16;
-/// When a record that no allowance holds is looked at again: the cap may have been raised.
-const OVERSIZED_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What stops a sync.
 pub(crate) enum Halt {
@@ -45,8 +43,8 @@ impl From<LinkError> for Halt {
 }
 
 pub(crate) struct Drain {
-    shared: Arc<Shared>,
-    report: SyncReport,
+    pub(super) shared: Arc<Shared>,
+    pub(super) report: SyncReport,
     allowance: Allowance,
     /// Whether critical records alone may go before a time that was asked for.
     is_early: bool,
@@ -169,7 +167,7 @@ impl Drain {
     }
 
     /// A batch got through, the first one after an outage perhaps.
-    fn got_through(&self) -> Result<(), Halt> {
+    pub(super) fn got_through(&self) -> Result<(), Halt> {
         let now = self.shared.spool.clock().now().since_boot;
         let mut state = self.shared.lock();
         let (most, chance) = (state.options.records(), state.chance());
@@ -188,34 +186,16 @@ impl Drain {
             release(batch).await;
             return Ok(());
         }
-        match denied {
-            Denied::NeverFits { .. } => {
-                tracing::error!(%error, "a record is larger than the data cap ever allows: raise the cap, or carry it out another way");
-                self.report.oversized += 1;
-                self.tell_oversized(&batch);
-                let wait = Some(OVERSIZED_AGAIN);
-                self.settle_alone(&batch, |_| not_its_fault(&error, wait)).await?;
-                release(batch).await;
-                Ok(())
-            }
-            denied => {
-                let lane = batch.chain.lane;
-                release(batch).await;
-                if lane == Lane::Critical || !matches!(denied, Denied::Reserve { .. }) {
-                    return Err(Halt::OverBudget(denied));
-                }
-                self.allowance.keep_to_critical(denied);
-                Ok(())
-            }
+        if let Denied::NeverFits { .. } = denied {
+            return self.put_aside(batch, &error).await;
         }
-    }
-
-    fn tell_oversized(&self, batch: &Batch) {
-        for offer in &batch.records {
-            let bytes = offer.record.body.len() as u64;
-            let event = SyncEvent::Oversized { id: offer.record.id, bytes };
-            self.shared.subscribers.tell(&event);
+        let lane = batch.chain.lane;
+        release(batch).await;
+        if lane == Lane::Critical || !matches!(denied, Denied::Reserve { .. }) {
+            return Err(Halt::OverBudget(denied));
         }
+        self.allowance.keep_to_critical(denied);
+        Ok(())
     }
 
     /// Offers the record alone that the destination blames for a batch. Whatever it
@@ -333,6 +313,17 @@ impl Drain {
     /// Offers a batch and settles what is said of it. What is said of a batch of one
     /// is said of its record.
     async fn offer(&mut self, batch: &Batch) -> Result<Offered, Halt> {
+        let verdicts = match self.ask(batch).await {
+            Err(Halt::Link(error)) if batch.records.len() == 1 && self.is_settled_by(&error) => {
+                vec![rejected(&error)]
+            }
+            asked => asked?,
+        };
+        self.settle(batch, verdicts).await
+    }
+
+    /// Sends a batch: one verdict for each record of it.
+    pub(super) async fn ask(&self, batch: &Batch) -> Result<Vec<Verdict>, Halt> {
         if let Some(outage) = self.shared.planned_outage().await {
             return Err(Halt::Outage(outage));
         }
@@ -341,18 +332,13 @@ impl Drain {
         if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
             self.shared.note_answer(answer.as_ref().err().is_none_or(LinkError::is_answer));
         }
-        let records = batch.records.len();
-        let verdicts = match answer {
-            Ok(verdicts) if verdicts.len() == records => verdicts,
-            Ok(verdicts) => {
-                let count = verdicts.len();
-                let reason = format!("it gave {count} verdicts on {records} records");
-                return Err(LinkError::busy(reason).into());
-            }
-            Err(error) if records == 1 && self.is_settled_by(&error) => vec![rejected(&error)],
-            Err(error) => return Err(error.into()),
-        };
-        self.settle(batch, verdicts).await
+        let verdicts = answer?;
+        if verdicts.len() != batch.records.len() {
+            let (count, records) = (verdicts.len(), batch.records.len());
+            let reason = format!("it gave {count} verdicts on {records} records");
+            return Err(LinkError::busy(reason).into());
+        }
+        Ok(verdicts)
     }
 
     /// Whether what was said of a record alone is the last word on it. Where nothing else
@@ -404,7 +390,10 @@ impl Drain {
         Ok(Offered { rejected })
     }
 
-    async fn write_down(&self, settlements: Vec<(Position, Settled)>) -> Result<(), Halt> {
+    pub(super) async fn write_down(
+        &self,
+        settlements: Vec<(Position, Settled)>,
+    ) -> Result<(), Halt> {
         let spool = self.shared.spool.clone();
         match blocking(move || spool.settle(&settlements)).await {
             Some(settled) => settled.map_err(|error| blocked_by(&error)),
@@ -417,7 +406,7 @@ impl Drain {
 
     /// What is written down of a verdict. A record that was put off too often is
     /// rejected.
-    fn settlement(&self, offer: &Offer, verdict: Verdict) -> Settled {
+    pub(super) fn settlement(&self, offer: &Offer, verdict: Verdict) -> Settled {
         let (reason, retry_after, spends_retry) = match verdict {
             Verdict::Delivered => return Settled::new(State::Delivered),
             Verdict::Duplicate => return Settled::new(State::Duplicate),
@@ -462,7 +451,7 @@ fn announce_next(
 }
 
 /// Gives records back to the spool, whose lock may have to be waited for.
-async fn release(batch: Batch) {
+pub(super) async fn release(batch: impl Send + 'static) {
     blocking(move || drop(batch)).await;
 }
 
@@ -487,8 +476,8 @@ fn later(error: &LinkError) -> Verdict {
     Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry }
 }
 
-fn not_its_fault(error: &LinkError, retry_after: Option<Duration>) -> Verdict {
-    Verdict::Later { reason: error.to_string(), retry_after, spends_retry: false }
+pub(super) fn not_its_fault(reason: String, retry_after: Option<Duration>) -> Verdict {
+    Verdict::Later { reason, retry_after, spends_retry: false }
 }
 
 fn bytes_of(batch: &Batch) -> usize {

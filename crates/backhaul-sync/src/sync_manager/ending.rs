@@ -83,7 +83,11 @@ impl Shared {
         if report.remaining == 0 {
             return End { wait, blocked_by: None };
         }
-        let reason = format!("{} records wait for their next try", report.remaining);
+        let mut reason = format!("{} records wait for their next try", report.remaining);
+        if report.oversized > 0 {
+            let oversized = report.oversized;
+            reason += &format!(", {oversized} of them for a larger data cap");
+        }
         End::blocked(wait, BlockedKind::PutOff, reason)
     }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Interval};
 use super::drain::Drain;
 use super::link::Link;
 use super::outage::Outage;
+use super::oversized::Summarize;
 use super::pace::Pace;
 use super::priority::Priority;
 use crate::backoff::random_share;
@@ -50,6 +51,7 @@ pub(crate) struct State {
     /// Whether a planned outage stopped the last sync.
     pub(super) in_planned_outage: bool,
     pub(crate) priority: Priority,
+    pub(super) summarize: Option<Summarize>,
     pub(crate) background: Option<JoinHandle<()>>,
     pub(crate) link: Option<Link>,
     pub(super) running: Option<(Outcome, AbortHandle)>,

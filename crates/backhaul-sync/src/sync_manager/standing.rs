@@ -59,6 +59,8 @@ impl Shared {
         SyncStatus {
             pending_count: books.pending,
             pending_by_lane: pending.filter(|(_, count)| *count > 0).collect(),
+            oversized_count: spool.as_ref().map_or(0, |status| status.oversized),
+            summarized_count: spool.as_ref().map_or(0, |status| status.summarized),
             oldest_age: spool.as_ref().ok().and_then(|status| status.oldest_age),
             bytes: spool.as_ref().map_or(0, |status| status.bytes),
             last_sync_at: state.last_sync_at,

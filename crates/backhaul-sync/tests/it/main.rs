@@ -18,6 +18,7 @@ mod life;
 mod link;
 mod linked;
 mod outage;
+mod oversized;
 mod poison;
 mod priorities;
 mod prioritizer;

@@ -1,5 +1,6 @@
 //! A spool, a destination that does as it is told, and one clock for both.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,6 +54,8 @@ type Script = Box<dyn FnMut(&[String]) -> Answer + Send>;
 pub(crate) struct Sent {
     pub(crate) second: u64,
     pub(crate) bodies: Vec<String>,
+    /// The place of each record, as its name has it.
+    pub(crate) places: Vec<String>,
 }
 
 /// Answers as its script says, after as long as it is told to take.
@@ -86,6 +89,17 @@ impl Fake {
         self.log().into_iter().flat_map(|sent| sent.bodies).collect()
     }
 
+    /// How often each record was offered, by its place and body.
+    pub(crate) fn offers(&self) -> BTreeMap<(String, String), u64> {
+        let mut offers = BTreeMap::new();
+        for Sent { places, bodies, .. } in self.log() {
+            for offered in places.into_iter().zip(bodies) {
+                *offers.entry(offered).or_default() += 1;
+            }
+        }
+        offers
+    }
+
     pub(crate) fn answers(&self, script: impl FnMut(&[String]) -> Answer + Send + 'static) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(script);
     }
@@ -105,7 +119,9 @@ impl Destination for Fake {
                 .map(|offer| String::from_utf8(offer.record.body.clone()).unwrap())
                 .collect();
             let second = self.clock.start.elapsed().as_secs();
-            self.log.lock().unwrap().push(Sent { second, bodies: bodies.clone() });
+            let places = batch.records.iter().map(|offer| offer.record.id.position.to_string());
+            let sent = Sent { second, bodies: bodies.clone(), places: places.collect() };
+            self.log.lock().unwrap().push(sent);
             let takes = *self.takes.lock().unwrap();
             tokio::time::sleep(takes).await;
             (self.script.lock().unwrap_or_else(PoisonError::into_inner))(&bodies)

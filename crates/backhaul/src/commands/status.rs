@@ -202,6 +202,14 @@ fn sentence(report: &BooksReport) -> String {
 
 fn remarks(report: &SpoolReport) -> Vec<String> {
     let mut remarks: Vec<String> = report.courier.iter().flat_map(CourierReport::remarks).collect();
+    if report.oversized > 0 {
+        let (count, summarized) = (report.oversized, report.summarized);
+        remarks.push(format!(
+            "TOO LARGE: {count} waiting records are larger than the data cap ever allows, of \
+             {summarized} a summary was delivered: raise daily_limit_mb, or carry them out \
+             another way (`backhaul queue list`)"
+        ));
+    }
     if let Some(HighWater { reason, .. }) = &report.high_water {
         remarks.push(format!("ROOM RUNS OUT: {reason}: `backhaul clean`, or deliver"));
     }

@@ -44,6 +44,7 @@ pub static KEYS: &[Key] = &[
     key!(Delivery, "daily_limit_mb", offline.bandwidth.daily_limit_mb, "The data cap: the most that may go over the wire from one refill to the next, both ways, in MB (10^6 bytes).").unset("no cap"),
     key!(Delivery, "priority_reserve_mb", offline.bandwidth.priority_reserve_mb, "What of the data cap is kept for critical records, in MB."),
     key!(Delivery, "refill", offline.bandwidth.refill, "When the data cap is full again: daily at HH:MM, or monthly on a day at HH:MM, in UTC."),
+    key!(Delivery, "oversized", offline.sync.oversized, "What is done for a record that is larger than the whole data cap: it waits for a larger cap (wait), or does so while a summary of it goes (summary).").live(),
     key!(Delivery, "rate_limit_kbps", offline.bandwidth.rate_limit_kbps, "The rate in kilobits (10^3 bits) a second.").unset("no limit"),
     key!(Delivery, "bandwidth_path", offline.bandwidth_path, "The folder of what was counted against the data cap; all processes of a device share one.").unset("`bandwidth` in data_dir"),
     key!(Delivery, "sync_interval_seconds", offline.sync.sync_interval_seconds, "How often an idle courier looks for records that it was not told of, in seconds.").live(),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_store::{Flush, WhenFull};
-use backhaul_sync::{BackoffStrategy, CheckRule, Refill};
+use backhaul_sync::{BackoffStrategy, CheckRule, Oversized, Refill};
 use tracing::level_filters::LevelFilter;
 
 use super::byte_size::ByteSize;
@@ -216,6 +216,20 @@ impl Kind for WhenFull {
 
     fn text(&self) -> Option<String> {
         Some(self.name().to_owned())
+    }
+}
+
+impl Kind for Oversized {
+    const SHAPE: Shape = Shape::Text;
+    const EXPECTED: &'static str = "wait or summary";
+
+    fn read(given: Given<'_>) -> Option<Self> {
+        let text = given.text.to_str()?.trim();
+        Oversized::ALL.into_iter().find(|oversized| oversized.name() == text)
+    }
+
+    fn text(&self) -> Option<String> {
+        shown(self)
     }
 }
 

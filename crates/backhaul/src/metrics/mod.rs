@@ -40,6 +40,7 @@ metrics! {
     SPOOL_CAP_BYTES gauge "backhaul_spool_cap_bytes" "Bytes that the spool's folder may take.";
     SPOOL_HIGH_WATER gauge "backhaul_spool_high_water" "1 while a limit is close: cap, free_bytes or free_inodes.";
     SPOOL_TROUBLE gauge "backhaul_spool_trouble" "1 while the spool cannot store records.";
+    SPOOL_OVERSIZED gauge "backhaul_spool_oversized_records" "Waiting records that are larger than the data cap ever allows.";
     SPOOL_QUARANTINED gauge "backhaul_spool_quarantined_files" "Damaged pieces that were set aside.";
     SYNC_ONLINE gauge "backhaul_sync_online" "1 if there is a link, as far as it is known.";
     SYNC_PAUSED gauge "backhaul_sync_paused" "1 while the destination is paused until somebody acts.";
@@ -86,6 +87,11 @@ pub(crate) fn spool(page: &mut Page, spool: &str, status: &Status) {
         page.value(&[("spool", spool), ("limit", limit)], u8::from(is_close));
     }
     page.family(&SPOOL_TROUBLE).value(&of_spool, u8::from(status.trouble.is_some()));
+    page.family(&SPOOL_OVERSIZED);
+    let waiting = status.oversized.saturating_sub(status.summarized);
+    for (summarized, count) in [("yes", status.summarized), ("no", waiting)] {
+        page.value(&[("spool", spool), ("summarized", summarized)], count);
+    }
     page.family(&SPOOL_QUARANTINED).value(&of_spool, status.quarantined);
 }
 

@@ -27,11 +27,14 @@ fn other_devices_epochs_and_chains_are_others() {
         "6ba7b8109dad11d180b400c04fd430c8/0000bee0/normal",
         "6ba7b8109dad11d180b400c04fd430c8/0000beef/critical",
         "6ba7b8109dad11d180b400c04fd430c8/0000beef/normal.1",
+        // Where the summaries of `SOURCE` come from.
+        "6ba7b8109dad11d180b400c04fd430c8/0000beef/normal.32768",
     ] {
-        let reply = hub.send(&origin(source, 1, "1-2"), runs(1..=2).as_bytes());
-        assert_eq!(reply.receipt(), (2, 0), "{source}");
+        let send = || hub.send(&origin(source, 1, "1-2"), runs(1..=2).as_bytes());
+        assert_eq!(send().receipt(), (2, 0), "{source}");
+        assert_eq!(send().receipt(), (0, 2), "{source}");
     }
-    assert_eq!(stored(dir.path()).len(), 10);
+    assert_eq!(stored(dir.path()).len(), 12);
 }
 
 #[test]

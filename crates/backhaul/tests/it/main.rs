@@ -17,5 +17,6 @@ mod keys;
 mod limits;
 mod link;
 mod metrics;
+mod oversized;
 mod support;
 mod sync;
