@@ -132,7 +132,8 @@ pub struct SyncStatus {
     pub last_attempt_at: Option<Timestamp>,
     /// What went wrong last; cleared by the next sync that goes well.
     pub last_error: Option<String>,
-    /// When the next attempt is due, while the courier runs or backs off.
+    /// When the next attempt is due, while the courier runs or backs off; while the monitor
+    /// says that there is no link, when that is checked next.
     pub next_attempt_at: Option<Timestamp>,
     /// Records that are kept as failed.
     pub failed_count: u64,

@@ -92,6 +92,7 @@ async fn a_courier_starts_the_monitor_and_keeps_it() {
     let why = status.blocked_by.unwrap();
     assert_eq!(why.kind, BlockedKind::Offline);
     assert_eq!(why.reason, "there is no link: no connection: refused");
+    assert_eq!(status.next_attempt_at, status.connectivity.unwrap().next_probe_at);
     let tries = device.hub.requests();
     pass(3600).await;
     assert_eq!(device.hub.requests(), tries);
