@@ -65,7 +65,7 @@ pub use status::ConnectivityStatus;
 ///     ..ConnectivityOptions::default()
 /// })?;
 /// monitor.on_offline(|| eprintln!("Gone offline"));
-/// let online = monitor.on_online(|| async { /* sync_manager.sync_now().await */ });
+/// let online = monitor.on_online(|| async { /* a courier that watches it goes by itself */ });
 /// monitor.start().await;
 ///
 /// // Whoever uses the network tells how it went; a link in use is not probed.

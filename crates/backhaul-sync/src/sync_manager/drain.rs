@@ -170,6 +170,7 @@ impl Drain {
     pub(super) fn got_through(&self) -> Result<(), Halt> {
         let now = self.shared.spool.clock().now().since_boot;
         let mut state = self.shared.lock();
+        self.shared.note_recovery(&mut state);
         let (most, chance) = (state.options.records(), state.chance());
         state.pace.grow(most);
         let spread = state.outage.ends(now, chance);
@@ -327,10 +328,15 @@ impl Drain {
         if let Some(outage) = self.shared.planned_outage().await {
             return Err(Halt::Outage(outage));
         }
-        self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
+        let now = self.shared.spool.clock().now().wall;
+        let before = self.shared.lock().last_attempt_at.replace(now);
         let answer = self.shared.destination.deliver(batch).await;
-        if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
-            self.shared.note_answer(answer.as_ref().err().is_none_or(LinkError::is_answer));
+        match answer.as_ref().err() {
+            // Nothing was sent.
+            Some(error) if error.kind() == LinkErrorKind::OverBudget => {
+                self.shared.lock().last_attempt_at = before;
+            }
+            error => self.shared.note_answer(error.is_none_or(LinkError::is_answer)),
         }
         let verdicts = answer?;
         if verdicts.len() != batch.records.len() {
@@ -384,6 +390,10 @@ impl Drain {
         let rejected = failed.len() as u64;
         self.report.failed += rejected;
         self.write_down(settlements).await?;
+        if synced > 0 {
+            let now = self.shared.spool.clock().now().wall;
+            self.shared.lock().last_sync_at = Some(now);
+        }
         let subscribers = &self.shared.subscribers;
         failed.iter().for_each(|event| subscribers.tell(event));
         subscribers.tell(&SyncEvent::Settled { synced, put_off, failed: rejected, bytes });

@@ -72,7 +72,7 @@ pub(crate) struct State {
     pub(crate) only_critical: Option<Denied>,
     pub(crate) is_online: Option<bool>,
     pub(crate) last_attempt_at: Option<Timestamp>,
-    pub(super) last_sync_at: Option<Timestamp>,
+    pub(crate) last_sync_at: Option<Timestamp>,
     pub(super) last_error: Option<String>,
     /// What stopped the last sync.
     pub(super) blocked_by: Option<Blocked>,
@@ -83,6 +83,11 @@ impl State {
     /// A random number from 0 to 1; 0 where nothing is to vary.
     pub(crate) fn chance(&self) -> f64 {
         if self.options.backoff_jitter { random_share() } else { 0.0 }
+    }
+
+    /// Whether nothing gets through, as far as it is known.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.failures > 0 && self.is_online == Some(false)
     }
 
     /// Whether other than critical records wait for a time that was asked for.
