@@ -17,6 +17,7 @@ mod link;
 pub(crate) mod outage;
 pub(crate) mod pace;
 mod priority;
+mod read_ahead;
 mod shared;
 mod standing;
 

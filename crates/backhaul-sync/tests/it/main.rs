@@ -21,6 +21,7 @@ mod outage;
 mod poison;
 mod priorities;
 mod prioritizer;
+mod reading_ahead;
 mod retries;
 mod support;
 mod watching;
