@@ -35,7 +35,7 @@ fn kinds() -> impl Iterator<Item = Kind> {
     [1_000, 10_000].into_iter().flat_map(|len| [true, false].map(|gzip| Kind { len, gzip }))
 }
 
-/// About half a second's worth. A file takes as long to make as ten records of a segment.
+/// About half a second's worth in gzip. A file takes as long to make as ten records of a segment.
 fn records(kind: Kind, sender: Sender) -> u64 {
     let megabytes = if sender == Sender::Courier(Stored::Folder) { 8 } else { 40 };
     megabytes * 1_000_000 / kind.len as u64
