@@ -18,6 +18,7 @@ pub(crate) mod outage;
 mod oversized;
 pub(crate) mod pace;
 mod priority;
+mod read_ahead;
 mod shared;
 mod standing;
 

@@ -39,6 +39,9 @@ const PURGE: Duration = Duration::from_secs(10);
 const IDLE_COURIER: Duration = Duration::from_secs(300);
 /// How often the folder is looked at for what other processes did.
 const REFRESH: Duration = Duration::from_millis(200);
+/// While there is something to take, looking takes at most this part of the time: at a hundred
+/// thousand files it takes most of a second, and commits wait meanwhile.
+const REFRESH_SHARE: u32 = 20;
 
 impl Spool {
     /// The most urgent waiting records. `Ok(None)`: nothing can be sent now.
@@ -70,7 +73,12 @@ impl Spool {
         let chains = self.inner.store.chains().into_keys();
         let chains: Vec<Chain> = chains.filter(|chain| chain.lane <= limits.down_to).collect();
         let taken = take(&mut courier, &self.inner, &chains)?;
-        let Some((chain, records)) = taken else { return Ok(None) };
+        let Some((chain, records)) = taken else {
+            // There is time to look.
+            let soon = self.inner.context.clock.now().since_boot + REFRESH;
+            courier.next_look = courier.next_look.min(soon);
+            return Ok(None);
+        };
         let floor = Sequence(courier.floor(chain));
         let (turn, spool) = (courier.turn, self.clone());
         drop(courier);
@@ -149,7 +157,8 @@ pub(crate) struct CourierState {
     /// Counts the batches.
     turn: u64,
     choosing: Choosing,
-    looked_around: Option<Duration>,
+    /// When the folder is looked at again, since boot.
+    next_look: Duration,
     check: Check,
     last_purge: Option<Duration>,
     read_failures: BTreeMap<Position, ReadFailures>,
@@ -173,7 +182,7 @@ impl CourierState {
             in_flight: BTreeMap::new(),
             turn: 0,
             choosing: Choosing::default(),
-            looked_around: None,
+            next_look: Duration::ZERO,
             check: Check::default(),
             last_purge: None,
             read_failures: BTreeMap::new(),
@@ -374,19 +383,25 @@ fn lock_wish(inner: &Inner) -> Result<Option<Box<dyn DiskFile>>> {
 impl Inner {
     /// Sees what other processes appended, and takes over what dead ones left.
     pub(crate) fn look_around(&self) -> Result<()> {
-        let now = self.context.clock.now().since_boot;
+        let now = || self.context.clock.now().since_boot;
+        let began = now();
         {
             let mut courier = self.courier();
             courier.require(self)?;
-            if courier.looked_around.is_some_and(|last| now.saturating_sub(last) < REFRESH) {
+            if began < courier.next_look {
                 return Ok(());
             }
-            courier.looked_around = Some(now);
+            courier.next_look = began + REFRESH;
         }
         // Commits wait meanwhile. The courier's lock is always taken after this one.
-        let _paused = self.committer.pause();
+        let paused = self.committer.pause();
         self.store.refresh()?;
-        self.take_over_from_the_dead()
+        self.take_over_from_the_dead()?;
+        drop(paused);
+        let ended = now();
+        let pause = ended.saturating_sub(began).saturating_mul(REFRESH_SHARE).max(REFRESH);
+        self.courier().next_look = ended + pause;
+        Ok(())
     }
 
     /// Takes over what dead processes left, where this one delivers. Commits wait

@@ -21,6 +21,7 @@ mod hooked;
 mod identity;
 mod keeping;
 mod kills;
+mod looking;
 mod lookup;
 mod members;
 mod model;
