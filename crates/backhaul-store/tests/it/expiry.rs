@@ -321,7 +321,7 @@ impl World {
         match self.random.below(8) {
             0..=2 => {
                 self.number += 1;
-                let limit = MINUTE * (1 + self.random.index(600) as u32);
+                let limit = Duration::from_secs(60 * (1 + self.random.below(600)));
                 let position = self.device.append(self.number, limit);
                 let (born, unnoted) = (self.power_on, Duration::ZERO);
                 self.known.insert(position, Known { limit, born, unnoted });
@@ -351,7 +351,7 @@ impl World {
 
     fn boot(&mut self) {
         let style = CrashStyle::random(&mut self.random);
-        let off = HOUR * self.random.index(100) as u32;
+        let off = Duration::from_secs(3600 * self.random.below(100));
         if self.sabotage == Sabotage::UnflushedLedger || self.random.chance(0.5) {
             self.device.kill();
             let style = match self.sabotage {
