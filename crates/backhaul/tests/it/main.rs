@@ -18,3 +18,4 @@ mod limits;
 mod metrics;
 mod support;
 mod sync;
+mod three_days;
