@@ -17,8 +17,8 @@ use super::Kernel;
 use crate::device::noise;
 
 const FOLDER: &str = "BACKHAUL_CAP_DEVICE";
-/// How often a courier and a maintenance thread look, on a moved clock.
-const STEP: Duration = Duration::from_secs(15 * 60);
+/// How often budget and queue are looked after on the moved clock.
+const STEP: Duration = Duration::from_secs(3600);
 /// Bytes of noise in a record, at most.
 pub(super) const MOST_BYTES: usize = 200_000;
 /// What an answer begins with; other lines are the test harness's.
