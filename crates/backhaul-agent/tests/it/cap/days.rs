@@ -250,13 +250,13 @@ impl World {
             for _ in 0..2 {
                 self.write(NORMAL, false);
             }
+            let synced = self.sync()?;
+            let critical = self.write(CRITICAL, true);
+            self.critical.push(critical);
             if self.random.chance(0.2) {
                 self.kill_in_a_request();
                 self.count()?;
             }
-            let synced = self.sync()?;
-            let critical = self.write(CRITICAL, true);
-            self.critical.push(critical);
             self.sync()?;
             let arrived = self.intake.keys();
             let waiting = self.critical.len();
