@@ -5,6 +5,7 @@ mod batch;
 mod check;
 mod choice;
 mod choosing;
+mod expiry;
 mod operate;
 mod queue;
 mod read;
@@ -19,6 +20,7 @@ pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
 pub use self::choice::{Choice, Chooser, Scorer, Waited};
 use self::choosing::Choosing;
+use self::expiry::Expiry;
 use self::queue::{Cursor, Known, Offered};
 use self::read::ReadFailures;
 use crate::context::{Context, STATE, try_lock};
@@ -26,7 +28,7 @@ use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
-use crate::ledger::{Account, Ledger, Settled, State};
+use crate::ledger::{Account, Boot, Ledger, Settled, State};
 use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path};
 
 /// No record is offered whose sequence is this far from the first unsettled one of
@@ -160,6 +162,7 @@ pub(crate) struct CourierState {
     /// When the folder is looked at again, since boot.
     next_look: Duration,
     check: Check,
+    expiry: Expiry,
     last_purge: Option<Duration>,
     read_failures: BTreeMap<Position, ReadFailures>,
     /// Settled records whose files wait for the ledger to be durable.
@@ -184,6 +187,7 @@ impl CourierState {
             choosing: Choosing::default(),
             next_look: Duration::ZERO,
             check: Check::default(),
+            expiry: Expiry::default(),
             last_purge: None,
             read_failures: BTreeMap::new(),
             to_place: Vec::new(),
@@ -289,8 +293,10 @@ impl CourierState {
         if self.ledger.was_lost && !inner.is_new {
             inner.redraw_epoch("the ledger of the spool is lost")?;
         }
+        self.note_this_boot(inner);
         self.open_accounts(inner)?;
         self.recall_requeued();
+        self.begin_check();
         match &inner.store {
             Store::Folder(_) => {
                 // Lines that a killed process wrote may not be durable yet.
@@ -300,6 +306,23 @@ impl CourierState {
             }
             Store::Segments(_) => self.book_lost_ends(inner, &BTreeSet::from([inner.writer])),
         }
+    }
+
+    /// Writes down how long this boot has lasted, if that is due.
+    fn note_this_boot(&mut self, inner: &Inner) {
+        let Context { clock, identity, .. } = &*inner.context;
+        let epoch = identity.epoch().to_string();
+        let due = self.ledger.boots.due(clock.boot_id(), &epoch, clock.now().since_boot);
+        if let Some(boot) = due {
+            self.note_boot(inner, boot);
+        }
+    }
+
+    fn note_boot(&mut self, inner: &Inner, boot: Boot) {
+        if let Err(error) = self.ledger.note_boot(&*inner.context.disk, boot) {
+            inner.note_trouble(Some(&error));
+        }
+        self.ledger.tell(&inner.context.quota);
     }
 
     /// Becomes the delivering process, or at least sees what that one wrote.
@@ -337,6 +360,7 @@ impl CourierState {
             return Ok(false);
         }
         let checked = self.check_some(inner);
+        self.expire_some(inner);
         let now = inner.context.clock.now();
         let due = self.last_purge.is_none_or(|last| now.since_boot.saturating_sub(last) >= PURGE);
         if !due {
@@ -346,6 +370,7 @@ impl CourierState {
         if let Some(flushed) = flushed {
             self.note_accepted(inner, flushed);
         }
+        self.note_this_boot(inner);
         let removed = self.purge(inner, &now)?;
         self.flush_ledger(inner)?;
         self.refill_reserve(inner);
@@ -361,6 +386,7 @@ impl CourierState {
             if is_flushed {
                 self.note_accepted(inner, &inner.store.chains());
             }
+            self.note_this_boot(inner);
             if let Err(error) = self.flush_ledger(inner) {
                 tracing::warn!(%error, "the ledger was not flushed: records may be sent again");
             }

@@ -11,6 +11,7 @@
 mod basics;
 mod choosing;
 mod crash;
+mod expiry;
 mod failed_flushes;
 mod failing_calls;
 mod file_room;

@@ -20,3 +20,4 @@ mod metrics;
 mod oversized;
 mod support;
 mod sync;
+mod three_days;
