@@ -184,6 +184,11 @@ impl ConnectivityMonitor {
         self.shared().subscribe()
     }
 
+    /// Changes with each change of the machine's network.
+    pub(crate) fn network_changes(&self) -> watch::Receiver<u64> {
+        self.shared().network_changes()
+    }
+
     /// Has `counter` called after each check with the bytes that checks have put on the
     /// wire since it was last called, on a thread that may wait. One counter at a time;
     /// what was spent before there is one goes to the first.

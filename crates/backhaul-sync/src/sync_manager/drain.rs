@@ -337,10 +337,7 @@ impl Drain {
             return Err(Halt::Outage(outage));
         }
         self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
-        let answer = self.shared.destination.deliver(batch).await;
-        if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
-            self.shared.note_answer(answer.as_ref().err().is_none_or(LinkError::is_answer));
-        }
+        let answer = self.shared.deliver(batch).await;
         let records = batch.records.len();
         let verdicts = match answer {
             Ok(verdicts) if verdicts.len() == records => verdicts,
@@ -491,7 +488,7 @@ fn not_its_fault(error: &LinkError, retry_after: Option<Duration>) -> Verdict {
     Verdict::Later { reason: error.to_string(), retry_after, spends_retry: false }
 }
 
-fn bytes_of(batch: &Batch) -> usize {
+pub(super) fn bytes_of(batch: &Batch) -> usize {
     batch.records.iter().map(|offer| offer.record.body.len()).sum()
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use backhaul_sync::{BlockedKind, ConnectivityMonitor, ConnectivityOptions, LinkError};
+use backhaul_sync::{
+    BlockedKind, ConnectivityMonitor, ConnectivityOptions, LinkError, SyncOptions,
+};
 
-use crate::support::{Device, append, pass, takes_all};
+use crate::support::{Device, append, pass, plain, takes_all};
 
 /// One that knows what it is told by hand and by traffic.
 fn monitor() -> ConnectivityMonitor {
@@ -51,6 +53,53 @@ async fn a_link_that_is_back_ends_the_backoff_at_once() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(courier.status().pending_count, 0);
     courier.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_under_way_is_given_up_when_the_link_goes_and_goes_again_when_it_is_back() {
+    let device = Device::new();
+    let (courier, monitor) = (device.courier_of(3), monitor());
+    courier.watch(&monitor);
+    device.hub.takes(Duration::from_secs(50));
+    courier.start().await;
+    pass(10).await;
+    assert_eq!(courier.status().blocked_by, None);
+    monitor.set_offline();
+    pass(1).await;
+    let status = courier.status();
+    assert_eq!(
+        status.last_error.unwrap(),
+        "the destination cannot be reached: the link went away during the request"
+    );
+    pass(30).await;
+    device.hub.takes(Duration::ZERO);
+    monitor.set_online();
+    pass(1).await;
+    assert_eq!(device.hub.seconds(), [0, 41]);
+    assert_eq!(courier.status().pending_count, 0);
+    courier.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_had_nothing_to_send_comes_back_in_its_turn_too() {
+    for (outage, is_spread) in [(59, false), (61, true)] {
+        let device = Device::new();
+        let options = SyncOptions { fleet_spread_seconds: 10_000, ..plain() };
+        let (courier, monitor) = (device.courier(options), monitor());
+        courier.watch(&monitor);
+        monitor.set_online();
+        courier.start().await;
+        pass(10).await;
+        monitor.set_offline();
+        append(&courier, "x");
+        pass(outage).await;
+        monitor.set_online();
+        pass(5).await;
+        assert_eq!(device.hub.requests() == 0, is_spread, "{outage}");
+        pass(10_001).await;
+        assert_eq!(courier.status().pending_count, 0);
+        courier.stop().await;
+    }
 }
 
 #[tokio::test]
