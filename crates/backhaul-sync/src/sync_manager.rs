@@ -122,9 +122,11 @@ impl SyncManager {
     }
 
     /// Has a monitor say whether there is a link. Offline, nothing is tried, and
-    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, everything
-    /// is tried at once, whatever the backoff says. What becomes of requests is told to the
-    /// monitor. To be called before [`start`](SyncManager::start).
+    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, or may be,
+    /// everything is tried at once, whatever the backoff says. A request under way is given up
+    /// when the monitor goes offline, or the machine's network changes and the destination has
+    /// another [`way`](Destination::way); its records wait again. What becomes of requests is
+    /// told to the monitor. To be called before [`start`](SyncManager::start).
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
         self.handle.shared.lock().link = Some(Link::new(monitor));
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 const SHORT: Duration = Duration::from_secs(1);
 /// Where the pause between two is long, at most this.
 const LONG: Duration = Duration::from_secs(4);
-/// Times the pause that a batch is to take: less leaves the link idle for more than 4 %.
-const PAUSES: u32 = 24;
+/// Times the pause that a batch is to take: less leaves the link idle for more than 6 %.
+const PAUSES: u32 = 16;
 /// Below this many bytes, headers make up too much of what is paid for.
 const LEAST_BYTES: usize = 32 << 10;
 
@@ -134,7 +134,7 @@ mod tests {
     fn a_batch_takes_a_second_of_a_slow_link_and_more_where_the_round_trip_is_long() {
         for (rate, round_trip, least, most) in [
             (125e3, 0.005, 0.5, 1.05),
-            (125e3, 0.1, 1.2, 2.5),
+            (125e3, 0.1, 1.0, 1.7),
             (125e3, 0.6, 2.0, 4.05),
             (6e3, 0.1, 5.0, 6.0), // its least: 32 KiB
         ] {

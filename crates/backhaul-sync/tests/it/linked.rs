@@ -1,10 +1,13 @@
 //! A courier that a connectivity monitor tells of the link.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backhaul_sync::{
-    BlockedKind, ConnectivityMonitor, ConnectivityOptions, LinkError, SyncOptions,
+    BlockedKind, ConnectivityMonitor, ConnectivityOptions, HttpProbe, LinkChange, LinkError,
+    LinkEvents, Listen, SyncOptions,
 };
+use tokio::sync::Notify;
 
 use crate::support::{Device, append, pass, plain, takes_all};
 
@@ -76,6 +79,56 @@ async fn a_request_under_way_is_given_up_when_the_link_goes_and_goes_again_when_
     monitor.set_online();
     pass(1).await;
     assert_eq!(device.hub.seconds(), [0, 41]);
+    assert_eq!(courier.status().pending_count, 0);
+    courier.stop().await;
+}
+
+/// A network that changes when it is told to.
+#[derive(Default)]
+struct Network(Notify);
+
+impl LinkEvents for Network {
+    fn listen<'a>(&'a self, tell: &'a (dyn Fn(LinkChange) + Send + Sync)) -> Listen<'a> {
+        Box::pin(async move {
+            loop {
+                self.0.notified().await;
+                tell(LinkChange::Up);
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_went_another_way_is_given_up_and_goes_again_at_once_on_the_new_one() {
+    const NOWHERE: &str = "255.255.255.255";
+    let device = Device::new();
+    let courier = device.courier_of(3);
+    let (network, clock) = (Arc::new(Network::default()), device.clock.clone());
+    let probe = Arc::new(HttpProbe::new(clock.clone()));
+    let options = ConnectivityOptions::default();
+    let monitor = ConnectivityMonitor::new_on(options, probe, network.clone(), clock).unwrap();
+    courier.watch(&monitor);
+    monitor.start().await;
+    device.hub.is_at("127.0.0.1");
+    device.hub.takes(Duration::from_secs(50));
+    courier.start().await;
+    pass(10).await;
+    network.0.notify_one();
+    pass(1).await;
+    assert_eq!(courier.status().last_error, None, "it is the same way");
+    device.hub.is_at(NOWHERE);
+    network.0.notify_one();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let error = courier.status().last_error.unwrap();
+    assert!(error.ends_with("the network changed during the request"), "{error}");
+    network.0.notify_one();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(device.hub.seconds(), [0], "there is no way");
+    device.hub.takes(Duration::ZERO);
+    device.hub.is_at("127.0.0.1");
+    network.0.notify_one();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(device.hub.seconds(), [0, 11]);
     assert_eq!(courier.status().pending_count, 0);
     courier.stop().await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use backhaul_store::{
     Batch, Clock, Moment, Options, QueueEntry, Record, RecordId, Spool, Standing, Timestamp,
 };
-use backhaul_sync::{Deliver, Destination, LinkError, SyncManager, SyncOptions, Verdict};
+use backhaul_sync::{Deliver, Destination, LinkError, SyncManager, SyncOptions, Verdict, Way};
 use backhaul_testkit::SimDisk;
 use tokio::time::Instant;
 
@@ -60,6 +60,7 @@ pub(crate) struct Fake {
     clock: Arc<TokioClock>,
     script: Mutex<Script>,
     takes: Mutex<Duration>,
+    way: Mutex<Option<Way>>,
     log: Mutex<Vec<Sent>>,
     under_way: AtomicUsize,
 }
@@ -93,6 +94,11 @@ impl Fake {
     pub(crate) fn takes(&self, time: Duration) {
         *self.takes.lock().unwrap() = time;
     }
+
+    /// Is where a host is, from now on.
+    pub(crate) fn is_at(&self, host: &str) {
+        *self.way.lock().unwrap() = Some(Way::to(&format!("http://{host}").parse().unwrap()));
+    }
 }
 
 impl Destination for Fake {
@@ -110,6 +116,10 @@ impl Destination for Fake {
             tokio::time::sleep(takes).await;
             (self.script.lock().unwrap_or_else(PoisonError::into_inner))(&bodies)
         })
+    }
+
+    fn way(&self) -> Option<Way> {
+        self.way.lock().unwrap().clone()
     }
 }
 
@@ -143,6 +153,7 @@ impl Device {
             clock: clock.clone(),
             script: Mutex::new(Box::new(takes_all)),
             takes: Mutex::default(),
+            way: Mutex::default(),
             log: Mutex::default(),
             under_way: AtomicUsize::new(0),
         });

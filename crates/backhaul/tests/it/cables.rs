@@ -199,11 +199,11 @@ impl Device {
     }
 }
 
-/// Runs a test on the device.
+/// Runs a test on the device, whose courier has threads of its own: the test may wait.
 fn run<T: Send, F: Future<Output = T>>(cable: &Cable, test: impl FnOnce() -> F + Send) -> T {
     cable.with_device(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.unwrap().block_on(test())
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_all().build().unwrap().block_on(test())
     })
 }
 
