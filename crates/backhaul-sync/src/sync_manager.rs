@@ -134,9 +134,11 @@ impl SyncManager {
     }
 
     /// Has a monitor say whether there is a link. Offline, nothing is tried, and
-    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, everything
-    /// is tried at once, whatever the backoff says. A monitor without addresses to ask only
-    /// says when the network has changed.
+    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, or may be,
+    /// everything is tried at once, whatever the backoff says. A request under way is given up
+    /// when the monitor goes offline, or the machine's network changes and the destination has
+    /// another [`way`](Destination::way); its records wait again. A monitor without addresses
+    /// to ask only says when the network has changed.
     ///
     /// What becomes of requests is told to the monitor; what its checks cost counts against
     /// the data cap of the destination; a [planned outage](SyncManager::offline_while) is one

@@ -386,18 +386,9 @@ impl Drain {
         if let Some(outage) = self.shared.planned_outage().await {
             return Err(Halt::Outage(outage));
         }
-        let now = self.shared.spool.clock().now().wall;
-        let before = self.shared.lock().last_attempt_at.replace(now);
         let sent = Instant::now();
-        let answer = self.shared.destination.deliver(batch).await;
+        let answer = self.shared.deliver(batch).await;
         self.ahead.note_answer(sent);
-        match answer.as_ref().err() {
-            // Nothing was sent.
-            Some(error) if error.kind() == LinkErrorKind::OverBudget => {
-                self.shared.lock().last_attempt_at = before;
-            }
-            error => self.shared.note_answer(error.is_none_or(LinkError::is_answer)),
-        }
         let verdicts = answer?;
         if verdicts.len() != batch.records.len() {
             let (count, records) = (verdicts.len(), batch.records.len());
@@ -552,7 +543,7 @@ pub(super) fn not_its_fault(reason: String, retry_after: Option<Duration>) -> Ve
     Verdict::Later { reason, retry_after, spends_retry: false }
 }
 
-fn bytes_of(batch: &Batch) -> usize {
+pub(super) fn bytes_of(batch: &Batch) -> usize {
     batch.records.iter().map(|offer| offer.record.body.len()).sum()
 }
 
