@@ -186,8 +186,8 @@ impl BandwidthManager {
         Ok(Reservation::new(Arc::clone(&self.shared), criticality, bytes))
     }
 
-    /// Counts bytes that were sent without being reserved, as normal traffic: probes,
-    /// model calls. It stops nothing, and can pass the limit.
+    /// Counts bytes that were sent without being reserved, as normal traffic: model calls,
+    /// say. It stops nothing, and can pass the limit.
     ///
     /// ```
     /// use backhaul_sync::{BandwidthManager, BandwidthOptions};
@@ -293,6 +293,11 @@ impl BandwidthManager {
         self.rate
             .as_ref()
             .map_or(Duration::ZERO, |pacer| pacer.rate().wait(pacer.start.elapsed(), bytes))
+    }
+
+    /// The rate in bytes a second; `None`: there is no limit.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        self.shared.bytes_per_second()
     }
 
     /// What may go at once after a pause: a quarter of a second at the rate, at least one

@@ -24,6 +24,7 @@ mod options;
 mod probe;
 mod schedule;
 mod shared;
+mod spending;
 mod state;
 mod status;
 mod tls;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use backhaul_store::{Clock, SystemClock};
 use tokio::sync::watch;
 
+use crate::bandwidth::BandwidthManager;
 use crate::options::OptionError;
 use crate::planned_outage::PlannedOutage;
 use shared::Shared;
@@ -193,11 +195,10 @@ impl ConnectivityMonitor {
         self.shared().network_changes()
     }
 
-    /// Has `counter` called after each check with the bytes that checks have put on the
-    /// wire since it was last called, on a thread that may wait. One counter at a time;
-    /// what was spent before there is one goes to the first.
-    pub fn count_bytes(&self, counter: impl Fn(u64) + Send + Sync + 'static) {
-        self.shared().count_with(counter);
+    /// Charges what checks cost to a data cap, as critical traffic. A check that it has no
+    /// room for, 64 KB, is not made: what is known stays as it is, and traffic says more.
+    pub fn charge(&self, budget: &BandwidthManager) {
+        self.shared().charge(budget.clone());
     }
 
     // --- Telling ---------------------------------------------------------------

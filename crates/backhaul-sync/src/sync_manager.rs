@@ -146,8 +146,8 @@ impl SyncManager {
     /// [started](SyncManager::start) itself. To be called before that.
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
         let shared = &self.handle.shared;
-        if let Some(budget) = shared.destination.bandwidth().cloned() {
-            monitor.count_bytes(move |bytes| budget.record_sent(bytes));
+        if let Some(budget) = shared.destination.bandwidth() {
+            monitor.charge(budget);
         }
         let mut state = shared.lock();
         if let Some(outage) = &state.offline_while {

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use backhaul_store::{Clock as _, SystemClock};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, Response, Url};
@@ -22,7 +23,7 @@ use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, wire_byt
 use crate::blocking::blocking;
 use crate::causes::with_causes;
 use crate::link_error::LinkError;
-use crate::tls::{machine_config, trustless_config};
+use crate::tls::{is_the_clocks_fault, machine_config, tls_error, trustless_config};
 
 /// A connection that takes longer will not carry a batch either.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -304,7 +305,11 @@ async fn read(
 fn link_error(error: reqwest::Error) -> LinkError {
     let error = error.without_url();
     let reason = with_causes(&error);
-    if error.is_timeout() && !error.is_connect() {
+    let now = SystemClock::new().now().wall;
+    if tls_error(&error).is_some_and(|error| is_the_clocks_fault(error, now)) {
+        let what = "no connection, because the clock of this device is not set";
+        LinkError::unreachable(format!("{what}: it says {now}: {reason}"))
+    } else if error.is_timeout() && !error.is_connect() {
         LinkError::timeout(reason)
     } else {
         LinkError::unreachable(reason)

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::drain::bytes_of;
 use super::shared::Shared;
-use crate::connectivity::{Connectivity, ConnectivityMonitor, ConnectivityStatus};
+use crate::connectivity::{Connectivity, ConnectivityMonitor, ConnectivityStatus, ProbeErrorKind};
 use crate::destination::{Destination, Verdict};
 use crate::link_error::{LinkError, LinkErrorKind};
 use crate::report::{Blocked, BlockedKind};
@@ -55,6 +55,10 @@ impl Link {
         let status = self.monitor.status();
         if status.is_forced {
             return Some("offline was set by hand".to_owned());
+        }
+        // Whoever asks the cap himself says so better.
+        if status.last_error.as_ref().is_some_and(|error| error.kind() == ProbeErrorKind::Cap) {
+            return None;
         }
         let why = status.last_error.map(|error| format!(": {error}")).unwrap_or_default();
         self.monitor.asks().then(|| format!("there is no link{why}"))

@@ -16,7 +16,7 @@ use super::oversized::Summarize;
 use super::pace::Pace;
 use super::priority::Priority;
 use crate::backoff::random_share;
-use crate::bandwidth::Denied;
+use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
 use crate::destination::Destination;
 use crate::due::DueTimes;
@@ -131,6 +131,14 @@ impl Drop for Running {
     }
 }
 
+/// The most bytes of a batch: at a rate, what goes in a second, so that an urgent record does
+/// not wait long behind others.
+fn most_bytes(destination: &dyn Destination, options: &SyncOptions) -> usize {
+    let a_second = destination.bandwidth().and_then(BandwidthManager::bytes_per_second);
+    let a_second = a_second.and_then(|bytes| usize::try_from(bytes).ok());
+    options.batch_bytes.min(a_second.unwrap_or(usize::MAX)).max(1)
+}
+
 impl Shared {
     pub(crate) fn new(
         spool: Spool,
@@ -139,7 +147,7 @@ impl Shared {
     ) -> Self {
         let device = spool.device().0.into_bytes();
         let state = State {
-            pace: Pace::new(options.records(), options.batch_bytes),
+            pace: Pace::new(options.records(), most_bytes(&*destination, &options)),
             outage: Outage::none(options.fleet_spread(), &device),
             options,
             ..State::default()
@@ -174,7 +182,7 @@ impl Shared {
             state.pace.records = state.pace.records.min(new.records());
         }
         if new.batch_bytes != old.batch_bytes {
-            state.pace.limit_bytes(new.batch_bytes);
+            state.pace.limit_bytes(most_bytes(&*self.destination, &new));
         }
         state.outage.spread_over(new.fleet_spread());
         if state.failures == 0 {

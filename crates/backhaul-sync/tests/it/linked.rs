@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use backhaul_store::Batch;
 use backhaul_sync::{
-    BandwidthManager, BandwidthOptions, BlockedKind, ClockCheck, ConnectivityMonitor,
-    ConnectivityOptions, Deliver, Destination, HttpProbe, LinkChange, LinkError, LinkEvents,
-    Listen, PlannedOutage, SyncManager, SyncOptions,
+    BandwidthManager, BandwidthOptions, BlockedKind, ConnectivityMonitor, ConnectivityOptions,
+    Deliver, Destination, HttpProbe, LinkChange, LinkError, LinkEvents, Listen, PlannedOutage,
+    SyncManager, SyncOptions,
 };
 use backhaul_testkit::SimDisk;
 use tokio::sync::Notify;
 
+use crate::bandwidth::support::Kernel;
 use crate::connectivity::support::{COST, World, plain as asks_one};
 use crate::support::{Device, Fake, append, pass, plain, takes_all};
 
@@ -267,15 +268,6 @@ async fn a_planned_outage_is_one_for_the_monitor_too() {
     courier.stop().await;
 }
 
-#[derive(Debug)]
-struct InTime;
-
-impl ClockCheck for InTime {
-    fn max_error(&self) -> Option<Duration> {
-        Some(Duration::ZERO)
-    }
-}
-
 struct Capped(Arc<Fake>, BandwidthManager);
 
 impl Destination for Capped {
@@ -288,15 +280,20 @@ impl Destination for Capped {
     }
 }
 
+/// A courier to the device's hub within a budget.
+fn within(device: &Device, options: BandwidthOptions) -> (SyncManager, BandwidthManager) {
+    let (disk, clock) = (Arc::new(SimDisk::new()), device.clock.clone());
+    let kernel = Arc::new(Kernel::default());
+    let budget = BandwidthManager::new_on("/cap", options, disk, clock, kernel).unwrap();
+    let hub = Arc::new(Capped(device.hub.clone(), budget.clone()));
+    (SyncManager::new(device.open(), hub, plain()).unwrap(), budget)
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_checks_cost_counts_against_the_data_cap() {
     let device = Device::new();
     let options = BandwidthOptions { daily_limit_mb: Some(1), ..BandwidthOptions::default() };
-    let disk = Arc::new(SimDisk::new());
-    let clock = device.clock.clone();
-    let budget = BandwidthManager::new_on("/cap", options, disk, clock, Arc::new(InTime)).unwrap();
-    let hub = Arc::new(Capped(device.hub.clone(), budget.clone()));
-    let courier = SyncManager::new(device.open(), hub, SyncOptions::default()).unwrap();
+    let (courier, budget) = within(&device, options);
     let world = Arc::new(World::new());
     world.up();
     courier.watch(&world.monitor(asks_one()));
@@ -306,4 +303,27 @@ async fn what_checks_cost_counts_against_the_data_cap() {
     assert!(checks > 1);
     assert_eq!(budget.status().used_bytes, checks * COST);
     courier.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_rate_a_batch_holds_what_goes_in_a_second() {
+    let device = Device::new();
+    let options = BandwidthOptions { rate_limit_kbps: Some(50), ..BandwidthOptions::default() };
+    let (courier, _) = within(&device, options);
+    for _ in 0..40 {
+        append(&courier, &"x".repeat(1000));
+    }
+    append(&courier, &"y".repeat(9000));
+    assert_eq!(courier.sync_now().await.synced, 41);
+    let bytes: Vec<usize> =
+        device.hub.log().iter().map(|sent| sent.bodies.iter().map(String::len).sum()).collect();
+    // 50 kbps are 6,250 bytes a second; what is larger goes alone.
+    assert_eq!((bytes[0], *bytes.last().unwrap()), (6000, 9000), "{bytes:?}");
+    assert!(bytes.iter().rev().skip(1).all(|bytes| *bytes <= 6250), "{bytes:?}");
+    courier.set_options(SyncOptions { batch_bytes: 2500, ..plain() }).unwrap();
+    for _ in 0..4 {
+        append(&courier, &"x".repeat(1000));
+    }
+    courier.sync_now().await;
+    assert_eq!(device.hub.sizes().iter().rev().take(2).collect::<Vec<_>>(), [&2, &2]);
 }

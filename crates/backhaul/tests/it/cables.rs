@@ -136,8 +136,8 @@ impl Setup {
     fn by_events_alone(mut self) -> Self {
         self.monitor = ConnectivityOptions {
             check_interval_seconds: 3600,
-            stable_interval_seconds: 3600,
-            retry_interval: Duration::from_secs(3600),
+            check_stable_interval_seconds: 3600,
+            check_retry_interval: Duration::from_secs(3600),
             failures_to_go_offline: 1,
             min_online: Duration::ZERO,
             ..self.monitor
