@@ -8,3 +8,4 @@
 
 mod digests;
 mod projects;
+mod reference;
