@@ -96,7 +96,8 @@ impl Record {
         self
     }
 
-    /// Of the waiting records with one collapse key only the newest is worth sending.
+    /// Says that of the records with one key the newest tells all. It is kept with the record,
+    /// for those who read the spool; the store itself offers every record.
     pub fn collapse_key(mut self, key: impl Into<String>) -> Self {
         self.facts.collapse_key = Some(key.into());
         self
@@ -136,7 +137,7 @@ pub struct Facts {
     /// Milliseconds of power-on time after which it is no longer worth sending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_after_ms: Option<u64>,
-    /// Of the waiting records with one key only the newest is worth sending.
+    /// Of the records with one key the newest tells all. The store offers every record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapse_key: Option<String>,
     /// Small notes, such as the run id.

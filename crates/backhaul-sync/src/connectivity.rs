@@ -2,7 +2,8 @@
 //!
 //! # Rules
 //! - Evidence comes from checks, and from traffic, which makes checks unnecessary. Changes
-//!   of the network say nothing themselves: they have a check made at once.
+//!   of the network say nothing themselves: they have a check made at once, and when something
+//!   is there that was not, what is offline becomes unknown, so that others try as well.
 //! - `judge.rs` says what evidence comes to and `schedule.rs` when to look again; neither
 //!   has a clock or a socket. `shared.rs` has the task that acts on it.
 //! - Nobody is waited for: callbacks run on their own.
@@ -50,7 +51,9 @@ pub use status::ConnectivityStatus;
 /// own events.
 ///
 /// Before the first check, and while it does not run, nothing is known: [`Connectivity::Unknown`],
-/// which [`is_online`](ConnectivityMonitor::is_online) counts as offline.
+/// which [`is_online`](ConnectivityMonitor::is_online) counts as offline. When an interface,
+/// an address or a default route comes, what was offline is unknown again until somebody has
+/// found out.
 ///
 /// Cheap to clone; all clones are one monitor, which stops when the last of them is
 /// dropped. A callback that holds a clone keeps it running.
@@ -65,7 +68,7 @@ pub use status::ConnectivityStatus;
 ///     ..ConnectivityOptions::default()
 /// })?;
 /// monitor.on_offline(|| eprintln!("Gone offline"));
-/// let online = monitor.on_online(|| async { /* sync_manager.sync_now().await */ });
+/// let online = monitor.on_online(|| async { /* a courier that watches it goes by itself */ });
 /// monitor.start().await;
 ///
 /// // Whoever uses the network tells how it went; a link in use is not probed.
@@ -183,6 +186,11 @@ impl ConnectivityMonitor {
     /// The state and its changes, for tasks that wait for them. It keeps no monitor running.
     pub fn subscribe(&self) -> watch::Receiver<Connectivity> {
         self.shared().subscribe()
+    }
+
+    /// Changes with each change of the machine's network.
+    pub(crate) fn network_changes(&self) -> watch::Receiver<u64> {
+        self.shared().network_changes()
     }
 
     /// Has `counter` called after each check with the bytes that checks have put on the

@@ -121,7 +121,7 @@ pub struct SyncStatus {
     pub oldest_age: Option<Duration>,
     /// Bytes of everything in the spool's folder.
     pub bytes: u64,
-    /// When a sync last delivered records and met no obstacle; `None` before the first.
+    /// When records were last delivered; `None` before the first.
     pub last_sync_at: Option<Timestamp>,
     /// What a monitor that is watched knows of the link; without one, whether the destination
     /// answered the last attempt. `None`: nothing is known yet.
@@ -132,7 +132,8 @@ pub struct SyncStatus {
     pub last_attempt_at: Option<Timestamp>,
     /// What went wrong last; cleared by the next sync that goes well.
     pub last_error: Option<String>,
-    /// When the next attempt is due, while the courier runs or backs off.
+    /// When the next attempt is due, while the courier runs or backs off; while the monitor
+    /// says that there is no link, when that is checked next.
     pub next_attempt_at: Option<Timestamp>,
     /// Records that are kept as failed.
     pub failed_count: u64,

@@ -4,6 +4,7 @@
 //! - [`digest`]: the names that Weave's server gives to objects, table rows, tables and files,
 //!   so that what refers to them while it cannot be reached refers to the right thing later.
 //! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
+//! - [`salvage`]: what can still be read of damaged files.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
 //! ```
@@ -18,7 +19,9 @@
 //! ```
 
 pub mod digest;
+mod inflate;
 mod project;
 pub mod refs;
+pub mod salvage;
 
 pub use project::{ProjectError, ProjectId};

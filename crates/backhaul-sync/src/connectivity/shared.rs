@@ -33,6 +33,8 @@ pub(super) struct Shared {
     start: Instant,
     state: Mutex<State>,
     published: watch::Sender<Connectivity>,
+    /// How often the machine's network has changed.
+    changes: watch::Sender<u64>,
     /// The next thing to do may be due sooner than it was.
     woken: Notify,
     /// A check came to its end, and with it what it costs.
@@ -113,6 +115,7 @@ impl Shared {
             start: Instant::now(),
             state: Mutex::new(state),
             published: watch::Sender::new(Connectivity::Unknown),
+            changes: watch::Sender::new(0),
             woken: Notify::new(),
             spent: Notify::new(),
         }
@@ -176,13 +179,17 @@ impl Shared {
         tracing::debug!(?change, "the network changed");
         self.change(|state, now| {
             if state.judge.is_forced() {
-            } else if self.asks() {
-                state.schedule.network_changed(now, state.judge.state().is_online());
-            } else if change == LinkChange::Up && state.judge.state() == Connectivity::Offline {
-                // Whoever uses the network finds out.
-                state.judge.forget(now);
+                return;
+            }
+            let is_online = state.judge.state().is_online();
+            let at_once = !self.asks() || state.schedule.network_changed(now, is_online);
+            if change == LinkChange::Up && at_once {
+                // Whoever uses the network finds out, perhaps sooner than a check.
+                state.judge.reconsider(now);
             }
         });
+        // After the state, by which it is judged what to make of it.
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
     pub(super) fn offline_while(&self, outage: AskOutage) {
@@ -326,6 +333,10 @@ impl Shared {
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Connectivity> {
         self.published.subscribe()
+    }
+
+    pub(super) fn network_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(super) fn status(&self) -> ConnectivityStatus {

@@ -40,7 +40,7 @@ impl Shared {
         let state = self.lock();
         let is_running = state.background.as_ref().is_some_and(|task| !task.is_finished());
         let is_syncing = state.running.is_some();
-        let next = state.next_attempt.filter(|_| is_running);
+        let next = state.next_attempt.filter(|_| is_running && offline.is_none());
         let is_slowed = is_syncing && bandwidth.is_some_and(|cap| !cap.wait_for(1).is_zero());
         let connectivity = state.link.as_ref().map(Link::status);
         let is_online = match connectivity.as_ref().map(|status| status.state) {
@@ -48,6 +48,9 @@ impl Shared {
             Some(Connectivity::Offline) => Some(false),
             Some(Connectivity::Unknown) | None => state.is_online,
         };
+        // Offline, a check that goes well is what lets it try again.
+        let next_check = connectivity.as_ref().and_then(|status| status.next_probe_at);
+        let next_check = next_check.filter(|_| is_running && offline.is_some());
         let blocked_by = match &state.blocked_by {
             _ if books.pending == 0 => None,
             _ if offline.is_some() => offline,
@@ -68,10 +71,10 @@ impl Shared {
             connectivity,
             last_attempt_at: state.last_attempt_at,
             last_error: state.last_error.clone(),
-            next_attempt_at: next.map(|at| {
+            next_attempt_at: next_check.or(next.map(|at| {
                 let wait = at.saturating_duration_since(Instant::now());
                 after(now.wall, wait)
-            }),
+            })),
             failed_count: books.rejected,
             blocked_by,
             paused: state.paused.clone(),

@@ -9,3 +9,4 @@
 mod digests;
 mod projects;
 mod reference;
+mod salvage;

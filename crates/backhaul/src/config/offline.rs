@@ -140,13 +140,13 @@ impl OfflineConfig {
         self.prioritizer().map(drop)
     }
 
-    /// What says which records go first; none where there are no rules.
+    /// What says which records go first; none where nothing of it is set.
     ///
     /// # Errors
     /// Names the rule or the option, what was found and what was expected.
     pub fn prioritizer(&self) -> Result<Option<SyncPrioritizer>, OptionError> {
         let prioritizer = SyncPrioritizer::from_config(&self.prioritizer).map_err(in_full)?;
-        Ok(Some(prioritizer).filter(|_| !self.prioritizer.rules.is_empty()))
+        Ok(Some(prioritizer).filter(|_| self.prioritizer != PrioritizerConfig::default()))
     }
 
     /// What says whether there is a link, for a courier to

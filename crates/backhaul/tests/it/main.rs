@@ -2,10 +2,13 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
     clippy::panic,
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod cables;
 mod cli;
 mod config;
 mod control;
@@ -20,3 +23,4 @@ mod metrics;
 mod oversized;
 mod support;
 mod sync;
+mod three_days;
