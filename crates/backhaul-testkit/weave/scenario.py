@@ -32,9 +32,9 @@ os.environ.setdefault("WEAVE_SERVER_CACHE_DIR", folder.name)
 os.environ["HOME"] = folder.name
 os.environ["WEAVE_PRINT_CALL_LINK"] = "false"
 
-import alone  # noqa: E402, F401: from here on they read the environment
-import weave  # noqa: E402
-from PIL import Image  # noqa: E402
+import alone  # from here on the environment is read
+import weave
+from PIL import Image
 
 
 @weave.op

@@ -11,7 +11,7 @@ weave 0.52.23 has routes of its own; for later versions, which have none, they s
 `routes.py`.
 """
 
-import alone  # noqa: F401, I001: before weave
+import alone  # before weave
 
 import argparse
 import base64
