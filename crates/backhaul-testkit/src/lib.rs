@@ -11,6 +11,8 @@
 //! - [`Oracle`] holds what was acknowledged against what arrived.
 //! - [`said_by_a_fork`] is what a child of fork(2) says of what its parent has open.
 //! - [`ManualClock`] stands still until a test moves it.
+//! - [`WeaveServer`] is a real Weave trace server; [`weave_agent`] logs to one with the real
+//!   client, and [`weave_holdings`] says what came of it.
 //! - [`Prng`] is the source of every choice: one seed, one run.
 
 mod cable;
@@ -34,6 +36,7 @@ mod sim_disk;
 mod sim_file;
 mod sim_snapshot;
 mod sim_state;
+mod weave_server;
 
 pub use cable::Cable;
 pub use crash_style::{CrashStyle, Order, Scramble, Tear};
@@ -49,6 +52,7 @@ pub use oracle::{Difference, Differences, Ends, Item, Oracle};
 pub use prng::Prng;
 pub use sim_disk::SimDisk;
 pub use sim_snapshot::{FlushPoint, SimSnapshot};
+pub use weave_server::{WeaveServer, weave_agent, weave_holdings};
 
 /// A host name that no DNS server knows, by RFC 6761. Where the machine's DNS server does
 /// not answer at all, it takes seconds to learn so.

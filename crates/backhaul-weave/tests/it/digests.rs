@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// What the trace store of weave 0.52.42 answered, recorded over HTTP.
-fn vectors() -> Value {
+pub(crate) fn vectors() -> Value {
     backhaul_json::from_slice(include_bytes!("vectors.json")).unwrap()
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     let items = value[key].as_array().unwrap();
     assert!(!items.is_empty() || key == "rows" || key == "row_digests", "{key}");
     items

@@ -8,4 +8,5 @@
 
 mod digests;
 mod projects;
+mod reference;
 mod salvage;
