@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
+pub(crate) use crate::config::OFFLINE;
 use anyhow::bail;
-use backhaul::config::Config;
 use backhaul_store::{ErrorKind, Spool};
 
 use crate::exit;
 
 /// The spool of received run records.
 pub(crate) const RUNS: &str = "runs";
-/// The spool of an agent's own run records.
-pub(crate) const OFFLINE: &str = "offline";
 
 /// The variable that names the data dir, for messages.
 const VARIABLE: &str = "BACKHAUL_DATA_DIR";

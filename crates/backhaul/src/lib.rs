@@ -31,11 +31,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the commands use more of it"))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExamples;
 
 pub mod config;
+
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod commands;
+#[cfg(feature = "control")]
+mod control;
+#[cfg(feature = "cli")]
+mod courier;
+#[cfg(feature = "cli")]
+mod data_dir;
+#[cfg(feature = "cli")]
+mod demo;
+#[cfg(feature = "control")]
+mod exit;
+#[cfg(feature = "cli")]
+mod hub;
+#[cfg(feature = "control")]
+mod hub_address;
+#[cfg(feature = "cli")]
+mod log;
+#[cfg(feature = "control")]
+mod metrics;
+#[cfg(feature = "cli")]
+mod printer;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
+#[cfg(feature = "control")]
+mod record_name;
+#[cfg(feature = "control")]
+mod report;
+#[cfg(feature = "cli")]
+mod runtime;
+#[cfg(feature = "control")]
+mod synced;
 
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;

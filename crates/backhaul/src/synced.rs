@@ -1,34 +1,31 @@
 //! What the sync of a spool came to, in text and in JSON.
 
-use backhaul::config::ByteSize;
+use crate::config::ByteSize;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::SyncReport;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-
-use crate::exit::Outcome;
-use crate::printer::Printer;
+use serde_json::Value;
 
 /// What the sync of a spool came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Synced {
     #[serde(rename = "spool")]
     pub(crate) name: String,
-    synced: u64,
-    duplicates: u64,
-    failed: u64,
-    remaining: u64,
+    pub(crate) synced: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) failed: u64,
+    pub(crate) remaining: u64,
     /// Records that were found damaged, ran out of time or made room meanwhile.
-    damaged: u64,
-    expired: u64,
-    evicted: u64,
+    pub(crate) damaged: u64,
+    pub(crate) expired: u64,
+    pub(crate) evicted: u64,
     /// Why what became of the records could not be written down.
-    trouble: Option<String>,
-    bytes: u64,
+    pub(crate) trouble: Option<String>,
+    pub(crate) bytes: u64,
     /// The name of what is in the way.
-    blocked_by: Option<String>,
+    pub(crate) blocked_by: Option<String>,
     /// The same in words.
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl Synced {
@@ -54,13 +51,13 @@ impl Synced {
         }
     }
 
-    fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         let left = self.remaining + self.failed;
         let lost = self.damaged + self.expired + self.evicted;
         left + lost == 0 && self.blocked_by.is_none() && self.trouble.is_none()
     }
 
-    fn object(&self) -> Value {
+    pub(crate) fn object(&self) -> Value {
         let mut object = serde_json::to_value(self).unwrap_or_default();
         if let Some(object) = object.as_object_mut() {
             object.remove("spool");
@@ -68,7 +65,7 @@ impl Synced {
         object
     }
 
-    fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let Self { name, synced, .. } = self;
         let mut text = format!("{name}: {synced} delivered ({})", ByteSize(self.bytes));
         if self.duplicates > 0 {
@@ -94,36 +91,6 @@ impl Synced {
         }
         text
     }
-}
-
-/// Says what the syncs came to.
-pub(crate) fn print(printer: Printer, synced: &[Synced]) -> anyhow::Result<Outcome> {
-    let sum = |count: fn(&Synced) -> u64| synced.iter().map(count).sum::<u64>();
-    let blocked = synced.iter().find(|synced| synced.blocked_by.is_some());
-    if printer.json {
-        let spools: Map<String, Value> =
-            synced.iter().map(|synced| (synced.name.clone(), synced.object())).collect();
-        printer.object(&json!({
-            "synced": sum(|synced| synced.synced),
-            "duplicates": sum(|synced| synced.duplicates),
-            "failed": sum(|synced| synced.failed),
-            "remaining": sum(|synced| synced.remaining),
-            "damaged": sum(|synced| synced.damaged),
-            "expired": sum(|synced| synced.expired),
-            "evicted": sum(|synced| synced.evicted),
-            "trouble": synced.iter().find_map(|synced| synced.trouble.clone()),
-            "bytes": sum(|synced| synced.bytes),
-            "blocked_by": blocked.and_then(|blocked| blocked.blocked_by.clone()),
-            "reason": blocked.and_then(|blocked| blocked.reason.clone()),
-            "spools": spools,
-        }))?;
-    } else {
-        for synced in synced {
-            printer.data(synced.sentence())?;
-        }
-    }
-    let complete = synced.iter().all(Synced::is_complete);
-    Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backhaul::config::{ByteSize, Config};
+use crate::config::{ByteSize, Config};
 use serde_json::{Map, Value, json};
 
 use super::operate::patiently;

@@ -5,8 +5,8 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::{Config, OfflineConfig};
 use anyhow::{anyhow, bail};
-use backhaul::config::{Config, OfflineConfig};
 use backhaul_store::ErrorKind;
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backhaul::config::Config;
+use crate::config::Config;
 use serde_json::json;
 
 use crate::cli;
@@ -11,9 +11,9 @@ use crate::control::Client;
 use crate::control::message::{Switched, TurnOn};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
+use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
-use backhaul::offline::OutageSwitch;
 
 pub(crate) fn run(args: &cli::Outage, config: &Config) -> anyhow::Result<Outcome> {
     let wanted = match args {

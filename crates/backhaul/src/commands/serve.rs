@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{Config, Reloaded, Settings};
 use anyhow::{Context as _, bail};
-use backhaul::config::{Config, Reloaded, Settings};
 use backhaul_agent::CloudRunLogger;
 use backhaul_sync::{SyncManager, SyncOptions};
 use tokio::io::AsyncReadExt as _;
@@ -24,9 +24,9 @@ use crate::hub::{self, Hub, limits, server};
 use crate::hub_address;
 use crate::log::Log;
 use crate::metrics;
+use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
-use backhaul::offline::OutageSwitch;
 
 /// How often what was received is made durable while little happens: what a crash
 /// makes the next start read again.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backhaul::config::{ByteSize, Settings, Source};
+use crate::config::{ByteSize, Settings, Source};
 use serde_json::{Map, Value, json};
 
 use crate::cli;
@@ -11,10 +11,10 @@ use crate::control::Client;
 use crate::control::message::Overview;
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
+use crate::offline::{OutageReport, OutageSwitch};
 use crate::printer::{Printer, table};
 use crate::report::{BooksReport, CourierReport, HighWater, SpoolReport};
 use crate::runtime;
-use backhaul::offline::{OutageReport, OutageSwitch};
 
 /// How long the process that serves a spool may take to say how it stands.
 const PATIENCE: Duration = Duration::from_secs(10);

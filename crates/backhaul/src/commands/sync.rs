@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{Config, HubUrl, OfflineConfig};
 use anyhow::Context as _;
-use backhaul::config::{Config, HubUrl, OfflineConfig};
 use backhaul_store::{Books, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
+use serde_json::{Map, Value, json};
 
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use crate::cli;
@@ -15,10 +16,10 @@ use crate::control::{self, Client, message};
 use crate::courier;
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
+use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
-use crate::synced::{self, Synced};
-use backhaul::offline::OutageSwitch;
+use crate::synced::Synced;
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> 
     let runtime = runtime::start(1)?;
     let synced = runtime.block_on(sync_all(printer, &data_dir, spools, config));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    synced::print(printer, &synced?)
+    print(printer, &synced?)
 }
 
 async fn sync_all(
@@ -135,4 +136,34 @@ async fn with_progress<T>(
             }
         }
     }
+}
+
+/// Says what the syncs came to.
+fn print(printer: Printer, synced: &[Synced]) -> anyhow::Result<Outcome> {
+    let sum = |count: fn(&Synced) -> u64| synced.iter().map(count).sum::<u64>();
+    let blocked = synced.iter().find(|synced| synced.blocked_by.is_some());
+    if printer.json {
+        let spools: Map<String, Value> =
+            synced.iter().map(|synced| (synced.name.clone(), synced.object())).collect();
+        printer.object(&json!({
+            "synced": sum(|synced| synced.synced),
+            "duplicates": sum(|synced| synced.duplicates),
+            "failed": sum(|synced| synced.failed),
+            "remaining": sum(|synced| synced.remaining),
+            "damaged": sum(|synced| synced.damaged),
+            "expired": sum(|synced| synced.expired),
+            "evicted": sum(|synced| synced.evicted),
+            "trouble": synced.iter().find_map(|synced| synced.trouble.clone()),
+            "bytes": sum(|synced| synced.bytes),
+            "blocked_by": blocked.and_then(|blocked| blocked.blocked_by.clone()),
+            "reason": blocked.and_then(|blocked| blocked.reason.clone()),
+            "spools": spools,
+        }))?;
+    } else {
+        for synced in synced {
+            printer.data(synced.sentence())?;
+        }
+    }
+    let complete = synced.iter().all(Synced::is_complete);
+    Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
 }

@@ -11,8 +11,8 @@ use super::message::Overview;
 use crate::data_dir::RUNS;
 use crate::hub::Service;
 use crate::metrics::{self, Page};
+use crate::offline::OutageSwitch;
 use crate::report::{CourierReport, SpoolReport};
-use backhaul::offline::OutageSwitch;
 
 /// Everything that a request may be about.
 pub(crate) struct Desk {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::OfflineConfig;
 use anyhow::Context as _;
-use backhaul::config::OfflineConfig;
 use backhaul_store::{ErrorKind, Layout, Position, Settled, Spool, Standing, State};
 
 use super::message::{Changed, Cleaned, Unchanged};

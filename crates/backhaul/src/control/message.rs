@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use crate::offline::OutageReport;
 use crate::report::SpoolReport;
-use backhaul::offline::OutageReport;
 
 /// How everything stands: the answer to `GET /v1/status`.
 #[derive(Debug, Serialize, Deserialize)]
