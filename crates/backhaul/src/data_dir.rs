@@ -56,9 +56,9 @@ impl DataDir {
     ///
     /// # Errors
     /// Where a file is in its place.
-    pub(crate) fn for_writing(self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn for_writing(&self) -> anyhow::Result<PathBuf> {
         self.check_is_no_file()?;
-        Ok(self.path)
+        Ok(self.path.clone())
     }
 
     fn check_is_no_file(&self) -> anyhow::Result<()> {
@@ -100,6 +100,11 @@ impl DataDir {
                 self.path.display()
             );
         }
+        Ok(self.present())
+    }
+
+    /// The same, of a data dir that need not be there yet.
+    pub(crate) fn present(&self) -> Vec<(String, PathBuf)> {
         let own = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let own = own.file_name().map_or("spool".to_owned(), |name| name.display().to_string());
         let candidates = [
@@ -108,7 +113,7 @@ impl DataDir {
             (own, self.path.clone()),
         ];
         let is_spool = |path: &Path| path.join(IDENTITY).is_file();
-        Ok(candidates.into_iter().filter(|(_, path)| is_spool(path)).collect())
+        candidates.into_iter().filter(|(_, path)| is_spool(path)).collect()
     }
 
     /// The spools that are there, or the one asked for, open for reading.

@@ -13,6 +13,9 @@
 //! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
 //! | [`config`] | settings: flags, environment, file |
 //!
+//! Features, all on by default: `control` (an agent serves a control socket), `cli` (the
+//! binary, with the hub). Without both no HTTP server is built.
+//!
 //! ```
 //! use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};
 //! use backhaul::offline::{OfflineQueue, OfflineRunLogger};
@@ -94,6 +97,8 @@ pub mod offline {
     };
     pub use self::outage::{OutageReport, OutageSwitch};
     pub use crate::config::OfflineConfig;
+    #[cfg(feature = "control")]
+    pub use crate::control::ControlSocket;
     pub use backhaul_agent::{
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,

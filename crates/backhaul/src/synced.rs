@@ -4,13 +4,10 @@ use crate::config::ByteSize;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::SyncReport;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// What the sync of a spool came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Synced {
-    #[serde(rename = "spool")]
-    pub(crate) name: String,
     pub(crate) synced: u64,
     pub(crate) duplicates: u64,
     pub(crate) failed: u64,
@@ -29,14 +26,13 @@ pub(crate) struct Synced {
 }
 
 impl Synced {
-    pub(crate) fn new(name: String, report: &SyncReport, before: &Books, spool: &Spool) -> Self {
+    pub(crate) fn new(report: &SyncReport, before: &Books, spool: &Spool) -> Self {
         let (after, trouble) = match spool.status() {
             Ok(status) => (status.books, status.trouble),
             Err(error) => (*before, Some(error.to_string())),
         };
         let blocked = report.blocked_by.as_ref();
         Self {
-            name,
             synced: report.synced,
             duplicates: report.duplicates,
             failed: report.failed,
@@ -57,17 +53,8 @@ impl Synced {
         left + lost == 0 && self.blocked_by.is_none() && self.trouble.is_none()
     }
 
-    pub(crate) fn object(&self) -> Value {
-        let mut object = serde_json::to_value(self).unwrap_or_default();
-        if let Some(object) = object.as_object_mut() {
-            object.remove("spool");
-        }
-        object
-    }
-
     pub(crate) fn sentence(&self) -> String {
-        let Self { name, synced, .. } = self;
-        let mut text = format!("{name}: {synced} delivered ({})", ByteSize(self.bytes));
+        let mut text = format!("{} delivered ({})", self.synced, ByteSize(self.bytes));
         if self.duplicates > 0 {
             text.push_str(&format!(", {} of them were there already", self.duplicates));
         }
@@ -99,11 +86,10 @@ mod tests {
 
     #[test]
     fn a_settlement_that_was_not_written_down_is_no_success() {
-        let mut synced = Synced { name: "runs".to_owned(), ..Synced::default() };
+        let mut synced = Synced::default();
         assert!(synced.is_complete());
         synced.trouble = Some("the disk is full".to_owned());
         assert!(!synced.is_complete());
         assert!(synced.sentence().ends_with("TROUBLE: the disk is full"));
-        assert_eq!(synced.object()["trouble"], "the disk is full");
     }
 }

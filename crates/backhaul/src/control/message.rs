@@ -1,7 +1,6 @@
 //! What goes over the control socket, in JSON.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 use crate::offline::OutageReport;
 use crate::report::SpoolReport;
@@ -11,8 +10,7 @@ use crate::report::SpoolReport;
 pub(crate) struct Overview {
     pub(crate) process: u32,
     pub(crate) outage: Option<OutageReport>,
-    /// By name.
-    pub(crate) spools: BTreeMap<String, SpoolReport>,
+    pub(crate) spool: SpoolReport,
 }
 
 /// Which records to put back among the waiting.
