@@ -116,3 +116,68 @@ async fn turn_ends(desk: &Desk) {
         sleep(TURN).await;
     }
 }
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use std::path::Path;
+
+    use backhaul_agent::{InMemoryRunLogger, OfflineQueue, RunLoggerDestination};
+    use backhaul_store::ErrorKind;
+    use backhaul_sync::SyncOptions;
+
+    use super::*;
+    use crate::config::OutageSetting;
+    use crate::control::Client;
+    use crate::control::message::Overview;
+
+    /// What a process has of the queue, and its control socket.
+    fn agent(dir: &Path, destination: &str) -> (OfflineQueue, SyncManager, ControlSocket) {
+        let queue = OfflineQueue::builder(dir).maintenance_thread(false).open().unwrap();
+        queue.bind(Arc::new(RunLoggerDestination::new(Arc::new(InMemoryRunLogger::new()))));
+        let courier = queue.sync_manager(SyncOptions::default()).unwrap();
+        let outage = Arc::new(OutageSwitch::of(dir, OutageSetting::Off));
+        let control = ControlSocket::serve(&courier, destination, outage);
+        (queue, courier, control)
+    }
+
+    async fn who_answers(dir: &Path) -> Option<String> {
+        let mut client = Client::of_spool(dir).await.unwrap()?;
+        let overview: Overview = client.get("/v1/status").await.unwrap();
+        Some(overview.spool.courier?.destination)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_socket_goes_with_the_part_of_delivering() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let (first, ..) = &agent(dir, "http://first");
+        let (second, ..) = &agent(dir, "http://second");
+        assert_eq!(who_answers(dir).await.as_deref(), Some("http://first"));
+        sleep(TURN * 10).await;
+        assert_eq!(who_answers(dir).await.as_deref(), Some("http://first"));
+
+        let busy = second.spool().settle(&[]).unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::Busy);
+        first.spool().maintain().unwrap();
+        second.spool().settle(&[]).unwrap();
+        sleep(TURN * 4).await;
+        assert_eq!(who_answers(dir).await.as_deref(), Some("http://second"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stands_in_the_way_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let in_the_way = dir.join("state/control.sock");
+        drop(OfflineQueue::new(dir).unwrap());
+        std::fs::write(&in_the_way, "mine").unwrap();
+        let (_queue, _courier, control) = agent(dir, "http://first");
+        sleep(TURN * 10).await;
+        assert_eq!(std::fs::read(&in_the_way).unwrap(), b"mine");
+        std::fs::remove_file(&in_the_way).unwrap();
+        sleep(TURN * 2).await;
+        assert_eq!(who_answers(dir).await.as_deref(), Some("http://first"));
+        control.stop().await;
+        assert_eq!(who_answers(dir).await, None);
+    }
+}
