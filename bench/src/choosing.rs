@@ -30,12 +30,14 @@ pub fn measure(records: u64) {
             }
         }
     }
-    println!("## {BATCHES} batches of 100 out of {records} waiting records\n");
+    println!("### {BATCHES} batches of 100 out of {records} waiting records\n");
     let chooser: Arc<dyn Chooser> = Arc::new(rules());
     let spool = Spool::open(folder.path(), options).expect("a spool");
     let before = device::peak_memory();
-    time("in order", &spool, || spool.take(&LIMITS).expect("readable"));
-    time("chosen", &spool, || spool.take_chosen(&LIMITS, &chooser).expect("readable"));
+    time("in order, without rules", &spool, || spool.take(&LIMITS).expect("readable"));
+    time("chosen by three rules", &spool, || {
+        spool.take_chosen(&LIMITS, &chooser).expect("readable")
+    });
     let grown = device::peak_memory().saturating_sub(before);
     println!(
         "- peak memory {:.1} MB, {:.1} MB of it since opening",

@@ -85,13 +85,18 @@ pub fn folder() -> PathBuf {
     std::env::var_os("BACKHAUL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
+/// How large a large backlog is.
+pub fn gigabytes() -> f64 {
+    std::env::var("BACKHAUL_BENCH_GB").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0)
+}
+
 /// Runs an engine in a child process and reads its figures.
 pub fn measure(engine: Engine, seconds: f64) -> (Engine, Measured) {
     let folder = tempfile::tempdir_in(folder()).expect("a folder to measure in");
     let program = std::env::current_exe().expect("the program's own path");
     let before = device::counters(folder.path());
     let output = Command::new(program)
-        .args(["1".to_owned(), seconds.to_string(), engine.key()])
+        .args(["engine".to_owned(), seconds.to_string(), engine.key()])
         .arg(folder.path())
         .output()
         .expect("the child runs");
@@ -116,8 +121,8 @@ pub fn measure(engine: Engine, seconds: f64) -> (Engine, Measured) {
 }
 
 /// The child: fills the folder for a while, then prints what it saw.
-pub fn run_child(key: &str, arguments: &[String], time: Duration) {
-    let dir = Path::new(&arguments[3]);
+pub fn run_child(key: &str, dir: &Path, seconds: f64) {
+    let time = Duration::from_secs_f64(seconds);
     let (kind, producers) = key.split_once('/').expect("kind/producers");
     let producers: usize = producers.parse().expect("a number");
     let corpus: Vec<Vec<u8>> = (0..4096).map(record).collect();
@@ -288,8 +293,7 @@ fn sqlite_grouped(
 
 /// Time and memory to open a spool with 1 GB waiting.
 pub fn open_with_backlog() {
-    let gigabytes: f64 =
-        std::env::var("BACKHAUL_BENCH_GB").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    let gigabytes = gigabytes();
     let folder = tempfile::Builder::new()
         .disable_cleanup(std::env::var_os("BACKHAUL_BENCH_KEEP").is_some())
         .tempdir_in(folder())
@@ -309,7 +313,7 @@ pub fn open_with_backlog() {
             last.expect("256 were submitted").wait().expect("stored");
         }
         println!(
-            "\n## A backlog of {gigabytes} GB\n\n- waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB",
+            "\n### A backlog of {gigabytes} GB\n\n- waiting: {number} records, {:.2} GB; peak while filling: {:.1} MB",
             bytes as f64 / 1e9,
             device::peak_memory() as f64 / 1e6
         );
@@ -404,7 +408,7 @@ pub fn open_folder_with_backlog() {
             }
         }
     }
-    println!("\n## {count} record files in the folder layout\n");
+    println!("\n### {count} record files in the folder layout\n");
     each_opening(folder.path(), &options, |name, opening| {
         println!(
             "- open {name}: {:.0} ms, first batch of {} after {:.0} ms; peak memory {:.1} MB",

@@ -1,35 +1,48 @@
-//! Acknowledged records per second, beside SQLite with `synchronous=FULL`.
+//! Measures the store beside SQLite, and the courier beside a bare loop.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of
 //! the rounds, and the lowest and highest. See `docs/benchmarks.md`.
 
 mod choosing;
+mod courier;
 mod device;
+mod drain;
 mod engines;
+mod hub;
+mod rate;
 mod records;
 mod report;
 
-use std::time::Duration;
-
-use engines::{ALL, Engine};
 use report::Table;
+
+const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["open", folder] => return engines::time_opening(folder.as_ref()),
-        ["choose", records] => return choosing::measure(records.parse().expect("a number")),
-        _ => {}
+        ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
+        ["courier", rounds] => courier::measure(number(rounds)),
+        ["choose", records] => choosing::measure(number(records)),
+        ["open", folder] => engines::time_opening(folder.as_ref()),
+        // What the above run in processes of their own.
+        ["engine", seconds, key, dir] => {
+            engines::run_child(key, dir.as_ref(), seconds.parse().expect(USAGE));
+        }
+        ["hub"] => hub::run_child(),
+        ["drain", ref drain @ ..] => drain::run_child(drain),
+        _ => panic!("expected {USAGE}"),
     }
-    let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(7);
-    let seconds: f64 = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(0.8);
-    if let Some(child) = arguments.get(2) {
-        return engines::run_child(child, &arguments, Duration::from_secs_f64(seconds));
-    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect(USAGE)
+}
+
+fn measure_store(rounds: u64, seconds: f64) {
     let mut table = Table::default();
     for round in 0..rounds {
-        for engine in shuffled(round) {
+        for engine in shuffled(round, &engines::ALL) {
             table.add(round, engines::measure(engine, seconds));
         }
         eprintln!("round {} of {rounds}", round + 1);
@@ -39,9 +52,9 @@ fn main() {
     engines::open_folder_with_backlog();
 }
 
-/// All engines in an order that differs from round to round.
-fn shuffled(round: u64) -> Vec<Engine> {
-    let mut order = ALL.to_vec();
+/// All of them in an order that differs from round to round.
+fn shuffled<T: Copy>(round: u64, all: &[T]) -> Vec<T> {
+    let mut order = all.to_vec();
     let mut state = round.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66;
     for index in (1..order.len()).rev() {
         state =

@@ -1,4 +1,4 @@
-//! The records: pairs of trace calls of about 1 KB, as an agent writes them.
+//! The records, as agents write them: trace calls of about 1 KB, and run records.
 
 /// One record of about 1,000 bytes: random ids and numbers around text that
 /// compresses about fourfold, as traces do.
@@ -15,6 +15,29 @@ pub fn record(seed: u64) -> Vec<u8> {
         "summary": {"tokens": random.below(4000), "load": random.below(100_000) as f64 / 1000.0},
     });
     serde_json::to_vec(&record).expect("a record is JSON")
+}
+
+/// A run record of `len` bytes, or a few more: tool calls with random numbers and text.
+pub fn run(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let start = format!(
+        r#"{{"run_id":"run_{seed:08}","started_at":"2026-01-01T00:00:{:02}.{:06}Z","tool_calls":["#,
+        seed % 60,
+        random.below(1_000_000),
+    );
+    let key = format!("{:016x}{:016x}", random.next(), random.next());
+    let end = format!(r#"],"metadata":{{"idempotency_key":"{key}"}}}}"#);
+    let mut text = start;
+    while text.len() + end.len() < len {
+        let words: Vec<&str> = (0..20).map(|_| WORDS[random.below(WORDS.len())]).collect();
+        let comma = if text.ends_with('[') { "" } else { "," };
+        text += &format!(
+            r#"{comma}{{"tool_id":"thermometer","output":{{"celsius":{},"note":"{}"}}}}"#,
+            random.below(100_000) as f64 / 1000.0,
+            words.join(" "),
+        );
+    }
+    (text + &end).into_bytes()
 }
 
 struct Random(u64);

@@ -35,13 +35,14 @@ impl Table {
     }
 }
 
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
+/// The lowest, the median and the highest round.
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
 }
 
-fn spread(mut values: Vec<f64>) -> Spread {
+pub fn spread(mut values: Vec<f64>) -> Spread {
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
     Spread { low: at(0), median: at(values.len() / 2), high: at(values.len().saturating_sub(1)) }

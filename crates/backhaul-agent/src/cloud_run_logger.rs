@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backhaul_store::{Batch, Clock, SystemClock};
 use backhaul_sync::{
-    BandwidthManager, Deliver, Destination, LinkError, LinkErrorKind, Transport, Verdict,
+    BandwidthManager, Deliver, Destination, LinkError, LinkErrorKind, Transport, Verdict, Way,
 };
 
 use self::client::Endpoint;
@@ -243,6 +243,14 @@ impl Destination for CloudRunLogger {
 
     fn bandwidth(&self) -> Option<&BandwidthManager> {
         self.transport.budget()
+    }
+
+    fn way(&self) -> Option<Way> {
+        Some(self.endpoint.way())
+    }
+
+    fn forget_connections(&self) {
+        self.transport.forget_connections();
     }
 }
 

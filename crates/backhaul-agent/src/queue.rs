@@ -63,6 +63,7 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 struct QueueInner {
     spool: Spool,
     sync_batch_size: usize,
+    expires_after: Option<Duration>,
     prioritizer: Option<SyncPrioritizer>,
     held: Mutex<HeldRecords>,
     journal_alarm: JournalAlarm,
@@ -133,6 +134,7 @@ pub struct OfflineQueueBuilder {
     storage_path: PathBuf,
     max_queue_size_mb: u64,
     sync_batch_size: usize,
+    expires_after: Option<Duration>,
     prioritizer: Option<SyncPrioritizer>,
     hold_in_memory_bytes: usize,
     options: Options,
@@ -152,6 +154,15 @@ impl OfflineQueueBuilder {
     #[must_use]
     pub fn sync_batch_size(mut self, records: usize) -> Self {
         self.sync_batch_size = records;
+        self
+    }
+
+    /// The age past which a record is not worth sending any more, in power-on time, whatever
+    /// the clock says: it expires, is counted and never sent. Each record that is stored gets a
+    /// second small file for it. Default: none.
+    #[must_use]
+    pub fn expires_after(mut self, age: Duration) -> Self {
+        self.expires_after = Some(age);
         self
     }
 
@@ -264,6 +275,7 @@ impl OfflineQueueBuilder {
             inner: Arc::new(QueueInner {
                 spool,
                 sync_batch_size: self.sync_batch_size,
+                expires_after: self.expires_after,
                 prioritizer: self.prioritizer,
                 held: Mutex::new(HeldRecords::new(self.hold_in_memory_bytes)),
                 journal_alarm: JournalAlarm::default(),
@@ -300,6 +312,7 @@ impl OfflineQueue {
             storage_path: storage_path.as_ref().to_owned(),
             max_queue_size_mb: Self::DEFAULT_MAX_QUEUE_SIZE_MB,
             sync_batch_size: SyncOptions::DEFAULT_BATCH_SIZE,
+            expires_after: None,
             prioritizer: None,
             hold_in_memory_bytes: Self::DEFAULT_HOLD_IN_MEMORY_BYTES,
             options: Options { layout: Layout::Folder, ..Options::default() },
@@ -414,7 +427,7 @@ impl OfflineQueue {
     /// A record as the store takes it.
     fn stored_form(&self, record: &RunRecord) -> Record {
         let body = record.to_json();
-        let QueueInner { spool, prioritizer, .. } = &*self.inner;
+        let QueueInner { spool, prioritizer, expires_after, .. } = &*self.inner;
         let stream = record.metadata.get("stream").and_then(Value::as_str);
         // Lanes overtake each other: scores must not tear a stream apart.
         let lane = match prioritizer {
@@ -424,7 +437,10 @@ impl OfflineQueue {
             }
             _ => record.lane(),
         };
-        let stored = Record::new("run", body).lane(lane).label(RUN_ID, record.run_id.as_str());
+        let mut stored = Record::new("run", body).lane(lane).label(RUN_ID, record.run_id.as_str());
+        if let Some(age) = expires_after {
+            stored = stored.expires_after(*age);
+        }
         match stream {
             Some(stream) => stored.stream(stream),
             None => stored,

@@ -78,6 +78,8 @@ pub struct QueueEntry {
     pub size_bytes: usize,
     /// When it was appended, by the wall clock of then.
     pub enqueued_at: Timestamp,
+    /// How old it is, in power-on time where that is known.
+    pub age: Duration,
     /// Attempts made to deliver it.
     pub attempts: u32,
     /// What the last attempt came to, or why it failed for good.
@@ -164,7 +166,8 @@ impl Spool {
     ) -> Result<()> {
         self.inner.check_process()?;
         self.inner.catch_up()?;
-        self.inner.each_record(standing, &mut |account, record| visit(entry(account, record)))
+        self.inner
+            .each_record(standing, &mut |account, record| visit(self.inner.entry(account, record)))
     }
 
     /// One record with where it stands.
@@ -177,7 +180,7 @@ impl Spool {
         match self.inner.store.read(position.chain, position.sequence.0, &mut None)? {
             Read::Record(record) => {
                 let account = self.inner.account(position.chain, 1);
-                Ok((entry(&account, &record), *record))
+                Ok((self.inner.entry(&account, &record), *record))
             }
             Read::LostUpTo(_) | Read::End => Err(Error::at(
                 ErrorKind::NotFound,
@@ -200,27 +203,28 @@ pub(crate) fn standing_of(account: &Account, sequence: u64) -> Standing {
     }
 }
 
-fn entry(account: &Account, record: &StoredRecord) -> QueueEntry {
-    let sequence = record.id.position.sequence.0;
-    let failure = account.failed.get(&sequence);
-    let attempts = account.open.get(&sequence);
-    QueueEntry {
-        id: record.id,
-        standing: standing_of(account, sequence),
-        size_bytes: record.body.len(),
-        enqueued_at: record.stamp.wall,
-        attempts: failure
-            .map(|failure| failure.attempts)
-            .or(attempts.map(|open| open.count))
-            .unwrap_or(0),
-        last_error: failure
-            .map(|failure| failure.reason.clone())
-            .or_else(|| attempts.and_then(|open| open.last_error.clone())),
-        facts: record.facts.clone(),
-    }
-}
-
 impl Inner {
+    fn entry(&self, account: &Account, record: &StoredRecord) -> QueueEntry {
+        let sequence = record.id.position.sequence.0;
+        let failure = account.failed.get(&sequence);
+        let attempts = account.open.get(&sequence);
+        QueueEntry {
+            id: record.id,
+            standing: standing_of(account, sequence),
+            size_bytes: record.body.len(),
+            enqueued_at: record.stamp.wall,
+            age: self.courier().age(self, &record.stamp, &self.context.clock.now()),
+            attempts: failure
+                .map(|failure| failure.attempts)
+                .or(attempts.map(|open| open.count))
+                .unwrap_or(0),
+            last_error: failure
+                .map(|failure| failure.reason.clone())
+                .or_else(|| attempts.and_then(|open| open.last_error.clone())),
+            facts: record.facts.clone(),
+        }
+    }
+
     /// Takes over what other processes wrote since, where this one does not know.
     pub(crate) fn catch_up(&self) -> Result<()> {
         let mut courier = self.courier();
@@ -242,9 +246,9 @@ impl Inner {
         if oldest >= next {
             return Ok(None);
         }
-        let clock = &self.context.clock;
+        let now = self.context.clock.now();
         match self.store.read(chain, oldest, &mut None) {
-            Ok(Read::Record(record)) => Ok(Some(record.stamp.age(&clock.now(), clock.boot_id()))),
+            Ok(Read::Record(record)) => Ok(Some(self.courier().age(self, &record.stamp, &now))),
             Ok(Read::LostUpTo(_) | Read::End) => Ok(None),
             Err(error) if error.is_of_the_medium() => Ok(None),
             Err(error) => Err(error),

@@ -186,8 +186,8 @@ impl BandwidthManager {
         Ok(Reservation::new(Arc::clone(&self.shared), criticality, bytes))
     }
 
-    /// Counts bytes that were sent without being reserved, as normal traffic: probes,
-    /// model calls. It stops nothing, and can pass the limit.
+    /// Counts bytes that were sent without being reserved, as normal traffic: model calls,
+    /// say. It stops nothing, and can pass the limit.
     ///
     /// ```
     /// use backhaul_sync::{BandwidthManager, BandwidthOptions};
@@ -270,14 +270,21 @@ impl BandwidthManager {
     /// ```
     pub async fn pace(&self, bytes: u64) {
         let Some(pacer) = &self.rate else { return };
-        let now = pacer.start.elapsed();
-        let wait = pacer.rate().take(now, bytes);
+        let (now, wait) = pacer.take(bytes);
         if !wait.is_zero() {
             let at = pacer.start.checked_add(now.saturating_add(wait));
             // Past the end of the clock's range: longer than anybody waits.
             let at =
                 at.unwrap_or_else(|| Instant::now() + Duration::from_secs(u64::from(u32::MAX)));
             tokio::time::sleep_until(at).await;
+        }
+    }
+
+    /// Has bytes count for the rate that did not wait for it, such as an answer: what is paced
+    /// next waits for them too.
+    pub fn note_unpaced(&self, bytes: u64) {
+        if let Some(pacer) = &self.rate {
+            pacer.take(bytes);
         }
     }
 
@@ -288,6 +295,11 @@ impl BandwidthManager {
             .map_or(Duration::ZERO, |pacer| pacer.rate().wait(pacer.start.elapsed(), bytes))
     }
 
+    /// The rate in bytes a second; `None`: there is no limit.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        self.shared.bytes_per_second()
+    }
+
     /// What may go at once after a pause: a quarter of a second at the rate, at least one
     /// byte. `u64::MAX`: there is no limit.
     pub fn burst_bytes(&self) -> u64 {
@@ -296,6 +308,12 @@ impl BandwidthManager {
 }
 
 impl Pacer {
+    /// Takes bytes of the rate: what time it is, and how long they have to wait.
+    fn take(&self, bytes: u64) -> (Duration, Duration) {
+        let now = self.start.elapsed();
+        (now, self.rate().take(now, bytes))
+    }
+
     fn rate(&self) -> std::sync::MutexGuard<'_, Rate> {
         // A panic elsewhere leaves it as it was.
         self.rate.lock().unwrap_or_else(PoisonError::into_inner)

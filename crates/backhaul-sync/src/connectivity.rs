@@ -2,7 +2,8 @@
 //!
 //! # Rules
 //! - Evidence comes from checks, and from traffic, which makes checks unnecessary. Changes
-//!   of the network say nothing themselves: they have a check made at once.
+//!   of the network say nothing themselves: they have a check made at once, and when something
+//!   is there that was not, what is offline becomes unknown, so that others try as well.
 //! - `judge.rs` says what evidence comes to and `schedule.rs` when to look again; neither
 //!   has a clock or a socket. `shared.rs` has the task that acts on it.
 //! - Nobody is waited for: callbacks run on their own.
@@ -23,6 +24,7 @@ mod options;
 mod probe;
 mod schedule;
 mod shared;
+mod spending;
 mod state;
 mod status;
 mod tls;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use backhaul_store::{Clock, SystemClock};
 use tokio::sync::watch;
 
+use crate::bandwidth::BandwidthManager;
 use crate::options::OptionError;
 use crate::planned_outage::PlannedOutage;
 use shared::Shared;
@@ -50,7 +53,9 @@ pub use status::ConnectivityStatus;
 /// own events.
 ///
 /// Before the first check, and while it does not run, nothing is known: [`Connectivity::Unknown`],
-/// which [`is_online`](ConnectivityMonitor::is_online) counts as offline.
+/// which [`is_online`](ConnectivityMonitor::is_online) counts as offline. When an interface,
+/// an address or a default route comes, what was offline is unknown again until somebody has
+/// found out.
 ///
 /// Cheap to clone; all clones are one monitor, which stops when the last of them is
 /// dropped. A callback that holds a clone keeps it running.
@@ -65,7 +70,7 @@ pub use status::ConnectivityStatus;
 ///     ..ConnectivityOptions::default()
 /// })?;
 /// monitor.on_offline(|| eprintln!("Gone offline"));
-/// let online = monitor.on_online(|| async { /* sync_manager.sync_now().await */ });
+/// let online = monitor.on_online(|| async { /* a courier that watches it goes by itself */ });
 /// monitor.start().await;
 ///
 /// // Whoever uses the network tells how it went; a link in use is not probed.
@@ -185,11 +190,15 @@ impl ConnectivityMonitor {
         self.shared().subscribe()
     }
 
-    /// Has `counter` called after each check with the bytes that checks have put on the
-    /// wire since it was last called, on a thread that may wait. One counter at a time;
-    /// what was spent before there is one goes to the first.
-    pub fn count_bytes(&self, counter: impl Fn(u64) + Send + Sync + 'static) {
-        self.shared().count_with(counter);
+    /// Changes with each change of the machine's network.
+    pub(crate) fn network_changes(&self) -> watch::Receiver<u64> {
+        self.shared().network_changes()
+    }
+
+    /// Charges what checks cost to a data cap, as critical traffic. A check that it has no
+    /// room for, 64 KB, is not made: what is known stays as it is, and traffic says more.
+    pub fn charge(&self, budget: &BandwidthManager) {
+        self.shared().charge(budget.clone());
     }
 
     // --- Telling ---------------------------------------------------------------

@@ -7,6 +7,7 @@ use backhaul_store::Batch;
 
 use crate::bandwidth::BandwidthManager;
 use crate::link_error::LinkError;
+use crate::way::Way;
 
 /// The answer to a batch, once it is there.
 pub type Deliver<'a> = Pin<Box<dyn Future<Output = Result<Vec<Verdict>, LinkError>> + Send + 'a>>;
@@ -41,6 +42,16 @@ pub trait Destination: Send + Sync {
     fn bandwidth(&self) -> Option<&BandwidthManager> {
         None
     }
+
+    /// The way that its requests go at this moment. The courier asks when the machine's
+    /// network has changed, and breaks a request off that went another way. Default: unknown.
+    fn way(&self) -> Option<Way> {
+        None
+    }
+
+    /// Connections of before may be dead: the next request is to make a new one. Default:
+    /// nothing.
+    fn forget_connections(&self) {}
 }
 
 /// What a destination says of one record.

@@ -30,6 +30,7 @@ mod report;
 mod sync_manager;
 mod tls;
 mod transport;
+mod way;
 
 pub use crate::backoff::{Backoff, BackoffStrategy, UnknownStrategy};
 pub use crate::bandwidth::{
@@ -62,3 +63,4 @@ pub mod decisions {
 }
 
 pub use crate::transport::{Answer, Request, Transport, TransportError};
+pub use way::Way;

@@ -18,10 +18,10 @@ pub enum LinkErrorKind {
     Unreachable,
     /// The answer took too long. The batch waits, and is offered in smaller parts.
     Timeout,
-    /// The destination answered that it cannot serve now (408, 429, 5xx). The batch
-    /// waits for as long as it asked for, or as the backoff says.
+    /// The destination answered that it cannot serve now: 408, 429, 5xx, and what means
+    /// nothing here. The batch waits for as long as it asked for, or as the backoff says.
     Busy,
-    /// Address or credentials are wrong (401, 403, 404, 405, 410). Somebody has to act:
+    /// Address or credentials are wrong (401, 403, 404, 405, 407, 410). Somebody has to act:
     /// the destination is paused, and no record fails for it.
     Refused,
     /// The batch is larger than the destination takes (413). It is offered in smaller parts.

@@ -121,7 +121,7 @@ pub struct SyncStatus {
     pub oldest_age: Option<Duration>,
     /// Bytes of everything in the spool's folder.
     pub bytes: u64,
-    /// When a sync last delivered records and met no obstacle; `None` before the first.
+    /// When records were last delivered; `None` before the first.
     pub last_sync_at: Option<Timestamp>,
     /// What a monitor that is watched knows of the link; without one, whether the destination
     /// answered the last attempt. `None`: nothing is known yet.

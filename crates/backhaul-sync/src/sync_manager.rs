@@ -18,10 +18,12 @@ pub(crate) mod outage;
 mod oversized;
 pub(crate) mod pace;
 mod priority;
+mod read_ahead;
 mod shared;
 mod standing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backhaul_store::{Spool, StoredRecord};
 use tokio::time::Instant;
@@ -38,6 +40,9 @@ use link::Link;
 use shared::Shared;
 
 pub(crate) use standing::after;
+
+/// How long somebody who asks for a sync is kept waiting where nothing got through lately.
+const OFFLINE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Delivers the records of one spool to one destination, in the background or on demand.
 ///
@@ -129,9 +134,11 @@ impl SyncManager {
     }
 
     /// Has a monitor say whether there is a link. Offline, nothing is tried, and
-    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, everything
-    /// is tried at once, whatever the backoff says. A monitor without addresses to ask only
-    /// says when the network has changed.
+    /// [`sync_now`](SyncManager::sync_now) returns at once; when the link is back, or may be,
+    /// everything is tried at once, whatever the backoff says. A request under way is given up
+    /// when the monitor goes offline, or the machine's network changes and the destination has
+    /// another [`way`](Destination::way); its records wait again. A monitor without addresses
+    /// to ask only says when the network has changed.
     ///
     /// What becomes of requests is told to the monitor; what its checks cost counts against
     /// the data cap of the destination; a [planned outage](SyncManager::offline_while) is one
@@ -139,8 +146,8 @@ impl SyncManager {
     /// [started](SyncManager::start) itself. To be called before that.
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
         let shared = &self.handle.shared;
-        if let Some(budget) = shared.destination.bandwidth().cloned() {
-            monitor.count_bytes(move |bytes| budget.record_sent(bytes));
+        if let Some(budget) = shared.destination.bandwidth() {
+            monitor.charge(budget);
         }
         let mut state = shared.lock();
         if let Some(outage) = &state.offline_while {
@@ -216,8 +223,9 @@ impl SyncManager {
     /// Syncs now, whatever the interval and the backoff of the link say. Joins the sync
     /// that runs, if one does. A record that was put off keeps its time.
     ///
-    /// Offline is no error: the report says what is in the way. The sync goes on when
-    /// this future is dropped.
+    /// Offline is no error: the report says what is in the way. Where the last attempts have
+    /// failed already, it is waited for a second at most: the report says so, and the attempt
+    /// goes on. It does so too when this future is dropped.
     pub async fn sync_now(&self) -> SyncReport {
         let shared = Arc::clone(&self.handle.shared);
         if let Some(Some(blocked)) = blocking(move || shared.offline()).await {
@@ -230,12 +238,33 @@ impl SyncManager {
             (state.only_critical, state.asked) = (None, None);
         }
         let mut running = self.handle.shared.join_or_begin();
-        match running.wait_for(Option::is_some).await.as_deref() {
+        let ended = self.unless_offline(running.wait_for(Option::is_some)).await;
+        let Some(ended) = ended else {
+            let reason = "the last attempts got no answer; another one is under way";
+            let blocked = Blocked::new(BlockedKind::Offline, reason);
+            return self.handle.shared.report_of_no_sync(blocked);
+        };
+        match ended.as_deref() {
             Ok(Some(report)) => report.clone(),
             Ok(None) | Err(_) => {
                 let reason = "the sync was stopped before its end";
                 let blocked = Blocked::new(BlockedKind::Stopped, reason);
                 self.handle.shared.report_of_no_sync(blocked)
+            }
+        }
+    }
+
+    /// Waits for a sync, but not long while all that is known is that nothing gets through.
+    async fn unless_offline<T>(&self, sync: impl Future<Output = T>) -> Option<T> {
+        let mut sync = std::pin::pin!(sync);
+        loop {
+            if !self.handle.shared.lock().is_offline() {
+                return Some(sync.await);
+            }
+            match tokio::time::timeout(OFFLINE_PATIENCE, &mut sync).await {
+                Ok(ended) => return Some(ended),
+                Err(_) if self.handle.shared.lock().is_offline() => return None,
+                Err(_) => {}
             }
         }
     }

@@ -8,9 +8,10 @@ mod http_date;
 mod metered_body;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use backhaul_store::{Clock as _, SystemClock};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, Response, Url};
@@ -22,7 +23,7 @@ use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, wire_byt
 use crate::blocking::blocking;
 use crate::causes::with_causes;
 use crate::link_error::LinkError;
-use crate::tls::{machine_config, trustless_config};
+use crate::tls::{is_the_clocks_fault, machine_config, tls_error, trustless_config};
 
 /// A connection that takes longer will not carry a batch either.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +42,9 @@ const ANSWER_HEAD: u64 = 4_096;
 /// cryptography, redirects followed on the same host alone, one deadline for a whole
 /// request, and all bytes counted where there is a data cap.
 ///
+/// A connection is kept for the next request, until somebody says that it may be dead
+/// ([`forget_connections`](Transport::forget_connections)).
+///
 /// Cheap to clone; clones share their connections, which belong to the tokio runtime that
 /// they were made on ([`for_another_runtime`](Transport::for_another_runtime)).
 ///
@@ -53,14 +57,21 @@ const ANSWER_HEAD: u64 = 4_096;
 /// ```
 #[derive(Clone)]
 pub struct Transport {
-    client: Client,
     tls: rustls::ClientConfig,
     /// Why no certificate can be checked.
     tls_trouble: Option<Arc<rustls::Error>>,
     timeout: Duration,
     budget: Option<BandwidthManager>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What is kept for the next request.
+#[derive(Default)]
+struct Kept {
+    /// With its connections. None: the next request makes one.
+    client: Option<Client>,
     /// When a connection was last left open.
-    left_open: Arc<Mutex<Option<Instant>>>,
+    left_open: Option<Instant>,
 }
 
 /// A request that posts bytes.
@@ -114,8 +125,8 @@ impl Transport {
                 (tls, Some(Arc::new(error)))
             }
         };
-        let client = client(&tls)?;
-        Ok(Self { client, tls, tls_trouble, timeout, budget: None, left_open: Arc::default() })
+        let kept = Kept { client: Some(client(&tls)?), left_open: None };
+        Ok(Self { tls, tls_trouble, timeout, budget: None, kept: Arc::new(Mutex::new(kept)) })
     }
 
     /// Whether requests to an address can be made at all.
@@ -150,8 +161,14 @@ impl Transport {
     /// # Errors
     /// When no client can be made.
     pub fn for_another_runtime(&self) -> Result<Self, TransportError> {
-        let client = client(&self.tls)?;
-        Ok(Self { client, left_open: Arc::default(), ..self.clone() })
+        let kept = Kept { client: Some(client(&self.tls)?), left_open: None };
+        Ok(Self { kept: Arc::new(Mutex::new(kept)), ..self.clone() })
+    }
+
+    /// Has the next request make a connection of its own: those of before may be dead, as
+    /// after an outage. A request under way goes on.
+    pub fn forget_connections(&self) {
+        *self.kept() = Kept::default();
     }
 
     /// Posts a request and reads the answer, whatever its status is.
@@ -176,7 +193,7 @@ impl Transport {
 
     async fn post_once(&self, request: &Request) -> Result<Answer, LinkError> {
         let traffic = self.traffic(request).await?;
-        let posting = self.client.post(request.url.clone()).headers(request.headers.clone());
+        let posting = self.client()?.post(request.url.clone()).headers(request.headers.clone());
         let (body, timeout) = match &traffic {
             Some(traffic) => {
                 traffic.count(wire_bytes(head_of(request)));
@@ -195,7 +212,7 @@ impl Transport {
             let budget = budget.clone();
             blocking(move || budget.note_server_date(date)).await;
         }
-        *self.left_open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.kept().left_open = Some(Instant::now());
         Ok(answer)
     }
 
@@ -217,8 +234,21 @@ impl Transport {
 
     /// Whether the last request has left a connection that this one can use.
     fn has_connection(&self) -> bool {
-        let left_open = self.left_open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        left_open.is_some_and(|at| at.elapsed() < KEEP_IDLE)
+        self.kept().left_open.take().is_some_and(|at| at.elapsed() < KEEP_IDLE)
+    }
+
+    fn client(&self) -> Result<Client, LinkError> {
+        let mut kept = self.kept();
+        let client = match kept.client.take() {
+            Some(client) => client,
+            None => client(&self.tls).map_err(|error| LinkError::unreachable(error.to_string()))?,
+        };
+        Ok(kept.client.insert(client).clone())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // No call leaves it half changed.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -275,7 +305,11 @@ async fn read(
 fn link_error(error: reqwest::Error) -> LinkError {
     let error = error.without_url();
     let reason = with_causes(&error);
-    if error.is_timeout() && !error.is_connect() {
+    let now = SystemClock::new().now().wall;
+    if tls_error(&error).is_some_and(|error| is_the_clocks_fault(error, now)) {
+        let what = "no connection, because the clock of this device is not set";
+        LinkError::unreachable(format!("{what}: it says {now}: {reason}"))
+    } else if error.is_timeout() && !error.is_connect() {
         LinkError::timeout(reason)
     } else {
         LinkError::unreachable(reason)

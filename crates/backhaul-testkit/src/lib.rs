@@ -6,12 +6,14 @@
 //! - [`FaultyDisk`] wraps any disk and fails the calls it is told to ([`Faults`]).
 //! - [`FaultLink`] is a TCP proxy to be switched while it is in use: refused, half-open,
 //!   reset or cut at a place ([`LinkFault`]), slow ([`Pace`]), flapping.
+//! - [`Cable`] is a real link between two network namespaces, to be unplugged.
 //! - [`FaultServer`] is a web server that answers by a script and keeps what it was asked.
 //! - [`Oracle`] holds what was acknowledged against what arrived.
 //! - [`said_by_a_fork`] is what a child of fork(2) says of what its parent has open.
 //! - [`ManualClock`] stands still until a test moves it.
 //! - [`Prng`] is the source of every choice: one seed, one run.
 
+mod cable;
 mod content;
 mod crash_image;
 mod crash_style;
@@ -23,6 +25,7 @@ mod faulty_disk;
 mod file_node;
 mod fork;
 mod http_head;
+mod long_wire;
 mod manual_clock;
 mod name_op;
 mod oracle;
@@ -32,6 +35,7 @@ mod sim_file;
 mod sim_snapshot;
 mod sim_state;
 
+pub use cable::Cable;
 pub use crash_style::{CrashStyle, Order, Scramble, Tear};
 pub use fault_link::{Ending, FaultLink, LinkCounts, LinkFault, LinkState, LinkUp, Pace, Point};
 #[cfg(feature = "tls")]

@@ -40,6 +40,19 @@ impl ManualClock {
         }
     }
 
+    /// A clock in a boot of this name, so long after it began: for a process that a test
+    /// starts, kills and starts again.
+    pub fn in_boot(boot_id: &str, since_boot: Duration, wall: Timestamp) -> Self {
+        let clock = Self::at(wall);
+        // Leaked as in `reboot`.
+        let boot_id = Box::leak(boot_id.to_owned().into_boxed_str());
+        {
+            let mut state = clock.state();
+            (state.boot_id, state.since_boot) = (boot_id, since_boot);
+        }
+        clock
+    }
+
     /// Moves both clocks forward. Parts of a microsecond move only the boot clock.
     pub fn advance(&self, by: Duration) {
         let mut state = self.state();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{Clock, Lane};
-use backhaul_sync::{Criticality, LinkError, Request, Transport, Verdict};
+use backhaul_sync::{Criticality, LinkError, Request, Transport, Verdict, Way};
 use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -55,6 +55,11 @@ impl Endpoint {
             })
             .transpose()?;
         Ok(Self { url, authorization, next: Mutex::default() })
+    }
+
+    /// The way to it.
+    pub(super) fn way(&self) -> Way {
+        Way::to(&self.url)
     }
 
     /// Posts records and reads what the hub says of each.

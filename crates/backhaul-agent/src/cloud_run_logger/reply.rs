@@ -54,9 +54,9 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             let kind = match status {
                 400 | 422 => LinkErrorKind::BadBatch,
                 413 => LinkErrorKind::TooLarge,
-                status if asks_to_wait(status) => LinkErrorKind::Busy,
-                // 401, 403, 404, 405, 410, and what else no wait can help against.
-                _ => LinkErrorKind::Refused,
+                401 | 403 | 404 | 405 | 407 | 410 => LinkErrorKind::Refused,
+                // What is not known passes until it is: nobody has to act on a guess.
+                _ => LinkErrorKind::Busy,
             };
             let mut error = LinkError::new(kind, reason()).with_status(status);
             if let Some(wait) = reply.retry_after {
@@ -278,7 +278,10 @@ mod tests {
             (404, Refused),
             (405, Refused),
             (410, Refused),
-            (418, Refused),
+            (407, Refused),
+            (418, Busy),
+            (423, Busy),
+            (499, Busy),
             (408, Busy),
             (429, Busy),
             (500, Busy),

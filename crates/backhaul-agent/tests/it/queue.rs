@@ -1,13 +1,18 @@
 //! The queue's own promises: what goes in, in which order, and what can be done to it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backhaul_agent::{Enqueued, OfflineQueue, QueueErrorKind};
-use backhaul_store::{Lane, Layout, Limits, Options, Settled, Spool, Standing, State, WhenFull};
+use backhaul_agent::{DeliverError, Enqueued, OfflineQueue, QueueErrorKind, RunLoggerDestination};
+use backhaul_store::{
+    Lane, Layout, Limits, Options, Settled, Spool, Standing, State, Timestamp, WhenFull,
+};
+use backhaul_sync::SyncOptions;
 use backhaul_testkit::Call;
 use serde_json::json;
 
-use crate::device::{Device, PATH, all_records, large_record, record, run_id, run_ids};
+use crate::device::{Device, PATH, Told, all_records, large_record, record, run_id, run_ids};
 
 /// Settles the waiting records as a courier would.
 fn settle(queue: &OfflineQueue, state: State) -> usize {
@@ -289,4 +294,38 @@ fn a_folder_with_another_kind_of_spool_is_refused() {
     drop(Spool::open_on(PATH, options, disk, clock).unwrap());
     let error = device.builder().open().unwrap_err();
     assert!(error.to_string().contains("spool of segments"), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_past_its_age_expires_while_there_is_no_link_and_is_never_sent() {
+    let device = Device::new();
+    let hour = Duration::from_secs(3600);
+    let queue = device.builder().expires_after(hour * 24).open().unwrap();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (link, taken) = (Arc::new(AtomicBool::new(false)), Arc::clone(&sent));
+    let is_up = Arc::clone(&link);
+    let primary = Told::new(move |record| {
+        if !is_up.load(Ordering::SeqCst) {
+            return Err(DeliverError::link_down("no link"));
+        }
+        taken.lock().unwrap().push(record.run_id.clone());
+        Ok(())
+    });
+    queue.bind(Arc::new(RunLoggerDestination::new(Arc::new(primary))));
+    let courier = queue.sync_manager(SyncOptions::default()).unwrap();
+    queue.enqueue(&record("old")).unwrap();
+    device.clock.advance(hour * 12);
+    queue.enqueue(&record("young")).unwrap();
+    // The clock says that ten years have passed.
+    device.clock.set_wall(Timestamp::parse("2036-01-01T00:00:00Z").unwrap());
+    assert_eq!(courier.sync_now().await.remaining, 2);
+    device.clock.advance(hour * 13);
+    queue.spool().maintain().unwrap();
+    let (stats, status) = (queue.stats().unwrap(), courier.status());
+    assert_eq!((stats.books.expired, stats.pending, status.pending_count), (1, 1, 1));
+    assert_eq!(status.oldest_age, Some(hour * 13));
+    link.store(true, Ordering::SeqCst);
+    assert_eq!(courier.sync_now().await.synced, 1);
+    assert_eq!(*sent.lock().unwrap(), ["young"]);
+    assert!(queue.stats().unwrap().books.balance());
 }

@@ -32,7 +32,7 @@ impl Process {
     fn new(device: &Device, hub: &FaultServer, cap: u64) -> Self {
         let options = BandwidthOptions { daily_limit_mb: Some(cap), ..BandwidthOptions::default() };
         let clock = Arc::new(device.clock.clone());
-        let kernel = Arc::new(Kernel { is_synchronised: true });
+        let kernel = Arc::new(Kernel::synchronised(true));
         // On a disk of its own: what is counted is not what is tried here.
         let disk = Arc::new(SimDisk::new());
         let budget = BandwidthManager::new_on("/bandwidth", options, disk, clock.clone(), kernel);

@@ -5,6 +5,7 @@ mod batch;
 mod check;
 mod choice;
 mod choosing;
+mod expiry;
 mod operate;
 mod queue;
 mod read;
@@ -19,6 +20,7 @@ pub use self::batch::{Batch, Limits, Offer};
 use self::check::Check;
 pub use self::choice::{Choice, Chooser, Scorer, Waited};
 use self::choosing::Choosing;
+use self::expiry::Expiry;
 use self::queue::{Cursor, Known, Offered};
 use self::read::ReadFailures;
 use crate::context::{Context, STATE, try_lock};
@@ -26,7 +28,7 @@ use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Chain, Position, Sequence};
 use crate::layout::Store;
-use crate::ledger::{Account, Ledger, Settled, State};
+use crate::ledger::{Account, Boot, Ledger, Settled, State};
 use crate::spool::{DEFAULT_DESTINATION, Inner, Spool, identity_path};
 
 /// No record is offered whose sequence is this far from the first unsettled one of
@@ -39,6 +41,9 @@ const PURGE: Duration = Duration::from_secs(10);
 const IDLE_COURIER: Duration = Duration::from_secs(300);
 /// How often the folder is looked at for what other processes did.
 const REFRESH: Duration = Duration::from_millis(200);
+/// While there is something to take, looking takes at most this part of the time: at a hundred
+/// thousand files it takes most of a second, and commits wait meanwhile.
+const REFRESH_SHARE: u32 = 20;
 
 impl Spool {
     /// The most urgent waiting records. `Ok(None)`: nothing can be sent now.
@@ -70,7 +75,12 @@ impl Spool {
         let chains = self.inner.store.chains().into_keys();
         let chains: Vec<Chain> = chains.filter(|chain| chain.lane <= limits.down_to).collect();
         let taken = take(&mut courier, &self.inner, &chains)?;
-        let Some((chain, records)) = taken else { return Ok(None) };
+        let Some((chain, records)) = taken else {
+            // There is time to look.
+            let soon = self.inner.context.clock.now().since_boot + REFRESH;
+            courier.next_look = courier.next_look.min(soon);
+            return Ok(None);
+        };
         let floor = Sequence(courier.floor(chain));
         let (turn, spool) = (courier.turn, self.clone());
         drop(courier);
@@ -149,8 +159,10 @@ pub(crate) struct CourierState {
     /// Counts the batches.
     turn: u64,
     choosing: Choosing,
-    looked_around: Option<Duration>,
+    /// When the folder is looked at again, since boot.
+    next_look: Duration,
     check: Check,
+    expiry: Expiry,
     last_purge: Option<Duration>,
     read_failures: BTreeMap<Position, ReadFailures>,
     /// Settled records whose files wait for the ledger to be durable.
@@ -173,8 +185,9 @@ impl CourierState {
             in_flight: BTreeMap::new(),
             turn: 0,
             choosing: Choosing::default(),
-            looked_around: None,
+            next_look: Duration::ZERO,
             check: Check::default(),
+            expiry: Expiry::default(),
             last_purge: None,
             read_failures: BTreeMap::new(),
             to_place: Vec::new(),
@@ -280,8 +293,10 @@ impl CourierState {
         if self.ledger.was_lost && !inner.is_new {
             inner.redraw_epoch("the ledger of the spool is lost")?;
         }
+        self.note_this_boot(inner);
         self.open_accounts(inner)?;
         self.recall_requeued();
+        self.begin_check();
         match &inner.store {
             Store::Folder(_) => {
                 // Lines that a killed process wrote may not be durable yet.
@@ -291,6 +306,23 @@ impl CourierState {
             }
             Store::Segments(_) => self.book_lost_ends(inner, &BTreeSet::from([inner.writer])),
         }
+    }
+
+    /// Writes down how long this boot has lasted, if that is due.
+    fn note_this_boot(&mut self, inner: &Inner) {
+        let Context { clock, identity, .. } = &*inner.context;
+        let epoch = identity.epoch().to_string();
+        let due = self.ledger.boots.due(clock.boot_id(), &epoch, clock.now().since_boot);
+        if let Some(boot) = due {
+            self.note_boot(inner, boot);
+        }
+    }
+
+    fn note_boot(&mut self, inner: &Inner, boot: Boot) {
+        if let Err(error) = self.ledger.note_boot(&*inner.context.disk, boot) {
+            inner.note_trouble(Some(&error));
+        }
+        self.ledger.tell(&inner.context.quota);
     }
 
     /// Becomes the delivering process, or at least sees what that one wrote.
@@ -328,6 +360,7 @@ impl CourierState {
             return Ok(false);
         }
         let checked = self.check_some(inner);
+        self.expire_some(inner);
         let now = inner.context.clock.now();
         let due = self.last_purge.is_none_or(|last| now.since_boot.saturating_sub(last) >= PURGE);
         if !due {
@@ -337,6 +370,7 @@ impl CourierState {
         if let Some(flushed) = flushed {
             self.note_accepted(inner, flushed);
         }
+        self.note_this_boot(inner);
         let removed = self.purge(inner, &now)?;
         self.flush_ledger(inner)?;
         self.refill_reserve(inner);
@@ -352,6 +386,7 @@ impl CourierState {
             if is_flushed {
                 self.note_accepted(inner, &inner.store.chains());
             }
+            self.note_this_boot(inner);
             if let Err(error) = self.flush_ledger(inner) {
                 tracing::warn!(%error, "the ledger was not flushed: records may be sent again");
             }
@@ -374,19 +409,25 @@ fn lock_wish(inner: &Inner) -> Result<Option<Box<dyn DiskFile>>> {
 impl Inner {
     /// Sees what other processes appended, and takes over what dead ones left.
     pub(crate) fn look_around(&self) -> Result<()> {
-        let now = self.context.clock.now().since_boot;
+        let now = || self.context.clock.now().since_boot;
+        let began = now();
         {
             let mut courier = self.courier();
             courier.require(self)?;
-            if courier.looked_around.is_some_and(|last| now.saturating_sub(last) < REFRESH) {
+            if began < courier.next_look {
                 return Ok(());
             }
-            courier.looked_around = Some(now);
+            courier.next_look = began + REFRESH;
         }
         // Commits wait meanwhile. The courier's lock is always taken after this one.
-        let _paused = self.committer.pause();
+        let paused = self.committer.pause();
         self.store.refresh()?;
-        self.take_over_from_the_dead()
+        self.take_over_from_the_dead()?;
+        drop(paused);
+        let ended = now();
+        let pause = ended.saturating_sub(began).saturating_mul(REFRESH_SHARE).max(REFRESH);
+        self.courier().next_look = ended + pause;
+        Ok(())
     }
 
     /// Takes over what dead processes left, where this one delivers. Commits wait

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
-use std::time::Duration;
 use std::vec;
 
 use super::choosing::Sketch;
@@ -11,8 +10,8 @@ use super::{CourierState, Limits, Offer, Taken, WINDOW};
 use crate::clock::Moment;
 use crate::error::Result;
 use crate::id::{Chain, Position, Sequence};
-use crate::ledger::{Attempts, Settled, State};
-use crate::record::{Stamp, StoredRecord};
+use crate::ledger::Attempts;
+use crate::record::StoredRecord;
 use crate::segment::{Read, SegmentReader};
 use crate::spool::Inner;
 
@@ -248,7 +247,7 @@ impl CourierState {
         waits
     }
 
-    fn known(&self, position: Position) -> Option<&Known> {
+    pub(super) fn known(&self, position: Position) -> Option<&Known> {
         self.cursors.get(&position.chain)?.waiting.get(&position.sequence.0)
     }
 
@@ -338,8 +337,7 @@ impl CourierState {
             }
         };
         let stream = record.facts.stream.clone();
-        let boot_id = inner.context.clock.boot_id();
-        let is_expired = is_expired(record.facts.expires_after_ms, &record.stamp, now, boot_id);
+        let is_expired = self.is_expired(inner, record.facts.expires_after_ms, &record.stamp, now);
         let held_up = self.hold_up(inner, position, stream, is_expired, now, busy);
         Ok(held_up.unwrap_or(Look::Free(Free::Read(record))))
     }
@@ -355,7 +353,7 @@ impl CourierState {
         let known = self.known(position)?;
         let Sketch { stamp, expires_after_ms, .. } = &**known.sketch.as_ref()?;
         let stream = known.stream.clone();
-        let is_expired = is_expired(*expires_after_ms, stamp, now, inner.context.clock.boot_id());
+        let is_expired = self.is_expired(inner, *expires_after_ms, stamp, now);
         if self.is_settled(position) || self.in_flight.contains_key(&position) {
             return Some(Look::Gone);
         }
@@ -379,8 +377,7 @@ impl CourierState {
             return Some(Look::Wait(stream));
         }
         if is_expired {
-            let why = "older than its time to live";
-            self.settle(inner, &[(position, Settled::new(State::Expired).reason(why))]);
+            self.expire(inner, &[position]);
             return Some(Look::Gone);
         }
         busy.streams.extend(stream);
@@ -394,7 +391,7 @@ impl CourierState {
             let at = attempts.and_then(|attempts| attempts.not_before_us);
             at.is_some_and(|at| (1..=LONGEST_WAIT_US).contains(&(at - now.wall.as_micros())))
         };
-        attempts.is_some_and(|attempts| attempts.held.is_some())
+        self.is_held(position)
             || if self.put_off.contains_key(&position) {
                 self.is_put_off(position, now)
             } else {
@@ -405,10 +402,4 @@ impl CourierState {
     fn is_put_off(&self, position: Position, now: &Moment) -> bool {
         self.put_off.get(&position).is_some_and(|until| *until > now.since_boot)
     }
-}
-
-/// Whether a record is older than it may get. Age is power-on time where the boots
-/// tell it, and wall time between boots.
-fn is_expired(after_ms: Option<u64>, stamp: &Stamp, now: &Moment, boot_id: &str) -> bool {
-    after_ms.is_some_and(|limit| stamp.age(now, boot_id) > Duration::from_millis(limit))
 }

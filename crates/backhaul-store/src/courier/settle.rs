@@ -67,6 +67,9 @@ impl CourierState {
         let now = inner.context.clock.now();
         for (position, settled) in settlements {
             self.note_wait(*position, settled, &now);
+            if settled.state == State::Requeued {
+                self.check.look_again_at(*position);
+            }
             if let Some(offered) = self.in_flight.remove(position)
                 && !settled.state.is_final()
             {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{Accounts, MAX_NUMBER, is_plausible_time};
+use super::boots::Boot;
 
 /// What can become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -177,6 +178,7 @@ pub(crate) struct Entry {
 pub(crate) enum Line {
     Entry(Entry),
     Snapshot(Accounts),
+    Boot(Boot),
 }
 
 const CHECKSUM: &str = ",\"crc\":\"";
@@ -199,6 +201,7 @@ impl Line {
                     && entry.settled.not_before_us.is_none_or(is_plausible_time)
             }
             Line::Snapshot(accounts) => accounts.is_plausible(),
+            Line::Boot(boot) => boot.is_plausible(),
         }
     }
 

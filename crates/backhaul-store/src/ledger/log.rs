@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
+use super::boots::{Boot, Boots};
 use super::entry::{Entry, Line, Parsed};
 use crate::context::{read_whole, write_whole};
 use crate::disk::{Disk, DiskFile, Open};
@@ -44,6 +45,7 @@ pub(crate) struct Ledger {
     dir: PathBuf,
     number: u64,
     pub(crate) accounts: Accounts,
+    pub(crate) boots: Boots,
     file: Option<Box<dyn DiskFile>>,
     len: u64,
     snapshot_after: u64,
@@ -91,10 +93,10 @@ impl Ledger {
                     "the ledger has lines of a newer format than this program knows: use a newer backhaul",
                 )
             })?;
-            if let Some((accounts, damaged)) = parsed {
+            if let Some(Parts { accounts, boots, damaged }) = parsed {
                 let newest = numbers.last().copied().unwrap_or(number);
                 let mut ledger = Self::at(dir, number, cap);
-                ledger.accounts = accounts;
+                (ledger.accounts, ledger.boots) = (accounts, boots);
                 ledger.len = bytes.len() as u64;
                 ledger.damaged_lines = damaged_lines + damaged;
                 (ledger.dirty, ledger.is_inherited) = (true, true);
@@ -126,6 +128,7 @@ impl Ledger {
             dir: dir.to_owned(),
             number,
             accounts: Accounts::default(),
+            boots: Boots::default(),
             file: None,
             len: 0,
             snapshot_after: snapshot_after(cap),
@@ -148,6 +151,13 @@ impl Ledger {
             self.accounts.apply(&entry);
             self.unsaved.extend_from_slice(&Line::Entry(entry).encode());
         }
+        self.save(disk)
+    }
+
+    /// Writes down how long a boot was seen to last.
+    pub(crate) fn note_boot(&mut self, disk: &dyn Disk, boot: Boot) -> Result<()> {
+        self.boots.note(&boot);
+        self.unsaved.extend_from_slice(&Line::Boot(boot).encode());
         self.save(disk)
     }
 
@@ -272,12 +282,15 @@ impl Ledger {
 
     /// Begins a new file with all that is known, and removes all but the one before.
     pub(crate) fn snapshot(&mut self, disk: &dyn Disk) -> Result<()> {
-        let mut line = Line::Snapshot(self.accounts.clone()).encode();
-        line.extend_from_slice(&padding(line.len() as u64));
+        let mut lines = Line::Snapshot(self.accounts.clone()).encode();
+        for boot in self.boots.iter() {
+            lines.extend_from_slice(&Line::Boot(boot.clone()).encode());
+        }
+        lines.extend_from_slice(&padding(lines.len() as u64));
         let number = self.number + 1;
         let path = self.dir.join(file_name(number));
         let temporary = self.dir.join("ledger.tmp");
-        if let Err(error) = write_whole(disk, &temporary, &line) {
+        if let Err(error) = write_whole(disk, &temporary, &lines) {
             // On a full disk a line may need its room.
             let _ = disk.remove(&temporary);
             return Err(error);
@@ -286,7 +299,7 @@ impl Ledger {
         disk.sync_dir(&self.dir).doing("sync the state folder", &self.dir)?;
         self.file = Some(disk.open(&path, Open::Write).doing("open the ledger", &path)?);
         self.number = number;
-        self.len = line.len() as u64;
+        self.len = lines.len() as u64;
         self.snapshot_len = self.len;
         self.grown += on_disk(self.len);
         self.unsaved.clear();
@@ -312,28 +325,36 @@ fn finish_page(file: &dyn DiskFile, len: &mut u64) -> std::io::Result<()> {
     file.flush()
 }
 
-/// Accounts after all sound lines, and the number of damaged ones. `Ok(None)`: the
-/// snapshot at the start is not sound.
+/// What all sound lines come to.
+struct Parts {
+    accounts: Accounts,
+    boots: Boots,
+    /// Lines that are not sound.
+    damaged: u64,
+}
+
+/// `Ok(None)`: the snapshot at the start is not sound.
 ///
 /// # Errors
 /// A line is sound and not known: the ledger is of a newer format.
-fn parse(bytes: &[u8]) -> std::result::Result<Option<(Accounts, u64)>, NewerFormat> {
+fn parse(bytes: &[u8]) -> std::result::Result<Option<Parts>, NewerFormat> {
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let mut accounts = match lines.next().map(Line::parse) {
         Some(Parsed::Line(Line::Snapshot(accounts))) => accounts,
         Some(Parsed::Unknown) => return Err(NewerFormat),
         _ => return Ok(None),
     };
-    let mut damaged = 0;
+    let (mut boots, mut damaged) = (Boots::default(), 0);
     for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
         match Line::parse(line) {
             Parsed::Line(Line::Entry(entry)) => accounts.apply(&entry),
             Parsed::Line(Line::Snapshot(later)) => accounts = later,
+            Parsed::Line(Line::Boot(boot)) => boots.note(&boot),
             Parsed::Damaged => damaged += 1,
             Parsed::Unknown => return Err(NewerFormat),
         }
     }
-    Ok(Some((accounts, damaged)))
+    Ok(Some(Parts { accounts, boots, damaged }))
 }
 
 #[derive(Debug)]

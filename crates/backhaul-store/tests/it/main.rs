@@ -11,6 +11,7 @@
 mod basics;
 mod choosing;
 mod crash;
+mod expiry;
 mod failed_flushes;
 mod failing_calls;
 mod file_room;
@@ -21,6 +22,7 @@ mod hooked;
 mod identity;
 mod keeping;
 mod kills;
+mod looking;
 mod lookup;
 mod members;
 mod model;

@@ -169,6 +169,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn bytes_per_second(&self) -> Option<u64> {
+        self.options.bytes_per_second()
+    }
+
     pub(crate) fn status(&self) -> BandwidthStatus {
         let mut process = self.lock();
         let mut status = BandwidthStatus {

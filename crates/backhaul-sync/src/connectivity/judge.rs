@@ -106,6 +106,15 @@ impl Judge {
         }
     }
 
+    /// Something may be otherwise now: what is offline needs new evidence, once its least
+    /// time is over.
+    pub(super) fn reconsider(&mut self, now: Duration) {
+        let is_over = self.since.saturating_add(self.rules.min_offline) <= now;
+        if self.state == Connectivity::Offline && is_over {
+            self.forget(now);
+        }
+    }
+
     /// Another state than this one that the evidence asks for.
     fn wanted(&self) -> Option<Connectivity> {
         let wanted = if self.failures >= self.rules.failures_to_go_offline {

@@ -71,6 +71,8 @@ pub enum ProbeErrorKind {
     Status,
     /// Nobody was asked: an outage was asked for.
     Outage,
+    /// Nobody was asked: the data cap has no room for it. That says nothing of the link.
+    Cap,
 }
 
 impl ProbeErrorKind {
@@ -85,6 +87,7 @@ impl ProbeErrorKind {
             ProbeErrorKind::Portal => "portal",
             ProbeErrorKind::Status => "status",
             ProbeErrorKind::Outage => "outage",
+            ProbeErrorKind::Cap => "cap",
         }
     }
 }
@@ -139,6 +142,7 @@ impl fmt::Display for ProbeError {
             ProbeErrorKind::Portal => "somebody else answered (is there a captive portal?)",
             ProbeErrorKind::Status => "the answer is an error",
             ProbeErrorKind::Outage => "an outage was asked for",
+            ProbeErrorKind::Cap => "the data cap leaves no room for a check",
         };
         write!(f, "{what}: {}", self.reason)
     }

@@ -99,16 +99,18 @@ impl Schedule {
     }
 
     /// The network changed. Where nothing got through before, a look that is under way may
-    /// be stuck in a network that is no more: it is cut short.
-    pub(super) fn network_changed(&mut self, now: Duration, is_online: bool) {
+    /// be stuck in a network that is no more: it is cut short. Gives whether there is a look
+    /// at once.
+    pub(super) fn network_changed(&mut self, now: Duration, is_online: bool) -> bool {
         if self.is_looking && (is_online || self.cut_short >= MOST_CUT_SHORT) {
-            return;
+            return false;
         }
         if self.network.is_ample(now) {
             (self.doubts, self.calms) = (0, 0);
         }
         let soon = now.saturating_add(GATHER);
         self.bring_forward(self.network.since().max(soon), Some(Alarm::Network));
+        self.network.since() <= soon
     }
 
     /// Traffic contradicts the state.
@@ -263,8 +265,8 @@ mod tests {
 
     #[test]
     fn alarms_that_never_end_have_it_looked_at_once_in_a_while() {
-        let offline: fn(&mut Schedule, Duration) = |it, now| it.network_changed(now, false);
-        let online: fn(&mut Schedule, Duration) = |it, now| it.network_changed(now, true);
+        let offline: fn(&mut Schedule, Duration) = |it, now| _ = it.network_changed(now, false);
+        let online: fn(&mut Schedule, Duration) = |it, now| _ = it.network_changed(now, true);
         let suspect: fn(&mut Schedule, Duration) = |it, now| it.suspect(now);
         for (what, alarm, takes, is_calm, most) in [
             ("offline", offline, seconds(0), false, 600 / 10 + 10 + 5),

@@ -11,13 +11,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::callbacks::Callbacks;
+use super::check_url::CheckUrl;
 use super::judge::Judge;
 use super::link_events::{LinkChange, LinkEvents};
 use super::options::{CheckRule, ConnectivityOptions};
 use super::probe::{Probe, ProbeBytes, ProbeError, ProbeErrorKind};
 use super::schedule::Schedule;
+use super::spending::Spending;
 use super::state::Connectivity;
 use super::status::ConnectivityStatus;
+use crate::bandwidth::BandwidthManager;
 use crate::blocking::blocking;
 use crate::planned_outage::{AskOutage, PlannedOutage};
 use crate::sync_manager::after;
@@ -33,10 +36,10 @@ pub(super) struct Shared {
     start: Instant,
     state: Mutex<State>,
     published: watch::Sender<Connectivity>,
+    /// How often the machine's network has changed.
+    changes: watch::Sender<u64>,
     /// The next thing to do may be due sooner than it was.
     woken: Notify,
-    /// A check came to its end, and with it what it costs.
-    spent: Notify,
 }
 
 struct State {
@@ -48,14 +51,13 @@ struct State {
     last_probe_at: Option<Timestamp>,
     last_error: Option<ProbeError>,
     probes: u64,
-    counter: Option<Counter>,
+    /// What checks are charged to.
+    budget: Option<BandwidthManager>,
     offline_while: Option<AskOutage>,
-    counted: u64,
     /// It was said that no events of the network can be heard.
     is_deaf: bool,
 }
 
-type Counter = Arc<dyn Fn(u64) + Send + Sync>;
 type Look<'a> = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send + 'a>>;
 
 /// What the task does next.
@@ -98,9 +100,8 @@ impl Shared {
             last_probe_at: None,
             last_error: None,
             probes: 0,
-            counter: None,
+            budget: None,
             offline_while: None,
-            counted: 0,
             is_deaf: false,
         };
         Self {
@@ -113,8 +114,8 @@ impl Shared {
             start: Instant::now(),
             state: Mutex::new(state),
             published: watch::Sender::new(Connectivity::Unknown),
+            changes: watch::Sender::new(0),
             woken: Notify::new(),
-            spent: Notify::new(),
         }
     }
 
@@ -176,13 +177,17 @@ impl Shared {
         tracing::debug!(?change, "the network changed");
         self.change(|state, now| {
             if state.judge.is_forced() {
-            } else if self.asks() {
-                state.schedule.network_changed(now, state.judge.state().is_online());
-            } else if change == LinkChange::Up && state.judge.state() == Connectivity::Offline {
-                // Whoever uses the network finds out.
-                state.judge.forget(now);
+                return;
+            }
+            let is_online = state.judge.state().is_online();
+            let at_once = !self.asks() || state.schedule.network_changed(now, is_online);
+            if change == LinkChange::Up && at_once {
+                // Whoever uses the network finds out, perhaps sooner than a check.
+                state.judge.reconsider(now);
             }
         });
+        // After the state, by which it is judged what to make of it.
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
     pub(super) fn offline_while(&self, outage: AskOutage) {
@@ -197,15 +202,15 @@ impl Shared {
         });
     }
 
-    pub(super) fn count_with(&self, counter: impl Fn(u64) + Send + Sync + 'static) {
-        self.lock().counter = Some(Arc::new(counter));
+    pub(super) fn charge(&self, budget: BandwidthManager) {
+        self.lock().budget = Some(budget);
     }
 
     // --- The task --------------------------------------------------------------
 
     async fn run(&self) {
         let telling = self.callbacks.tell(self.published.subscribe());
-        tokio::join!(self.watch(), self.listen(), self.count(), telling);
+        tokio::join!(self.watch(), self.listen(), telling);
     }
 
     async fn listen(&self) {
@@ -243,7 +248,6 @@ impl Shared {
             if let Some(result) = result {
                 look = None;
                 self.looked(result);
-                self.spent.notify_one();
             }
         }
     }
@@ -277,19 +281,28 @@ impl Shared {
         }
         let mut result = Ok(());
         for url in &self.options.check_urls {
-            let check = self.probe.check(url, &self.bytes);
-            let checked = tokio::time::timeout(self.options.timeout(), check).await;
-            let checked = checked.unwrap_or_else(|_| {
-                let reason = format!("{url} within {} s", self.options.timeout_seconds);
-                Err(ProbeError::new(ProbeErrorKind::Timeout, reason))
-            });
-            match (self.options.rule, checked) {
+            match (self.options.rule, self.ask(url).await) {
+                (_, Err(error)) if error.kind() == ProbeErrorKind::Cap => return Err(error),
                 (CheckRule::Any, Ok(())) => return Ok(()),
                 (CheckRule::All, Err(error)) => return Err(error),
                 (_, checked) => result = result.and(checked),
             }
         }
         result
+    }
+
+    async fn ask(&self, url: &CheckUrl) -> Result<(), ProbeError> {
+        let budget = self.lock().budget.clone();
+        let _spending = match budget {
+            Some(budget) => Some(Spending::begin(budget, &self.bytes).await?),
+            None => None,
+        };
+        let check = self.probe.check(url, &self.bytes);
+        let checked = tokio::time::timeout(self.options.timeout(), check).await;
+        checked.unwrap_or_else(|_| {
+            let reason = format!("{url} within {} s", self.options.timeout_seconds);
+            Err(ProbeError::new(ProbeErrorKind::Timeout, reason))
+        })
     }
 
     async fn planned_outage(&self) -> Option<PlannedOutage> {
@@ -299,6 +312,13 @@ impl Shared {
 
     fn looked(&self, result: Result<(), ProbeError>) {
         self.change(|state, now| {
+            let is_cap = result.as_ref().is_err_and(|error| error.kind() == ProbeErrorKind::Cap);
+            if is_cap {
+                // Nobody was asked: what is known stays, and traffic says more.
+                state.schedule.ended(now, true);
+                state.last_error = result.err();
+                return;
+            }
             state.judge.note(now, result.is_ok());
             let is_calm = state.judge.state().is_online() && !state.judge.is_in_doubt();
             state.schedule.ended(now, is_calm);
@@ -311,21 +331,14 @@ impl Shared {
         });
     }
 
-    /// Hands on what checks spent, each time since the last.
-    async fn count(&self) {
-        loop {
-            self.spent.notified().await;
-            let uncounted = self.lock().uncounted(self.bytes.total());
-            if let Some((counter, bytes)) = uncounted {
-                blocking(move || counter(bytes)).await;
-            }
-        }
-    }
-
     // --- How things stand --------------------------------------------------------
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Connectivity> {
         self.published.subscribe()
+    }
+
+    pub(super) fn network_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(super) fn status(&self) -> ConnectivityStatus {
@@ -393,12 +406,6 @@ impl State {
         } else {
             tracing::debug!(%error, "a check failed");
         }
-    }
-
-    fn uncounted(&mut self, total: u64) -> Option<(Counter, u64)> {
-        let counter = self.counter.clone()?;
-        let bytes = total.saturating_sub(std::mem::replace(&mut self.counted, total));
-        (bytes > 0).then_some((counter, bytes))
     }
 }
 

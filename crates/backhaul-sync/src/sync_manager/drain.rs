@@ -6,8 +6,10 @@ use std::time::Duration;
 use backhaul_store::{
     Batch, Error, ErrorKind, Lane, Limits, Offer, Position, Settled, Spool, State,
 };
+use tokio::time::Instant;
 
 use super::allowance::Allowance;
+use super::read_ahead::ReadAhead;
 use super::shared::Shared;
 use super::standing::after;
 use crate::bandwidth::Denied;
@@ -46,6 +48,7 @@ pub(crate) struct Drain {
     pub(super) shared: Arc<Shared>,
     pub(super) report: SyncReport,
     allowance: Allowance,
+    ahead: ReadAhead,
     /// Whether critical records alone may go before a time that was asked for.
     is_early: bool,
 }
@@ -59,7 +62,8 @@ struct Offered {
 impl Drain {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let allowance = Allowance::new(shared.lock().only_critical.clone());
-        Self { shared, report: SyncReport::default(), allowance, is_early: false }
+        let (report, ahead) = (SyncReport::default(), ReadAhead::default());
+        Self { shared, report, allowance, ahead, is_early: false }
     }
 
     /// What came of it so far, with what remains.
@@ -75,6 +79,12 @@ impl Drain {
         if let Some(prepare) = prepare {
             blocking(move || prepare()).await;
         }
+        let halt = self.send().await;
+        self.give_ahead_back().await;
+        halt
+    }
+
+    async fn send(&mut self) -> Option<Halt> {
         loop {
             if self.shared.is_stopping() {
                 let reason = "the courier is being stopped";
@@ -85,8 +95,11 @@ impl Drain {
                 self.is_early = state.is_asked();
                 self.allowance.most(state.pace.records)
             };
-            let delivered = match self.take(most).await {
-                Ok(Some(batch)) => self.deliver(batch).await,
+            let delivered = match self.next(most).await {
+                Ok(Some(batch)) => {
+                    self.read_ahead(&batch);
+                    self.deliver(batch).await
+                }
                 Ok(None) if self.is_early => return Some(Halt::Asked),
                 Ok(None) => return self.allowance.denied().cloned().map(Halt::OverBudget),
                 Err(halt) => Err(halt),
@@ -102,7 +115,53 @@ impl Drain {
         }
     }
 
+    /// The batch that was read ahead, or one that is taken now.
+    async fn next(&mut self, most: usize) -> Result<Option<Batch>, Halt> {
+        match self.ahead.end().await {
+            Some(batch) if self.is_at_full_pace() => Ok(Some(batch)),
+            Some(batch) => {
+                release(batch).await;
+                self.take(most).await
+            }
+            None => self.take(most).await,
+        }
+    }
+
+    /// Reads the batch after this one, where nothing speaks for another one than will be read.
+    fn read_ahead(&mut self, batch: &Batch) {
+        if self.ahead.is_on() && self.is_at_full_pace() {
+            let most = self.shared.options().records();
+            let take = self.taking(most, batch.records.len());
+            self.ahead.begin(move || take().ok().flatten());
+        }
+    }
+
+    async fn give_ahead_back(&mut self) {
+        if let Some(batch) = self.ahead.end().await {
+            release(batch).await;
+        }
+    }
+
+    /// Whether the next batch is as large as any, and of whatever lane comes first.
+    fn is_at_full_pace(&self) -> bool {
+        let state = self.shared.lock();
+        let is_chosen = state.priority.chooser().is_some();
+        let most = state.options.records();
+        let records = self.allowance.most(state.pace.records);
+        records == most && self.allowance.denied().is_none() && !self.is_early && !is_chosen
+    }
+
     async fn take(&self, records: usize) -> Result<Option<Batch>, Halt> {
+        let taken = blocking(self.taking(records, 0)).await;
+        taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
+    }
+
+    /// Takes a batch, on a thread that may wait. `on_their_way`: records that are on offer.
+    fn taking(
+        &self,
+        records: usize,
+        on_their_way: usize,
+    ) -> impl FnOnce() -> backhaul_store::Result<Option<Batch>> + Send + use<> {
         let now = self.shared.spool.clock().now();
         let (bytes, next, chooser) = {
             let mut state = self.shared.lock();
@@ -113,15 +172,13 @@ impl Drain {
         let spool = self.shared.spool.clone();
         let down_to = if self.is_early { Lane::Critical } else { self.allowance.down_to() };
         let limits = Limits { records, bytes, down_to };
-        let taken = blocking(move || {
+        move || {
             let taken = match chooser {
                 Some(chooser) => spool.take_chosen(&limits, &chooser),
                 None => spool.take(&limits),
             };
-            announce_next(&spool, taken?, next)
-        });
-        let taken = taken.await;
-        taken.unwrap_or(Ok(None)).map_err(|error| blocked_by(&error))
+            announce_next(&spool, taken?, next, on_their_way)
+        }
     }
 
     async fn deliver(&mut self, batch: Batch) -> Result<(), Halt> {
@@ -135,6 +192,7 @@ impl Drain {
             Err(Halt::Link(error)) => error,
             Err(halt) => return Err(halt),
         };
+        self.give_ahead_back().await;
         match error.kind() {
             LinkErrorKind::TooLarge if records > 1 => {
                 self.shared.lock().pace.shrink_bytes(records, bytes_of(&batch));
@@ -170,6 +228,7 @@ impl Drain {
     pub(super) fn got_through(&self) -> Result<(), Halt> {
         let now = self.shared.spool.clock().now().since_boot;
         let mut state = self.shared.lock();
+        self.shared.note_recovery(&mut state);
         let (most, chance) = (state.options.records(), state.chance());
         state.pace.grow(most);
         let spread = state.outage.ends(now, chance);
@@ -323,15 +382,13 @@ impl Drain {
     }
 
     /// Sends a batch: one verdict for each record of it.
-    pub(super) async fn ask(&self, batch: &Batch) -> Result<Vec<Verdict>, Halt> {
+    pub(super) async fn ask(&mut self, batch: &Batch) -> Result<Vec<Verdict>, Halt> {
         if let Some(outage) = self.shared.planned_outage().await {
             return Err(Halt::Outage(outage));
         }
-        self.shared.lock().last_attempt_at = Some(self.shared.spool.clock().now().wall);
-        let answer = self.shared.destination.deliver(batch).await;
-        if answer.as_ref().err().is_none_or(|error| error.kind() != LinkErrorKind::OverBudget) {
-            self.shared.note_answer(answer.as_ref().err().is_none_or(LinkError::is_answer));
-        }
+        let sent = Instant::now();
+        let answer = self.shared.deliver(batch).await;
+        self.ahead.note_answer(sent);
         let verdicts = answer?;
         if verdicts.len() != batch.records.len() {
             let (count, records) = (verdicts.len(), batch.records.len());
@@ -384,6 +441,10 @@ impl Drain {
         let rejected = failed.len() as u64;
         self.report.failed += rejected;
         self.write_down(settlements).await?;
+        if synced > 0 {
+            let now = self.shared.spool.clock().now().wall;
+            self.shared.lock().last_sync_at = Some(now);
+        }
         let subscribers = &self.shared.subscribers;
         failed.iter().for_each(|event| subscribers.tell(event));
         subscribers.tell(&SyncEvent::Settled { synced, put_off, failed: rejected, bytes });
@@ -438,14 +499,16 @@ impl Drain {
     }
 }
 
-/// Says in a batch how many records come after it: at most `next`.
+/// Says in a batch how many records come after it: at most `next`. `on_their_way`: before it.
 fn announce_next(
     spool: &Spool,
     taken: Option<Batch>,
     next: usize,
+    on_their_way: usize,
 ) -> backhaul_store::Result<Option<Batch>> {
     let Some(mut batch) = taken else { return Ok(None) };
-    let waiting = spool.books()?.pending.saturating_sub(batch.records.len() as u64);
+    let on_offer = on_their_way + batch.records.len();
+    let waiting = spool.books()?.pending.saturating_sub(on_offer as u64);
     batch.next = usize::try_from(waiting).unwrap_or(usize::MAX).min(next);
     Ok(Some(batch))
 }
@@ -480,7 +543,7 @@ pub(super) fn not_its_fault(reason: String, retry_after: Option<Duration>) -> Ve
     Verdict::Later { reason, retry_after, spends_retry: false }
 }
 
-fn bytes_of(batch: &Batch) -> usize {
+pub(super) fn bytes_of(batch: &Batch) -> usize {
     batch.records.iter().map(|offer| offer.record.body.len()).sum()
 }
 

@@ -8,11 +8,15 @@ use tokio::time::Instant;
 use super::drain::Halt;
 use super::outage::Outage;
 use super::shared::{Shared, State};
+use crate::backoff::Backoff;
 use crate::bandwidth::Denied;
 use crate::events::SyncEvent;
 use crate::link_error::{LinkError, LinkErrorKind};
 use crate::planned_outage::PlannedOutage;
 use crate::report::{Blocked, BlockedKind, SyncReport};
+
+/// The longest that a destination which refuses this sender is left alone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// When the next sync is due, and what is in the way of the records that wait.
 struct End {
@@ -65,17 +69,8 @@ impl Shared {
     }
 
     fn end_well(&self, state: &mut State, report: &SyncReport, now: &Moment) -> End {
-        if state.failures > 0 || state.paused.is_some() {
-            tracing::info!(synced = report.synced, "records get through again");
-            self.subscribers.tell(&SyncEvent::Recovered);
-        }
-        state.failures = 0;
-        state.paused = None;
+        self.note_recovery(state);
         state.only_critical = None;
-        state.last_error = None;
-        if report.synced > 0 {
-            state.last_sync_at = Some(now.wall);
-        }
         let mut wait = state.options.interval();
         if let Some(due) = state.due.next() {
             wait = wait.min(due.saturating_sub(now.since_boot));
@@ -91,6 +86,18 @@ impl Shared {
         End::blocked(wait, BlockedKind::PutOff, reason)
     }
 
+    /// Nothing is in the way any more.
+    pub(super) fn note_recovery(&self, state: &mut State) {
+        if state.failures > 0 || state.paused.is_some() {
+            tracing::info!("records get through again");
+            self.subscribers.tell(&SyncEvent::Recovered);
+        }
+        state.failures = 0;
+        state.paused = None;
+        state.last_error = None;
+        state.blocked_by = None;
+    }
+
     fn end_by_link(
         &self,
         state: &mut State,
@@ -99,20 +106,33 @@ impl Shared {
         was_asked: bool,
     ) -> End {
         let reason = error.to_string();
-        let mut wait = state.options.interval();
-        if error.kind() == LinkErrorKind::Refused {
+        let wait = if error.kind() == LinkErrorKind::Refused {
             if state.paused.is_none() {
                 tracing::error!(%error, "the destination is paused until somebody acts");
                 self.subscribers.tell(&SyncEvent::Paused { reason: reason.clone() });
+                state.failures = 0;
             }
             state.paused = Some(reason.clone());
+            wait_while_refused(state)
         } else {
             state.paused = None;
-            wait = wait_after(state, error, now.since_boot, was_asked);
-        }
+            wait_after(state, error, now.since_boot, was_asked)
+        };
         state.last_error = Some(reason.clone());
         End::blocked(wait, kind_of(error.kind()), reason)
     }
+}
+
+/// A destination that refuses this sender is asked with one record, less and less often: it
+/// reads the request before it answers, and every one costs its bytes.
+fn wait_while_refused(state: &mut State) -> Duration {
+    state.pace.begin_small();
+    let initial = state.options.interval();
+    let max = LONGEST_PAUSE.max(initial);
+    let jitter = state.options.backoff().jitter;
+    let wait = Backoff { initial, max, jitter, ..Backoff::default() }.delay(state.failures);
+    state.failures = state.failures.saturating_add(1);
+    wait
 }
 
 fn end_by_spread(state: &mut State, spread: Duration) -> End {

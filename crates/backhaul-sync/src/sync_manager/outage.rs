@@ -68,6 +68,13 @@ impl Outage {
         wait
     }
 
+    /// The link is known to be up: what was short is over, and counts no longer.
+    pub(crate) fn link_is_proven(&mut self, now: Duration) {
+        if !self.is_long(now) {
+            self.is_over();
+        }
+    }
+
     /// It ended, and somebody else says when to come.
     pub fn is_over(&mut self) {
         self.since = None;

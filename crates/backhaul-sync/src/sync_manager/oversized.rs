@@ -64,7 +64,7 @@ impl Drain {
         put_aside
     }
 
-    async fn send_summary(&self, batch: &Arc<Batch>) -> Result<Summary, Halt> {
+    async fn send_summary(&mut self, batch: &Arc<Batch>) -> Result<Summary, Halt> {
         if batch.records.iter().all(|offer| offer.is_summarized) {
             return Ok(Summary::Known);
         }

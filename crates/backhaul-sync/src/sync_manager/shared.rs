@@ -10,21 +10,21 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Interval};
 
 use super::drain::Drain;
-use super::link::Link;
+use super::link::{self, Link};
 use super::outage::Outage;
 use super::oversized::Summarize;
 use super::pace::Pace;
 use super::priority::Priority;
 use crate::backoff::random_share;
-use crate::bandwidth::Denied;
+use crate::bandwidth::{BandwidthManager, Denied};
 use crate::blocking::blocking;
-use crate::connectivity::Connectivity;
 use crate::destination::Destination;
 use crate::due::DueTimes;
 use crate::events::{Subscribers, SyncEvent};
 use crate::options::SyncOptions;
 use crate::planned_outage::{AskOutage, PlannedOutage};
-use crate::report::{Blocked, BlockedKind, SyncReport};
+use crate::report::{Blocked, SyncReport};
+use crate::way::Way;
 
 /// How often the data cap is looked after.
 const BUDGET_CARE: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     /// A record was appended.
     pub(crate) nudged: Notify,
     /// A sync ended, and with it the time of the next.
-    ended: Notify,
+    pub(super) ended: Notify,
     stopping: watch::Sender<bool>,
     pub(crate) subscribers: Subscribers,
 }
@@ -71,8 +71,12 @@ pub(crate) struct State {
     /// the next one that is due.
     pub(crate) only_critical: Option<Denied>,
     pub(crate) is_online: Option<bool>,
+    /// The way that there was when last a request was not answered.
+    pub(super) lost_way: Option<Way>,
+    /// When the batch before was answered, within a sync: since then the link is idle.
+    pub(super) answered_at: Option<Instant>,
     pub(crate) last_attempt_at: Option<Timestamp>,
-    pub(super) last_sync_at: Option<Timestamp>,
+    pub(crate) last_sync_at: Option<Timestamp>,
     pub(super) last_error: Option<String>,
     /// What stopped the last sync.
     pub(super) blocked_by: Option<Blocked>,
@@ -83,6 +87,11 @@ impl State {
     /// A random number from 0 to 1; 0 where nothing is to vary.
     pub(crate) fn chance(&self) -> f64 {
         if self.options.backoff_jitter { random_share() } else { 0.0 }
+    }
+
+    /// Whether nothing gets through, as far as it is known.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.failures > 0 && self.is_online == Some(false)
     }
 
     /// Whether other than critical records wait for a time that was asked for.
@@ -122,6 +131,14 @@ impl Drop for Running {
     }
 }
 
+/// The most bytes of a batch: at a rate, what goes in a second, so that an urgent record does
+/// not wait long behind others.
+fn most_bytes(destination: &dyn Destination, options: &SyncOptions) -> usize {
+    let a_second = destination.bandwidth().and_then(BandwidthManager::bytes_per_second);
+    let a_second = a_second.and_then(|bytes| usize::try_from(bytes).ok());
+    options.batch_bytes.min(a_second.unwrap_or(usize::MAX)).max(1)
+}
+
 impl Shared {
     pub(crate) fn new(
         spool: Spool,
@@ -130,7 +147,7 @@ impl Shared {
     ) -> Self {
         let device = spool.device().0.into_bytes();
         let state = State {
-            pace: Pace::new(options.records(), options.batch_bytes),
+            pace: Pace::new(options.records(), most_bytes(&*destination, &options)),
             outage: Outage::none(options.fleet_spread(), &device),
             options,
             ..State::default()
@@ -165,7 +182,7 @@ impl Shared {
             state.pace.records = state.pace.records.min(new.records());
         }
         if new.batch_bytes != old.batch_bytes {
-            state.pace.bytes = new.batch_bytes;
+            state.pace.limit_bytes(most_bytes(&*self.destination, &new));
         }
         state.outage.spread_over(new.fleet_spread());
         if state.failures == 0 {
@@ -194,7 +211,7 @@ impl Shared {
             return outcome;
         }
         let (sender, outcome) = watch::channel(None);
-        state.again = false;
+        (state.again, state.answered_at) = (false, None);
         // A task of its own: it goes on when the one who asked does not wait any more.
         let task = tokio::spawn(Arc::clone(self).sync(sender));
         state.running = Some((outcome.clone(), task.abort_handle()));
@@ -221,22 +238,6 @@ impl Shared {
         sender.send_replace(Some(report));
     }
 
-    /// Whoever watches the link says that it is up.
-    pub(crate) fn link_is_up(&self) {
-        let mut state = self.lock();
-        if state.is_asked() || state.background.is_none() {
-            return;
-        }
-        let (now, chance) = (self.spool.clock().now().since_boot, state.chance());
-        let wait = state.outage.link_is_up(now, chance);
-        let at = Instant::now() + wait;
-        state.asked = Some(at).filter(|_| !wait.is_zero());
-        state.next_attempt = Some(at);
-        state.failures = 0;
-        drop(state);
-        self.ended.notify_one();
-    }
-
     // --- In the background ---------------------------------------------------
 
     pub(crate) async fn run_in_background(self: Arc<Self>) {
@@ -261,13 +262,10 @@ impl Shared {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = self.ended.notified() => continue,
                 () = self.nudged.notified() => if patient { continue },
-                state = changed(&mut link) => match state {
-                    Connectivity::Offline => continue,
-                    Connectivity::Online | Connectivity::Unknown => {
-                        self.link_is_up();
-                        continue;
-                    }
-                },
+                news = link::changed(&mut link) => {
+                    self.hear(news);
+                    continue;
+                }
                 () = self.budget_wants_care(&mut care) => continue,
                 () = tokio::time::sleep_until(at), if !is_offline => self.lock().only_critical = None,
             }
@@ -278,26 +276,6 @@ impl Shared {
                 // The sync under way is waited for by `stop`.
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-        }
-    }
-
-    /// What the monitor has against a sync. Waits for the disk where an outage was asked for.
-    pub(crate) fn offline(&self) -> Option<Blocked> {
-        let link = self.lock().link.clone();
-        let reason = link?.offline()?;
-        let planned = self.lock().offline_while.clone();
-        Some(match planned.and_then(|outage| outage()) {
-            Some(outage) => Blocked::new(BlockedKind::Outage, outage.reason),
-            None => Blocked::new(BlockedKind::Offline, reason),
-        })
-    }
-
-    /// Takes down whether a request was answered.
-    pub(crate) fn note_answer(&self, is_answered: bool) {
-        let mut state = self.lock();
-        state.is_online = Some(is_answered);
-        if let Some(link) = &state.link {
-            link.report(is_answered);
         }
     }
 
@@ -339,13 +317,5 @@ impl Shared {
         }
         self.lock().next_attempt = None;
         self.ask_to_stop(false);
-    }
-}
-
-/// Waits for the monitor to say something else, where there is one.
-async fn changed(link: &mut Option<Link>) -> Connectivity {
-    match link {
-        Some(link) => link.changed().await,
-        None => std::future::pending().await,
     }
 }

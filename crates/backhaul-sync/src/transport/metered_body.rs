@@ -27,8 +27,14 @@ impl Traffic {
         Self { budget, reservation: Arc::new(Mutex::new(reservation)) }
     }
 
-    /// Counts what went or came just now.
+    /// Counts what went or came just now. The rate makes what is sent next wait for it.
     pub(super) fn count(&self, wire_bytes: u64) {
+        self.budget.note_unpaced(wire_bytes);
+        self.count_paced(wire_bytes);
+    }
+
+    /// Counts what the rate has let through.
+    fn count_paced(&self, wire_bytes: u64) {
         self.reservation.lock().unwrap_or_else(PoisonError::into_inner).sent(wire_bytes);
     }
 
@@ -87,7 +93,7 @@ impl Body for MeteredBody {
         });
         ready!(pacing.as_mut().poll(context));
         *wait = None;
-        body.traffic.count(on_the_wire);
+        body.traffic.count_paced(on_the_wire);
         Poll::Ready(Some(Ok(Frame::data(body.rest.split_to(len)))))
     }
 

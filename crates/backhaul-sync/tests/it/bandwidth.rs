@@ -8,5 +8,5 @@ mod failing;
 mod keeping;
 mod processes;
 mod rate;
-mod support;
+pub(crate) mod support;
 mod world;

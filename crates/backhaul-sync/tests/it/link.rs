@@ -152,15 +152,57 @@ async fn wrong_credentials_pause_the_destination_and_fail_nothing() {
     assert_eq!(status.paused.as_deref(), Some(why));
     assert_eq!((status.pending_count, status.failed_count), (120, 0));
     assert_eq!(status.is_online, Some(true));
-    // The next interval tries again, and so does sync_now.
-    pass(2).await;
-    assert_eq!(device.hub.seconds(), [0, 60]);
+    // It is asked again, with one record and less and less often.
+    pass(2 * 86_400).await;
+    let (seconds, sizes) = (device.hub.seconds(), device.hub.sizes());
+    assert_eq!(seconds[1..4], [60, 180, 420]);
+    assert!((48..70).contains(&seconds.len()), "{} in two days", seconds.len());
+    assert_eq!((sizes[0], sizes[1..].iter().max()), (50, Some(&1)));
     let report = courier.sync_now().await;
     assert_eq!(report.blocked_by.unwrap().kind, BlockedKind::Refused);
-    assert_eq!(device.hub.seconds(), [0, 60, 61]);
     device.hub.answers(takes_all);
     assert_eq!(courier.sync_now().await.synced, 120);
     assert_eq!(courier.status().paused, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sync_now_does_not_wait_long_where_nothing_got_through_before() {
+    let device = Device::new();
+    device.hub.answers(|_| Err(LinkError::unreachable("no route")));
+    device.hub.takes(Duration::from_secs(10));
+    let courier = device.courier_of(3);
+    // Of the first attempt nothing is known yet.
+    let began = tokio::time::Instant::now();
+    courier.sync_now().await;
+    assert_eq!(began.elapsed().as_secs(), 10);
+    let began = tokio::time::Instant::now();
+    let report = courier.sync_now().await;
+    assert_eq!(began.elapsed().as_secs(), 1);
+    let why = report.blocked_by.unwrap();
+    assert_eq!((report.remaining, why.kind), (3, BlockedKind::Offline));
+    assert!(why.reason.ends_with("another one is under way"), "{why}");
+    // That one is not broken off, and the link is back.
+    device.hub.answers(takes_all);
+    pass(10).await;
+    assert_eq!((device.hub.requests(), courier.status().pending_count), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_backlog_drains_nothing_is_said_to_hold_it_up() {
+    let device = Device::new();
+    device.hub.answers(|_| Err(LinkError::unreachable("no route")));
+    let courier = device.courier_of(200);
+    courier.sync_now().await;
+    assert_eq!(courier.status().blocked_by.unwrap().kind, BlockedKind::Offline);
+    device.hub.answers(takes_all);
+    device.hub.takes(Duration::from_secs(10));
+    courier.start().await;
+    pass(25).await;
+    let status = courier.status();
+    assert!(status.is_syncing && status.pending_count > 0, "{status:?}");
+    assert_eq!((status.blocked_by, status.last_error), (None, None));
+    assert!(status.last_sync_at.is_some());
+    courier.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

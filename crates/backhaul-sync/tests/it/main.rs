@@ -22,6 +22,7 @@ mod oversized;
 mod poison;
 mod priorities;
 mod prioritizer;
+mod reading_ahead;
 mod retries;
 mod support;
 mod watching;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use backhaul_store::{
     Batch, Clock, Moment, Options, QueueEntry, Record, RecordId, Spool, Standing, Timestamp,
 };
-use backhaul_sync::{Deliver, Destination, LinkError, SyncManager, SyncOptions, Verdict};
+use backhaul_sync::{Deliver, Destination, LinkError, SyncManager, SyncOptions, Verdict, Way};
 use backhaul_testkit::SimDisk;
 use tokio::time::Instant;
 
@@ -63,6 +63,7 @@ pub(crate) struct Fake {
     clock: Arc<TokioClock>,
     script: Mutex<Script>,
     takes: Mutex<Duration>,
+    way: Mutex<Option<Way>>,
     log: Mutex<Vec<Sent>>,
     under_way: AtomicUsize,
 }
@@ -107,6 +108,11 @@ impl Fake {
     pub(crate) fn takes(&self, time: Duration) {
         *self.takes.lock().unwrap() = time;
     }
+
+    /// Is where a host is, from now on.
+    pub(crate) fn is_at(&self, host: &str) {
+        *self.way.lock().unwrap() = Some(Way::to(&format!("http://{host}").parse().unwrap()));
+    }
 }
 
 impl Destination for Fake {
@@ -126,6 +132,10 @@ impl Destination for Fake {
             tokio::time::sleep(takes).await;
             (self.script.lock().unwrap_or_else(PoisonError::into_inner))(&bodies)
         })
+    }
+
+    fn way(&self) -> Option<Way> {
+        self.way.lock().unwrap().clone()
     }
 }
 
@@ -159,6 +169,7 @@ impl Device {
             clock: clock.clone(),
             script: Mutex::new(Box::new(takes_all)),
             takes: Mutex::default(),
+            way: Mutex::default(),
             log: Mutex::default(),
             under_way: AtomicUsize::new(0),
         });

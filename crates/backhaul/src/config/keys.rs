@@ -34,6 +34,7 @@ pub static KEYS: &[Key] = &[
 
     key!(Queue, "storage_path", offline.storage_path, "The folder of the queue.").unset("`offline` in data_dir"),
     key!(Queue, "max_queue_size_mb", offline.max_queue_size_mb, "The most that the queue takes on disk, in MB (10^6 bytes).").aliases(&["max_queue_mb"]),
+    key!(Queue, "expires_after", offline.expires_after, "The age past which a record is not worth sending any more, in power-on time: it expires, and is counted.").unset("never"),
     key!(Queue, "hold_in_memory", offline.hold_in_memory, "The most that is kept in memory while the disk does not take it."),
 
     key!(Delivery, "runs_url", offline.runs_url, "The hub that run records are delivered to.").aliases(&["api_url"]),

@@ -42,6 +42,9 @@ pub struct OfflineConfig {
     pub keep_synced: Duration,
     /// What is left free on the file system. Default: 10 MB.
     pub min_free: ByteSize,
+    /// The age past which a record is not worth sending any more, in power-on time. Default:
+    /// none.
+    pub expires_after: Option<Duration>,
     /// The most that is kept in memory while the disk does not take it. Default: 8 MB.
     pub hold_in_memory: ByteSize,
     /// The hub that records are delivered to. Default: none.
@@ -95,6 +98,7 @@ impl Default for OfflineConfig {
             flush: options.flush,
             keep_synced: options.keep_delivered_for,
             min_free: ByteSize(options.min_free_bytes),
+            expires_after: None,
             hold_in_memory: ByteSize(OfflineQueue::DEFAULT_HOLD_IN_MEMORY_BYTES as u64),
             runs_url: None,
             api_key: SecretPlace::default(),
@@ -140,13 +144,13 @@ impl OfflineConfig {
         self.prioritizer().map(drop)
     }
 
-    /// What says which records go first; none where there are no rules.
+    /// What says which records go first; none where nothing of it is set.
     ///
     /// # Errors
     /// Names the rule or the option, what was found and what was expected.
     pub fn prioritizer(&self) -> Result<Option<SyncPrioritizer>, OptionError> {
         let prioritizer = SyncPrioritizer::from_config(&self.prioritizer).map_err(in_full)?;
-        Ok(Some(prioritizer).filter(|_| !self.prioritizer.rules.is_empty()))
+        Ok(Some(prioritizer).filter(|_| self.prioritizer != PrioritizerConfig::default()))
     }
 
     /// What says whether there is a link, for a courier to
@@ -178,7 +182,9 @@ impl OfflineConfig {
     }
 
     fn queue_in(&self, path: impl Into<PathBuf>) -> OfflineQueueBuilder {
-        OfflineQueue::builder(path.into())
+        let queue = OfflineQueue::builder(path.into());
+        let queue = self.expires_after.into_iter().fold(queue, OfflineQueueBuilder::expires_after);
+        queue
             .max_queue_size_mb(self.max_queue_size_mb)
             .sync_batch_size(self.sync.batch_size.unwrap_or(SyncOptions::DEFAULT_BATCH_SIZE))
             .when_full(self.when_full)

@@ -39,7 +39,8 @@ Numbers have their unit in the key. Times and sizes carry their own: `500ms`, `9
 
 const RULES: &str = "
 ## Rules
-Without rules the oldest record of the most urgent lane goes first. A record that says of itself that it is critical
+Without rules the oldest record of the most urgent lane goes first, as long as there are any in it; with `oldest_every` or
+any other of these keys set, also without rules, the oldest of all lanes has its share. A record that says of itself that it is critical
 (`metadata.critical = true`) is in the first lane, whatever the rules. With rules, each gives points to a record, and
 the sum says two things: which lane a record of an agent's queue is stored in (`critical_score` and the others; what is
 received by `backhaul serve` keeps the lane of its sender), and which of those that wait at the head of a lane go first.

@@ -27,6 +27,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("min_free", "1.5MB", "\"1.5MB\"", "1500KB"),
     ("storage_path", "/q", "\"/q\"", "/q"),
     ("max_queue_size_mb", "1", "1", "1"),
+    ("expires_after", "30d", "\"30d\"", "30d"),
     ("hold_in_memory", "64000", "\"64000\"", "64KB"),
     ("runs_url", "https://hub/v1/runs", "\"https://me:pw@hub/\"", "https://hub"),
     ("api_key", " s3cret ", "\"s3cret\"", "(set, not shown)"),

@@ -117,7 +117,8 @@ async fn turn_ends(desk: &Desk) {
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
+#[cfg(feature = "cli")]
 mod tests {
     use std::path::Path;
 

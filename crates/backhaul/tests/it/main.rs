@@ -2,11 +2,14 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
     clippy::panic,
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
 mod agent;
+mod cables;
 mod cli;
 mod config;
 mod control;
@@ -22,3 +25,4 @@ mod metrics;
 mod oversized;
 mod support;
 mod sync;
+mod three_days;

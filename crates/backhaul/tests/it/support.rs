@@ -278,7 +278,12 @@ pub(crate) fn noise(seed: u64, len: usize) -> String {
 
 /// The binary, away from the environment of whoever runs the tests.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
+    alone(Command::new(BINARY), arguments)
+}
+
+/// A program that is or starts the binary, away from the environment of whoever runs the
+/// tests.
+pub(crate) fn alone(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments);
     let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for variable in set.filter(|name| is_variable(name)) {

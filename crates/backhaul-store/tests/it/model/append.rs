@@ -1,6 +1,7 @@
 //! Appending, and what a spool may refuse.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use backhaul_store::{Clock, ErrorKind, Flush, Lane, RecordId, Ticket};
 
@@ -22,6 +23,7 @@ impl Run<'_> {
             boot: self.clock.boot_id().to_owned(),
             since_boot: now.since_boot,
             wall: now.wall,
+            carried: Duration::ZERO,
             fate: Fate::Waiting,
             tries: Vec::new(),
             held: false,

@@ -62,6 +62,8 @@ pub(super) struct Item {
     pub(super) boot: String,
     pub(super) since_boot: Duration,
     pub(super) wall: Timestamp,
+    /// How old it was when this boot began, as far as the spool knows; where it is of another.
+    pub(super) carried: Duration,
     pub(super) fate: Fate,
     pub(super) tries: Vec<Try>,
     pub(super) held: bool,
@@ -93,12 +95,12 @@ impl Item {
         self.record(lane).body().len().next_multiple_of(4096) as u64 + 4096
     }
 
-    fn age(&self, clock: &ManualClock) -> Duration {
+    pub(super) fn age(&self, clock: &ManualClock) -> Duration {
         let now = clock.now();
         if self.boot == clock.boot_id() {
             now.since_boot.saturating_sub(self.since_boot)
         } else {
-            now.wall.since(self.wall)
+            self.carried + now.since_boot
         }
     }
 
@@ -122,10 +124,29 @@ impl Item {
             return Look::Not;
         }
         if self.is_expired(clock) {
-            (self.fate, self.settled) = (Fate::Expired, false);
+            self.expire();
             return Look::Expires;
         }
         Look::Free
+    }
+
+    pub(super) fn is_due_to_expire(&self, clock: &ManualClock) -> bool {
+        self.fate == Fate::Waiting && !self.held && self.is_expired(clock)
+    }
+
+    pub(super) fn expire(&mut self) {
+        (self.fate, self.settled) = (Fate::Expired, false);
+    }
+
+    /// A boot begins: what the spool knows of its age may be less than that is, never more.
+    pub(super) fn carry(&mut self, known: Duration, clock: &ManualClock) -> Outcome {
+        if self.expires_s.is_none() {
+            return Ok(());
+        }
+        let age = clock.now().wall.since(self.wall);
+        ensure!(known <= age, "it counts as {known:?} old and is {age:?}");
+        self.carried = known;
+        Ok(())
     }
 
     pub(super) fn can_be_requeued(&self) -> bool {

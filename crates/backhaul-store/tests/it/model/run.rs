@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Batch, Chooser, Flush, Lane, Layout, Options, RecordId, Spool};
+use backhaul_store::{Batch, Chooser, Flush, Lane, Layout, Options, RecordId, Spool, Standing};
 use backhaul_testkit::{Faults, FaultyDisk, ManualClock, SimDisk};
 
 use super::choosing::by_number;
-use super::item::{Item, Place};
+use super::item::{Fate, Item, Place};
 use super::outcome::{Outcome, ensure};
 use super::seen::Seen;
 use super::step::{Setup, Step};
@@ -140,10 +140,40 @@ impl<'a> Run<'a> {
         self.check(appended)
     }
 
-    pub(super) fn maintain(&self) -> Outcome {
+    pub(super) fn maintain(&mut self) -> Outcome {
         if let Err(error) = self.spool().maintain() {
             // Sealing and growing need room for a while; at the cap there may be none.
             ensure!(error.is_full() && self.setup.cap.is_some(), "maintain: {error}");
+        }
+        self.expire()
+    }
+
+    /// What is too old expires in maintenance, whether or not it could be sent. What gave
+    /// way to others just before, the oldest of its lane, could not any more.
+    fn expire(&mut self) -> Outcome {
+        let status = self.spool().status().map_err(|error| format!("status: {error}"))?;
+        let waiting = self.list(Standing::Pending)?;
+        for (lane, books) in status.lanes {
+            let known = |item: &&Item| item.fate == Fate::Expired;
+            let of_lane = (lane, 0)..=(lane, u64::MAX);
+            let known = self.items.range(of_lane.clone()).filter(|(_, item)| known(item)).count();
+            let new = usize::try_from(books.expired).unwrap() - known;
+            let due: Vec<Place> = self
+                .items
+                .range(of_lane)
+                .filter(|(place, item)| {
+                    !self.in_flight.contains_key(place) && item.is_due_to_expire(&self.clock)
+                })
+                .map(|(place, _)| *place)
+                .collect();
+            let waiting = due.iter().find(|place| waiting.contains_key(*place));
+            ensure!(waiting.is_none(), "{waiting:?} is too old, and waits");
+            let stayed = due.len().checked_sub(new);
+            let stayed =
+                stayed.ok_or_else(|| format!("{new} of {lane} expired, {due:?} are due"))?;
+            for place in due.iter().skip(stayed) {
+                self.items.get_mut(place).unwrap().expire();
+            }
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl Run<'_> {
 
     /// Takes over what the power cut changed, where it was allowed to.
     fn resynchronise(&mut self) -> Outcome {
-        let waiting = self.list(Standing::Pending)?;
+        let (waiting, failed) = (self.list(Standing::Pending)?, self.list(Standing::Failed)?);
         let mut gone = Vec::new();
         let (mut again, mut lost) = (0, 0);
         for (place, item) in &mut self.items {
@@ -83,6 +83,9 @@ impl Run<'_> {
             }
             if let (Fate::Waiting, Some(entry)) = (item.fate, waiting.get(place)) {
                 item.forget_tries(entry).map_err(|why| format!("{place:?}: {why}"))?;
+            }
+            if let Some(entry) = waiting.get(place).or(failed.get(place)) {
+                item.carry(entry.age, &self.clock).map_err(|why| format!("{place:?}: {why}"))?;
             }
         }
         gone.iter().for_each(|place| drop(self.items.remove(place)));

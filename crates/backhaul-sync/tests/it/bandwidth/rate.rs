@@ -80,3 +80,16 @@ async fn without_a_rate_nobody_waits() {
     assert_eq!((start.elapsed(), budget.wait_for(u64::MAX)), (Duration::ZERO, Duration::ZERO));
     assert_eq!(budget.burst_bytes(), u64::MAX);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_wait_is_waited_for_by_what_comes_next() {
+    let budget = limited(80);
+    let start = Instant::now();
+    for _ in 0..10 {
+        budget.pace(1_000).await;
+        budget.note_unpaced(9_000);
+    }
+    // 91,000 bytes at 10,000 a second, less the burst.
+    let took = start.elapsed();
+    assert!((8_850..=8_860).contains(&took.as_millis()), "{took:?}");
+}

@@ -6,20 +6,16 @@
 //!
 //! These tests make network namespaces, so they need root, as in CI.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::os::fd::AsFd as _;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backhaul_store::SystemClock;
 use backhaul_sync::{
     Connectivity, ConnectivityMonitor, ConnectivityOptions, HttpProbe, LinkEvents, SystemLinkEvents,
 };
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use backhaul_testkit::Cable;
 
 use super::support::{World, becomes};
 use Connectivity::{Offline, Online};
@@ -27,107 +23,33 @@ use Connectivity::{Offline, Online};
 /// Far below the hour that checks are apart, far above what an event takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A device at 10.9.0.1 and a hub at 10.9.0.2 and 10.77.0.1. They are gone with this.
-struct Cable {
-    device: String,
-    hub: String,
-}
-
-impl Cable {
-    /// One that is unplugged: the device's interface is down, and has no address.
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let cable =
-            Self { device: format!("backhaul-device-{name}"), hub: format!("backhaul-hub-{name}") };
-        ip(&format!("netns add {}", cable.device));
-        ip(&format!("netns add {}", cable.hub));
-        cable.on_device(&format!("link add wan type veth peer name lan netns {}", cable.hub));
-        for command in
-            ["addr add 10.9.0.2/24 dev lan", "addr add 10.77.0.1/32 dev lan", "link set lan up"]
-        {
-            cable.on_hub(command);
-        }
-        cable
-    }
-
-    /// One that is plugged in.
-    fn plugged() -> Self {
-        let cable = Self::new();
-        cable.on_device("addr add 10.9.0.1/24 dev wan");
-        cable.on_device("link set wan up");
-        cable
-    }
-
-    fn on_device(&self, command: &str) {
-        ip(&format!("-n {} {command}", self.device));
-    }
-
-    fn on_hub(&self, command: &str) {
-        ip(&format!("-n {} {command}", self.hub));
-    }
-
-    /// A server at the hub that answers 200 to all. Gives its port.
-    fn serve(&self) -> u16 {
-        let (sender, port) = mpsc::channel();
-        let hub = self.hub.clone();
-        std::thread::spawn(move || {
-            enter(&hub);
-            let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-            sender.send(listener.local_addr().unwrap().port()).unwrap();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut request = Vec::new();
-                let mut byte = [0];
-                while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    request.push(byte[0]);
-                }
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-                let _ = stream.write_all(answer);
+/// A server at the hub that answers 200 to all. Gives its port.
+fn serve(cable: &Cable) -> u16 {
+    let listener = cable.with_hub(|| TcpListener::bind("0.0.0.0:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+                request.push(byte[0]);
             }
-        });
-        port.recv_timeout(PATIENCE).unwrap()
-    }
-
-    /// Runs a test on the device.
-    fn run<F: Future<Output = ()>>(&self, test: impl FnOnce() -> F + Send) {
-        std::thread::scope(|scope| {
-            let device = scope.spawn(|| {
-                enter(&self.device);
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(async {
-                    tokio::time::timeout(10 * PATIENCE, test()).await.unwrap();
-                });
-            });
-            if let Err(panic) = device.join() {
-                std::panic::resume_unwind(panic);
-            }
-        });
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        for name in [&self.device, &self.hub] {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            let _ = stream.write_all(answer);
         }
-    }
+    });
+    port
 }
 
-fn ip(command: &str) {
-    let output = Command::new("ip").args(command.split(' ')).output();
-    let why = match output {
-        Ok(output) if output.status.success() => return,
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    panic!("ip {command}: {why}\nThis test makes network namespaces: it needs root and ip(8).");
-}
-
-/// Moves this thread, and those that it starts from now on, into a namespace.
-fn enter(name: &str) {
-    let namespace = File::open(format!("/run/netns/{name}")).unwrap();
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+/// Runs a test on the device.
+fn run<F: Future<Output = ()>>(cable: &Cable, test: impl FnOnce() -> F + Send) {
+    cable.with_device(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            tokio::time::timeout(10 * PATIENCE, test()).await.unwrap();
+        });
+    });
 }
 
 /// A monitor whose checks are an hour apart.
@@ -159,18 +81,18 @@ async fn is_told(monitor: &ConnectivityMonitor, state: Connectivity, what: &str)
 #[test]
 fn an_interface_that_comes_up_or_goes_down_is_noticed_at_once() {
     let cable = Cable::new();
-    let port = cable.serve();
-    cable.on_device("addr add 10.9.0.1/24 dev wan");
-    cable.run(async || {
-        let listening = monitor("10.9.0.2", port, Arc::new(SystemLinkEvents)).await;
-        let deaf = monitor("10.9.0.2", port, Arc::new(World::deaf())).await;
+    let port = serve(&cable);
+    cable.address();
+    run(&cable, async || {
+        let listening = monitor(Cable::HUB, port, Arc::new(SystemLinkEvents)).await;
+        let deaf = monitor(Cable::HUB, port, Arc::new(World::deaf())).await;
         is_told(&listening, Offline, "before").await;
         becomes(&deaf, Offline).await;
         for _ in 0..3 {
-            cable.on_device("link set wan up");
+            cable.plug();
             is_told(&listening, Online, "up").await;
             assert_eq!(deaf.state(), Offline, "only an event could tell");
-            cable.on_device("link set wan down");
+            cable.unplug();
             is_told(&listening, Offline, "down").await;
         }
     });
@@ -179,9 +101,9 @@ fn an_interface_that_comes_up_or_goes_down_is_noticed_at_once() {
 #[test]
 fn a_plug_that_is_pulled_at_the_other_end_is_noticed_at_once() {
     let cable = Cable::plugged();
-    let port = cable.serve();
-    cable.run(async || {
-        let listening = monitor("10.9.0.2", port, Arc::new(SystemLinkEvents)).await;
+    let port = serve(&cable);
+    run(&cable, async || {
+        let listening = monitor(Cable::HUB, port, Arc::new(SystemLinkEvents)).await;
         is_told(&listening, Online, "before").await;
         for _ in 0..2 {
             cable.on_hub("link set lan down");
@@ -195,12 +117,12 @@ fn a_plug_that_is_pulled_at_the_other_end_is_noticed_at_once() {
 #[test]
 fn an_address_that_comes_after_the_carrier_is_noticed_at_once() {
     let cable = Cable::new();
-    let port = cable.serve();
-    cable.run(async || {
-        let listening = monitor("10.9.0.2", port, Arc::new(SystemLinkEvents)).await;
+    let port = serve(&cable);
+    run(&cable, async || {
+        let listening = monitor(Cable::HUB, port, Arc::new(SystemLinkEvents)).await;
         is_told(&listening, Offline, "before").await;
-        cable.on_device("link set wan up");
-        cable.on_device("addr add 10.9.0.1/24 dev wan");
+        cable.plug();
+        cable.address();
         is_told(&listening, Online, "address").await;
         cable.on_device("addr del 10.9.0.1/24 dev wan");
         is_told(&listening, Offline, "no address").await;
@@ -210,9 +132,9 @@ fn an_address_that_comes_after_the_carrier_is_noticed_at_once() {
 #[test]
 fn a_default_route_that_comes_after_the_address_is_noticed_at_once() {
     let cable = Cable::plugged();
-    let port = cable.serve();
-    cable.run(async || {
-        let listening = monitor("10.77.0.1", port, Arc::new(SystemLinkEvents)).await;
+    let port = serve(&cable);
+    run(&cable, async || {
+        let listening = monitor(Cable::BEYOND, port, Arc::new(SystemLinkEvents)).await;
         is_told(&listening, Offline, "before").await;
         cable.on_device("route add default via 10.9.0.2");
         is_told(&listening, Online, "route").await;
@@ -221,9 +143,9 @@ fn a_default_route_that_comes_after_the_address_is_noticed_at_once() {
         // The kernel says nothing of a route that goes with its interface.
         cable.on_device("route add default via 10.9.0.2");
         is_told(&listening, Online, "route").await;
-        cable.on_device("link set wan down");
+        cable.unplug();
         is_told(&listening, Offline, "down").await;
-        cable.on_device("link set wan up");
+        cable.plug();
         cable.on_device("route add default via 10.9.0.2");
         is_told(&listening, Online, "the same route").await;
     });
@@ -240,9 +162,9 @@ fn traffic() -> (u64, u64) {
 #[test]
 fn what_is_counted_is_at_least_what_goes_over_the_interface() {
     let cable = Cable::plugged();
-    let port = cable.serve();
-    cable.run(async || {
-        let listening = monitor("10.9.0.2", port, Arc::new(SystemLinkEvents)).await;
+    let port = serve(&cable);
+    run(&cable, async || {
+        let listening = monitor(Cable::HUB, port, Arc::new(SystemLinkEvents)).await;
         is_told(&listening, Online, "before").await;
         let (bytes, packets, counted) = (traffic().0, traffic().1, listening.status().bytes);
         for _ in 0..50 {

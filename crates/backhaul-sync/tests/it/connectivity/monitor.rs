@@ -1,16 +1,18 @@
 //! When it looks, what it concludes, and what it says.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_sync::{
-    CheckRule, Connectivity, ConnectivityMonitor, ConnectivityOptions, LinkChange, ProbeError,
-    ProbeErrorKind,
+    BandwidthManager, BandwidthOptions, CheckRule, Connectivity, ConnectivityMonitor,
+    ConnectivityOptions, LinkChange, ProbeError, ProbeErrorKind,
 };
+use backhaul_testkit::SimDisk;
 use tokio::time::Instant;
 
 use super::support::{COST, World, becomes, of, pass, plain, refused};
+use crate::bandwidth::support::Kernel;
+use crate::support::TokioClock;
 use Connectivity::{Offline, Online, Unknown};
 
 fn seconds(count: u64) -> Duration {
@@ -461,26 +463,50 @@ async fn a_status_says_since_when_and_what_is_next() {
     assert_eq!(time(monitor.status().since), "2026-01-01T00:00:31Z");
 }
 
+/// A data cap of so many MB on a disk of its own.
+fn budget(daily_limit_mb: u64) -> BandwidthManager {
+    let options =
+        BandwidthOptions { daily_limit_mb: Some(daily_limit_mb), ..BandwidthOptions::default() };
+    let (disk, clock) = (Arc::new(SimDisk::new()), TokioClock::new());
+    BandwidthManager::new_on("/cap", options, disk, clock, Arc::new(Kernel::default())).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
-async fn every_byte_is_counted_once_those_of_probes_that_were_given_up_too() {
+async fn every_byte_is_charged_once_those_of_probes_that_were_given_up_too() {
     let world = Arc::new(World::new());
     world.silent();
-    let monitor = world.monitor(plain());
-    let counted = Arc::new(AtomicU64::new(0));
-    let sum = counted.clone();
+    let (monitor, budget) = (world.monitor(plain()), budget(1));
+    monitor.charge(&budget);
     monitor.start().await;
     pass(seconds(1)).await;
     monitor.set_offline();
     pass(seconds(1)).await;
-    monitor.count_bytes(move |bytes| {
-        sum.fetch_add(bytes, Ordering::SeqCst);
-    });
     world.up();
     monitor.clear_override();
     pass(seconds(100)).await;
     assert_eq!(monitor.status().bytes, world.probes() as u64 * COST);
-    assert_eq!(counted.load(Ordering::SeqCst), monitor.status().bytes);
+    assert_eq!(budget.status().used_bytes, monitor.status().bytes);
     assert!(world.probes() > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_the_data_cap_has_no_room_for_is_not_made_and_says_nothing() {
+    let world = Arc::new(World::new());
+    world.up();
+    let (monitor, budget) = (world.monitor(plain()), budget(1));
+    monitor.charge(&budget);
+    monitor.start().await;
+    becomes(&monitor, Online).await;
+    let checks = world.probes();
+    budget.record_sent(950_000);
+    world.down();
+    pass(seconds(3600)).await;
+    assert_eq!(world.probes(), checks);
+    assert!(monitor.is_online());
+    assert!(budget.status().used_bytes <= 1_000_000);
+    let error = monitor.status().last_error.unwrap();
+    assert_eq!(error.kind(), ProbeErrorKind::Cap);
+    assert!(error.to_string().starts_with("the data cap leaves no room for a check: "), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
