@@ -291,6 +291,12 @@ impl Spool {
         &self.inner.context.dir
     }
 
+    /// Whether this process is the one that delivers from the spool, settles and cleans.
+    /// Another one may be so a moment later.
+    pub fn is_delivering(&self) -> bool {
+        self.inner.context.delivers.load(Ordering::Relaxed)
+    }
+
     /// The spool's own number, which is part of every record's name.
     pub fn device(&self) -> DeviceId {
         self.inner.context.identity.device()

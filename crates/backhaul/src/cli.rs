@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backhaul::config::{Request, read_time};
+use crate::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::operating::{Clean, Outage, QueueDrop, QueueRetry};
@@ -339,7 +339,7 @@ mod tests {
         let command = Cli::command();
         let serve = command.find_subcommand("serve").unwrap();
         let mut flags = 0;
-        for key in backhaul::config::KEYS {
+        for key in crate::config::KEYS {
             let Some(arg) = serve.get_arguments().find(|arg| arg.get_id() == key.name()) else {
                 continue;
             };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backhaul::config::OfflineConfig;
+use crate::config::OfflineConfig;
 use backhaul_agent::{CloudRunLogger, describe_run, summarize_run};
 use backhaul_store::Spool;
 use backhaul_sync::{SyncManager, SyncOptions};

@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
+pub(crate) use crate::config::OFFLINE;
 use anyhow::bail;
-use backhaul::config::Config;
 use backhaul_store::{ErrorKind, Spool};
 
 use crate::exit;
 
 /// The spool of received run records.
 pub(crate) const RUNS: &str = "runs";
-/// The spool of an agent's own run records.
-pub(crate) const OFFLINE: &str = "offline";
 
 /// The variable that names the data dir, for messages.
 const VARIABLE: &str = "BACKHAUL_DATA_DIR";
@@ -57,9 +56,9 @@ impl DataDir {
     ///
     /// # Errors
     /// Where a file is in its place.
-    pub(crate) fn for_writing(self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn for_writing(&self) -> anyhow::Result<PathBuf> {
         self.check_is_no_file()?;
-        Ok(self.path)
+        Ok(self.path.clone())
     }
 
     fn check_is_no_file(&self) -> anyhow::Result<()> {
@@ -101,6 +100,11 @@ impl DataDir {
                 self.path.display()
             );
         }
+        Ok(self.present())
+    }
+
+    /// The same, of a data dir that need not be there yet.
+    pub(crate) fn present(&self) -> Vec<(String, PathBuf)> {
         let own = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let own = own.file_name().map_or("spool".to_owned(), |name| name.display().to_string());
         let candidates = [
@@ -109,7 +113,7 @@ impl DataDir {
             (own, self.path.clone()),
         ];
         let is_spool = |path: &Path| path.join(IDENTITY).is_file();
-        Ok(candidates.into_iter().filter(|(_, path)| is_spool(path)).collect())
+        candidates.into_iter().filter(|(_, path)| is_spool(path)).collect()
     }
 
     /// The spools that are there, or the one asked for, open for reading.

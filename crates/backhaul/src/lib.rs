@@ -13,6 +13,9 @@
 //! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
 //! | [`config`] | settings: flags, environment, file |
 //!
+//! Features, all on by default: `control` (an agent serves a control socket), `cli` (the
+//! binary, with the hub). Without both no HTTP server is built.
+//!
 //! ```
 //! use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};
 //! use backhaul::offline::{OfflineQueue, OfflineRunLogger};
@@ -31,11 +34,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the commands use more of it"))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExamples;
 
 pub mod config;
+
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod commands;
+#[cfg(feature = "control")]
+mod control;
+#[cfg(feature = "cli")]
+mod courier;
+#[cfg(feature = "cli")]
+mod data_dir;
+#[cfg(feature = "cli")]
+mod demo;
+#[cfg(feature = "control")]
+mod exit;
+#[cfg(feature = "cli")]
+mod hub;
+#[cfg(feature = "control")]
+mod hub_address;
+#[cfg(feature = "cli")]
+mod log;
+#[cfg(feature = "control")]
+mod metrics;
+#[cfg(feature = "cli")]
+mod printer;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
+#[cfg(feature = "control")]
+mod record_name;
+#[cfg(feature = "control")]
+mod report;
+#[cfg(feature = "cli")]
+mod runtime;
+#[cfg(feature = "control")]
+mod synced;
 
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
@@ -56,6 +97,8 @@ pub mod offline {
     };
     pub use self::outage::{OutageReport, OutageSwitch};
     pub use crate::config::OfflineConfig;
+    #[cfg(feature = "control")]
+    pub use crate::control::ControlSocket;
     pub use backhaul_agent::{
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,

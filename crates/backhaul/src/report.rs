@@ -209,7 +209,7 @@ impl LinkReport {
     /// Nothing before the first check.
     fn sentence(&self) -> Option<String> {
         let at = self.last_check_at.as_ref()?;
-        let (count, bytes) = (self.checks, backhaul::config::ByteSize(self.check_bytes));
+        let (count, bytes) = (self.checks, crate::config::ByteSize(self.check_bytes));
         let since = self.since.as_ref().map(|at| format!(" since {at}")).unwrap_or_default();
         let state = &self.state;
         Some(format!("{state}{since}; last checked {at} ({count} checks so far, {bytes})"))
@@ -231,7 +231,7 @@ impl BudgetReport {
     }
 
     fn sentence(&self) -> String {
-        use backhaul::config::ByteSize;
+        use crate::config::ByteSize;
         let used = ByteSize(self.used_bytes);
         let mut text = match self.limit_bytes {
             Some(limit) => format!("data cap: {used} of {} used", ByteSize(limit)),

@@ -1,45 +1,38 @@
 //! What the sync of a spool came to, in text and in JSON.
 
-use backhaul::config::ByteSize;
+use crate::config::ByteSize;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::SyncReport;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-
-use crate::exit::Outcome;
-use crate::printer::Printer;
 
 /// What the sync of a spool came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Synced {
-    #[serde(rename = "spool")]
-    pub(crate) name: String,
-    synced: u64,
-    duplicates: u64,
-    failed: u64,
-    remaining: u64,
+    pub(crate) synced: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) failed: u64,
+    pub(crate) remaining: u64,
     /// Records that were found damaged, ran out of time or made room meanwhile.
-    damaged: u64,
-    expired: u64,
-    evicted: u64,
+    pub(crate) damaged: u64,
+    pub(crate) expired: u64,
+    pub(crate) evicted: u64,
     /// Why what became of the records could not be written down.
-    trouble: Option<String>,
-    bytes: u64,
+    pub(crate) trouble: Option<String>,
+    pub(crate) bytes: u64,
     /// The name of what is in the way.
-    blocked_by: Option<String>,
+    pub(crate) blocked_by: Option<String>,
     /// The same in words.
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl Synced {
-    pub(crate) fn new(name: String, report: &SyncReport, before: &Books, spool: &Spool) -> Self {
+    pub(crate) fn new(report: &SyncReport, before: &Books, spool: &Spool) -> Self {
         let (after, trouble) = match spool.status() {
             Ok(status) => (status.books, status.trouble),
             Err(error) => (*before, Some(error.to_string())),
         };
         let blocked = report.blocked_by.as_ref();
         Self {
-            name,
             synced: report.synced,
             duplicates: report.duplicates,
             failed: report.failed,
@@ -54,23 +47,14 @@ impl Synced {
         }
     }
 
-    fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         let left = self.remaining + self.failed;
         let lost = self.damaged + self.expired + self.evicted;
         left + lost == 0 && self.blocked_by.is_none() && self.trouble.is_none()
     }
 
-    fn object(&self) -> Value {
-        let mut object = serde_json::to_value(self).unwrap_or_default();
-        if let Some(object) = object.as_object_mut() {
-            object.remove("spool");
-        }
-        object
-    }
-
-    fn sentence(&self) -> String {
-        let Self { name, synced, .. } = self;
-        let mut text = format!("{name}: {synced} delivered ({})", ByteSize(self.bytes));
+    pub(crate) fn sentence(&self) -> String {
+        let mut text = format!("{} delivered ({})", self.synced, ByteSize(self.bytes));
         if self.duplicates > 0 {
             text.push_str(&format!(", {} of them were there already", self.duplicates));
         }
@@ -96,47 +80,16 @@ impl Synced {
     }
 }
 
-/// Says what the syncs came to.
-pub(crate) fn print(printer: Printer, synced: &[Synced]) -> anyhow::Result<Outcome> {
-    let sum = |count: fn(&Synced) -> u64| synced.iter().map(count).sum::<u64>();
-    let blocked = synced.iter().find(|synced| synced.blocked_by.is_some());
-    if printer.json {
-        let spools: Map<String, Value> =
-            synced.iter().map(|synced| (synced.name.clone(), synced.object())).collect();
-        printer.object(&json!({
-            "synced": sum(|synced| synced.synced),
-            "duplicates": sum(|synced| synced.duplicates),
-            "failed": sum(|synced| synced.failed),
-            "remaining": sum(|synced| synced.remaining),
-            "damaged": sum(|synced| synced.damaged),
-            "expired": sum(|synced| synced.expired),
-            "evicted": sum(|synced| synced.evicted),
-            "trouble": synced.iter().find_map(|synced| synced.trouble.clone()),
-            "bytes": sum(|synced| synced.bytes),
-            "blocked_by": blocked.and_then(|blocked| blocked.blocked_by.clone()),
-            "reason": blocked.and_then(|blocked| blocked.reason.clone()),
-            "spools": spools,
-        }))?;
-    } else {
-        for synced in synced {
-            printer.data(synced.sentence())?;
-        }
-    }
-    let complete = synced.iter().all(Synced::is_complete);
-    Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_settlement_that_was_not_written_down_is_no_success() {
-        let mut synced = Synced { name: "runs".to_owned(), ..Synced::default() };
+        let mut synced = Synced::default();
         assert!(synced.is_complete());
         synced.trouble = Some("the disk is full".to_owned());
         assert!(!synced.is_complete());
         assert!(synced.sentence().ends_with("TROUBLE: the disk is full"));
-        assert_eq!(synced.object()["trouble"], "the disk is full");
     }
 }

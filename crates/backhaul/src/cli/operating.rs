@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backhaul::config::read_time;
+use crate::config::read_time;
 use clap::{Args, Subcommand};
 
 use super::Common;

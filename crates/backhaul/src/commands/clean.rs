@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backhaul::config::{ByteSize, Config};
+use crate::config::{ByteSize, Config};
 use serde_json::{Map, Value, json};
 
 use super::operate::patiently;
+use super::resting;
 use crate::cli;
+use crate::control::Client;
 use crate::control::message::{self, Cleaned};
-use crate::control::{self, Client, Keeper};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
 use crate::printer::Printer;
@@ -22,11 +23,11 @@ pub(crate) fn run(args: &cli::Clean, config: &Config) -> anyhow::Result<Outcome>
     let runtime = runtime::start(1)?;
     let mut cleaned = Vec::new();
     for (name, path) in spools {
-        let asked = runtime.block_on(ask_owner(&name, &path, args.older_than))?;
+        let asked = runtime.block_on(ask_owner(&path, args.older_than))?;
         let of_spool = match asked {
             Some(of_spool) => of_spool,
             None => {
-                let keeper = Keeper::open(&name, &path, &config.offline)?;
+                let keeper = resting::keeper(&name, &path, &config.offline)?;
                 patiently(|| keeper.clean(args.older_than))?
             }
         };
@@ -36,14 +37,10 @@ pub(crate) fn run(args: &cli::Clean, config: &Config) -> anyhow::Result<Outcome>
     Ok(Outcome::Done)
 }
 
-async fn ask_owner(
-    name: &str,
-    path: &Path,
-    older_than: Duration,
-) -> anyhow::Result<Option<Cleaned>> {
+async fn ask_owner(path: &Path, older_than: Duration) -> anyhow::Result<Option<Cleaned>> {
     let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
     let asked = message::Clean { older_than_seconds: older_than.as_secs() };
-    control::unless_absent(client.post(&format!("/v1/spools/{name}/clean"), &asked).await)
+    Ok(Some(client.post("/v1/clean", &asked).await?))
 }
 
 fn print(printer: Printer, cleaned: &[(String, Cleaned)]) -> anyhow::Result<()> {

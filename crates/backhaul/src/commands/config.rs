@@ -1,6 +1,6 @@
 //! `backhaul config`: the settings, and where they come from.
 
-use backhaul::config::{self, Setting, Settings, Source};
+use crate::config::{self, Setting, Settings, Source};
 use serde_json::{Map, Value, json};
 
 use crate::cli;

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod operate;
 pub(crate) mod outage;
 pub(crate) mod queue;
+mod resting;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sync;

@@ -5,14 +5,15 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::{Config, OfflineConfig};
 use anyhow::{anyhow, bail};
-use backhaul::config::{Config, OfflineConfig};
 use backhaul_store::ErrorKind;
 use serde_json::json;
 
+use super::resting;
 use crate::cli;
 use crate::control::message::{Changed, Discard, Retry, Unchanged};
-use crate::control::{self, Client, Keeper};
+use crate::control::{Client, Keeper};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
 use crate::printer::Printer;
@@ -121,10 +122,10 @@ fn carry_out(deed: Deed, wanted: Vec<InSpool>, config: &OfflineConfig) -> anyhow
     let runtime = runtime::start(1)?;
     let mut all = Changed::default();
     for ((name, path), wanted) in wanted {
-        let asked = runtime.block_on(ask_owner(deed, &name, &path, &wanted))?;
+        let asked = runtime.block_on(ask_owner(deed, &path, &wanted))?;
         let changed = match asked {
             Some(changed) => changed,
-            None => do_here(deed, &wanted, &Keeper::open(&name, &path, config)?)?,
+            None => do_here(deed, &wanted, &resting::keeper(&name, &path, config)?)?,
         };
         all.changed += changed.changed;
         all.unchanged.extend(changed.unchanged);
@@ -132,25 +133,20 @@ fn carry_out(deed: Deed, wanted: Vec<InSpool>, config: &OfflineConfig) -> anyhow
     Ok(all)
 }
 
-async fn ask_owner(
-    deed: Deed,
-    name: &str,
-    path: &Path,
-    wanted: &Wanted,
-) -> anyhow::Result<Option<Changed>> {
+async fn ask_owner(deed: Deed, path: &Path, wanted: &Wanted) -> anyhow::Result<Option<Changed>> {
     let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
     let ids = match wanted {
         Wanted::All => Vec::new(),
         Wanted::Named(names) => names.iter().map(ToString::to_string).collect(),
     };
-    let answer = match deed {
+    let changed = match deed {
         Deed::Retry => {
             let asked = Retry { all: ids.is_empty(), ids };
-            client.post(&format!("/v1/spools/{name}/retry"), &asked).await
+            client.post("/v1/retry", &asked).await
         }
-        Deed::Drop => client.post(&format!("/v1/spools/{name}/drop"), &Discard { ids }).await,
+        Deed::Drop => client.post("/v1/drop", &Discard { ids }).await,
     };
-    control::unless_absent(answer)
+    Ok(Some(changed?))
 }
 
 fn do_here(deed: Deed, wanted: &Wanted, keeper: &Keeper) -> anyhow::Result<Changed> {

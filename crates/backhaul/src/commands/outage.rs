@@ -1,9 +1,8 @@
 //! `backhaul outage`: turns the outage switch on and off.
 
-use std::path::Path;
 use std::time::Duration;
 
-use backhaul::config::Config;
+use crate::config::Config;
 use serde_json::json;
 
 use crate::cli;
@@ -11,9 +10,9 @@ use crate::control::Client;
 use crate::control::message::{Switched, TurnOn};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
+use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
-use backhaul::offline::OutageSwitch;
 
 pub(crate) fn run(args: &cli::Outage, config: &Config) -> anyhow::Result<Outcome> {
     let wanted = match args {
@@ -22,12 +21,12 @@ pub(crate) fn run(args: &cli::Outage, config: &Config) -> anyhow::Result<Outcome
         cli::Outage::Off(_) => None,
     };
     let printer = Printer { json: args.common().json };
-    let data_dir = DataDir::of(config).or_usage()?.for_writing().or_usage()?;
-    let runtime = runtime::start(1)?;
-    let asked = runtime.block_on(ask_owner(&data_dir, wanted))?;
+    let data_dir = DataDir::of(config).or_usage()?;
+    let path = data_dir.for_writing().or_usage()?;
+    let asked = runtime::start(1)?.block_on(ask_owners(&data_dir, wanted))?;
     let switched = match asked {
         Some(switched) => switched,
-        None => switch_here(&OutageSwitch::of(&data_dir, config.outage), wanted)?,
+        None => switch_here(&OutageSwitch::of(&path, config.outage), wanted)?,
     };
     if printer.json {
         printer.object(&json!({"outage": switched.outage}))?;
@@ -45,20 +44,32 @@ pub(crate) fn run(args: &cli::Outage, config: &Config) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-async fn ask_owner(
-    data_dir: &Path,
+/// Tells all processes that spools of the data dir belong to, so that each goes on at once.
+/// The switch is one file; what lasts for one of them lasts.
+async fn ask_owners(
+    data_dir: &DataDir,
     wanted: Option<Option<Duration>>,
 ) -> anyhow::Result<Option<Switched>> {
+    let mut switched: Option<Switched> = None;
+    for (_, path) in data_dir.present() {
+        let Some(client) = Client::of_spool(&path).await? else { continue };
+        let answer = ask(client, wanted).await?;
+        if switched.as_ref().is_none_or(|earlier| earlier.outage.is_none()) {
+            switched = Some(answer);
+        }
+    }
+    Ok(switched)
+}
+
+async fn ask(mut client: Client, wanted: Option<Option<Duration>>) -> anyhow::Result<Switched> {
     const PATH: &str = "/v1/outage";
-    let Some(mut client) = Client::connect(data_dir).await? else { return Ok(None) };
-    let switched = match wanted {
+    match wanted {
         Some(time) => {
             let asked = TurnOn { for_seconds: time.map(|time| time.as_secs()) };
-            client.put(PATH, &asked).await?
+            client.put(PATH, &asked).await
         }
-        None => client.delete(PATH).await?,
-    };
-    Ok(Some(switched))
+        None => client.delete(PATH).await,
+    }
 }
 
 /// Nobody listens: whoever delivers from here next looks at the file.

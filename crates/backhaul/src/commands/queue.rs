@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use crate::config::{ByteSize, Config};
 use anyhow::{anyhow, bail};
-use backhaul::config::{ByteSize, Config};
 use backhaul_store::{ErrorKind, QueueEntry, Spool, Standing, StoredRecord};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

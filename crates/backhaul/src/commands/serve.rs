@@ -2,31 +2,31 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{Config, Reloaded, Settings};
 use anyhow::{Context as _, bail};
-use backhaul::config::{Config, Reloaded, Settings};
 use backhaul_agent::CloudRunLogger;
 use backhaul_sync::{SyncManager, SyncOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::resting;
 use crate::cli;
-use crate::control::{Control, Desk, Forwarding, Keeper};
+use crate::control::{ControlSocket, Desk, Forwarding};
 use crate::courier;
 use crate::data_dir::{DataDir, RUNS};
-use crate::exit::{OrUsage as _, Outcome, UsageError};
+use crate::exit::{OrUsage as _, Outcome};
 use crate::hub::token::Token;
 use crate::hub::{self, Hub, limits, server};
 use crate::hub_address;
 use crate::log::Log;
 use crate::metrics;
+use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
-use backhaul::offline::OutageSwitch;
 
 /// How often what was received is made durable while little happens: what a crash
 /// makes the next start read again.
@@ -154,19 +154,20 @@ async fn serve(plan: Plan, settings: Settings, log: Log) -> anyhow::Result<Outco
             plan.token,
             plan.limits,
             move |page| {
-                forwarding.iter().for_each(|it| it.measure(page));
+                forwarding.iter().for_each(|it| it.measure(RUNS, page));
                 metrics::outage(page, outage.report().as_ref());
             },
             plan.crash_before_reply,
         )
     };
-    let desk = Desk {
-        service: Arc::clone(&service),
-        keeper: Keeper::Hub(Arc::clone(&hub)),
+    let measured = Arc::clone(&service);
+    let control = ControlSocket::of(Desk {
+        keeper: resting::of_hub(&hub),
         forwarding: forwarding.clone(),
         outage,
-    };
-    let control = serve_control(&data_dir, desk)?;
+        metrics: Box::new(move || measured.metrics()),
+        is_shared: false,
+    });
     printer.talk(format_args!(
         "listening on http://{address}, storing in {}",
         data_dir.join(RUNS).display()
@@ -181,9 +182,7 @@ async fn serve(plan: Plan, settings: Settings, log: Log) -> anyhow::Result<Outco
     if let Some(Forwarding { courier, .. }) = forwarding {
         courier.stop().await;
     }
-    if let Some(control) = control {
-        control.stop().await;
-    }
+    control.stop().await;
     snapshots.abort();
     let last = tokio::task::spawn_blocking(move || hub.snapshot());
     if let Ok(Ok(Err(error))) = tokio::time::timeout(Duration::from_secs(2), last).await {
@@ -209,19 +208,6 @@ async fn forward(
     hub.on_stored(courier.notifier());
     courier.start().await;
     Ok(Forwarding { courier, url })
-}
-
-/// Serves the control socket. On a file system that takes none, the hub goes without.
-fn serve_control(data_dir: &Path, desk: Desk) -> anyhow::Result<Option<Control>> {
-    match Control::serve(data_dir, desk) {
-        Ok(control) => Ok(Some(control)),
-        Err(error) if error.downcast_ref::<UsageError>().is_some() => Err(error),
-        Err(error) => {
-            let error = format!("{error:#}");
-            tracing::warn!(error, "without a control socket, commands do not reach this process");
-            Ok(None)
-        }
-    }
 }
 
 /// Those of the courier that forwards.

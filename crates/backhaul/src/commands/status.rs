@@ -1,9 +1,10 @@
 //! `backhaul status`: what waits, how old it is, and whether the books balance.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backhaul::config::{ByteSize, Settings, Source};
+use crate::config::{ByteSize, Settings, Source};
 use serde_json::{Map, Value, json};
 
 use crate::cli;
@@ -11,10 +12,10 @@ use crate::control::Client;
 use crate::control::message::Overview;
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
+use crate::offline::{OutageReport, OutageSwitch};
 use crate::printer::{Printer, table};
 use crate::report::{BooksReport, CourierReport, HighWater, SpoolReport};
 use crate::runtime;
-use backhaul::offline::{OutageReport, OutageSwitch};
 
 /// How long the process that serves a spool may take to say how it stands.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     let mut found = Vec::new();
     for (name, spool) in data_dir.open_read_only(None)? {
         // The process that has the spool open knows more than its files tell.
-        let of_owner = overviews.iter().find_map(|overview| overview.spools.get(&name));
+        let of_owner = overviews.get(&name).map(|overview| &overview.spool);
         let is_hubs = name == RUNS && data_dir.path().join(RUNS).is_dir();
         let (report, courier) = match of_owner {
             Some(report) => (report.clone(), Courier::of(report.forwards)),
@@ -54,9 +55,9 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
         };
         found.push(Found { name, report, courier });
     }
-    let outage = match overviews.first() {
-        Some(overview) => overview.outage.clone(),
-        None => OutageSwitch::of(data_dir.path(), config.outage).report(),
+    let outage = match overviews.is_empty() {
+        false => overviews.values().find_map(|overview| overview.outage.clone()),
+        true => OutageSwitch::of(data_dir.path(), config.outage).report(),
     };
     if let (Some(outage), false) = (&outage, printer.json) {
         printer.data(format_args!("OFFLINE: {outage}\n"))?;
@@ -67,24 +68,18 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
 
 /// What the processes say that have spools open. One that does not answer is left out, and
 /// its files are read.
-async fn ask_owners(printer: Printer, spools: &[(String, PathBuf)]) -> Vec<Overview> {
+async fn ask_owners(printer: Printer, spools: &[(String, PathBuf)]) -> BTreeMap<String, Overview> {
     let ask = async |path: &Path| match Client::of_spool(path).await? {
         Some(mut client) => client.get("/v1/status").await.map(Some),
         None => Ok(None),
     };
-    let mut overviews = Vec::new();
-    let mut asked = Vec::new();
+    let mut overviews = BTreeMap::new();
     for (name, path) in spools {
-        // All spools of a data dir are served by one process.
-        if asked.contains(&path.parent()) {
-            continue;
-        }
-        asked.push(path.parent());
         match tokio::time::timeout(PATIENCE, ask(path)).await {
-            Ok(Ok(overview)) => overviews.extend(overview),
+            Ok(Ok(overview)) => overviews.extend(overview.map(|it| (name.clone(), it))),
             Ok(Err(error)) => printer.talk(format_args!("{name}: {error:#}")),
             Err(_) => printer.talk(format_args!(
-                "{name}: the process that serves it does not answer: this is what its files tell"
+                "{name}: the process that has it open does not answer: this is what its files tell"
             )),
         }
     }
@@ -101,20 +96,20 @@ struct Found {
 /// Who delivers what waits in a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Courier {
-    /// The hub that runs here.
-    Hub,
+    /// The process that it belongs to.
+    Owner,
     /// Nobody: the hub that runs here has no destination, and keeps what it receives.
     None,
     /// No hub runs here, or none that answers.
     Absent,
-    /// An agent, perhaps.
+    /// An agent that does not listen, perhaps.
     Unknown,
 }
 
 impl Courier {
     fn of(forwards: Option<bool>) -> Self {
         match forwards {
-            Some(true) => Courier::Hub,
+            Some(true) => Courier::Owner,
             Some(false) => Courier::None,
             None => Courier::Unknown,
         }
@@ -131,7 +126,7 @@ impl Courier {
                 "no hub answers here: `backhaul serve --runs-url` or `backhaul sync` delivers what is \
                  pending",
             ),
-            Courier::Hub | Courier::Unknown => None,
+            Courier::Owner | Courier::Unknown => None,
         }
     }
 }

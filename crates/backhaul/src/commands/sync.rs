@@ -4,21 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{Config, HubUrl, OfflineConfig};
 use anyhow::Context as _;
-use backhaul::config::{Config, HubUrl, OfflineConfig};
 use backhaul_store::{Books, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
+use serde_json::{Map, Value, json};
 
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
+use super::resting::open_spool;
 use crate::cli;
 use crate::control::{self, Client, message};
 use crate::courier;
 use crate::data_dir::DataDir;
 use crate::exit::{self, OrUsage as _, Outcome};
+use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
-use crate::synced::{self, Synced};
-use backhaul::offline::OutageSwitch;
+use crate::synced::Synced;
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> 
     let runtime = runtime::start(1)?;
     let synced = runtime.block_on(sync_all(printer, &data_dir, spools, config));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    synced::print(printer, &synced?)
+    print(printer, &synced?)
 }
 
 async fn sync_all(
@@ -38,14 +40,14 @@ async fn sync_all(
     data_dir: &DataDir,
     spools: Vec<(String, PathBuf)>,
     config: &Config,
-) -> anyhow::Result<Vec<Synced>> {
+) -> anyhow::Result<Vec<(String, Synced)>> {
     let offline = &config.offline;
     let url = offline.runs_url.as_ref().map(HubUrl::as_str);
     let hub = offline.primary_logger().or_usage()?.map(Arc::new);
     let mut synced = Vec::new();
     for (name, path) in spools {
         if let Some(of_owner) = sync_by_owner(printer, &name, &path, url).await? {
-            synced.push(of_owner);
+            synced.push((name, of_owner));
             continue;
         }
         let hub = hub
@@ -59,7 +61,7 @@ async fn sync_all(
         let courier = courier::of_runs(spool, Arc::clone(hub), offline, options)?;
         courier.offline_while(move || outage.outage());
         let report = sync_here(printer, &name, &courier).await;
-        synced.push(Synced::new(name, &report, &before, courier.spool()));
+        synced.push((name, Synced::new(&report, &before, courier.spool())));
     }
     Ok(synced)
 }
@@ -72,11 +74,11 @@ async fn sync_by_owner(
     url: Option<&str>,
 ) -> anyhow::Result<Option<Synced>> {
     let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
-    let whole = client.pending(name).await?;
+    let whole = client.pending().await?;
     let asked = message::Sync { runs_url: url.map(ToOwned::to_owned) };
     let sync = client.post("/v1/sync", &asked);
     let waiting = async || match Client::of_spool(path).await {
-        Ok(Some(mut client)) => client.pending(name).await.unwrap_or(whole),
+        Ok(Some(mut client)) => client.pending().await.unwrap_or(whole),
         _ => whole,
     };
     control::unless_absent(with_progress(printer, name, whole, sync, waiting).await)
@@ -103,7 +105,7 @@ fn open(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<(Spoo
     let as_found = Spool::open_read_only(path).map_err(cannot)?;
     let before = as_found.status().map_err(cannot)?.books;
     drop(as_found);
-    Ok((control::open_spool(name, path, config)?, before))
+    Ok((open_spool(name, path, config)?, before))
 }
 
 /// Whether another process holds the part of delivering. One that never delivers gives
@@ -135,4 +137,36 @@ async fn with_progress<T>(
             }
         }
     }
+}
+
+/// Says what the syncs came to.
+fn print(printer: Printer, synced: &[(String, Synced)]) -> anyhow::Result<Outcome> {
+    let sum =
+        |count: fn(&Synced) -> u64| synced.iter().map(|(_, synced)| count(synced)).sum::<u64>();
+    let blocked =
+        synced.iter().map(|(_, synced)| synced).find(|synced| synced.blocked_by.is_some());
+    if printer.json {
+        let spools: Map<String, Value> =
+            synced.iter().map(|(name, synced)| (name.clone(), json!(synced))).collect();
+        printer.object(&json!({
+            "synced": sum(|synced| synced.synced),
+            "duplicates": sum(|synced| synced.duplicates),
+            "failed": sum(|synced| synced.failed),
+            "remaining": sum(|synced| synced.remaining),
+            "damaged": sum(|synced| synced.damaged),
+            "expired": sum(|synced| synced.expired),
+            "evicted": sum(|synced| synced.evicted),
+            "trouble": synced.iter().find_map(|(_, synced)| synced.trouble.clone()),
+            "bytes": sum(|synced| synced.bytes),
+            "blocked_by": blocked.and_then(|blocked| blocked.blocked_by.clone()),
+            "reason": blocked.and_then(|blocked| blocked.reason.clone()),
+            "spools": spools,
+        }))?;
+    } else {
+        for (name, synced) in synced {
+            printer.data(format_args!("{name}: {}", synced.sentence()))?;
+        }
+    }
+    let complete = synced.iter().all(|(_, synced)| synced.is_complete());
+    Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
 }

@@ -108,6 +108,6 @@ fn default_data_dir() -> Option<PathBuf> {
 }
 
 /// The folder of an agent's queue in a data dir.
-const OFFLINE: &str = "offline";
+pub(crate) const OFFLINE: &str = "offline";
 /// The folder of what was counted against the data cap, in the data dir.
 const BANDWIDTH: &str = "bandwidth";

@@ -1,6 +1,5 @@
-//! How a command asks the process that serves a data dir.
+//! How a command asks the process that a spool belongs to.
 
-use std::fmt;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -13,39 +12,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::message::Overview;
+use super::refused::Refused;
 use super::socket;
 use crate::exit::OrUsage as _;
 
 /// Longer than any answer.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// A connection to the process that serves a data dir.
+/// A connection to the process that a spool belongs to.
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
 }
 
-/// What the process said that it will not do, or cannot.
-#[derive(Debug)]
-struct Refused {
-    status: StatusCode,
-    reason: String,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for Refused {}
-
 impl Client {
-    /// Connects to the process that serves a data dir. `Ok(None)`: there is none.
+    /// Connects to the process that the spool in this folder belongs to. `Ok(None)`: there
+    /// is none, or none that listens.
     ///
     /// # Errors
     /// Where there is one that must not, or cannot, be asked.
-    pub(crate) async fn connect(data_dir: &Path) -> anyhow::Result<Option<Self>> {
-        let Some(stream) = socket::connect(data_dir).await? else { return Ok(None) };
+    pub(crate) async fn of_spool(path: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(stream) = socket::connect(path).await? else { return Ok(None) };
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -55,23 +41,10 @@ impl Client {
         Ok(Some(Self { sender }))
     }
 
-    /// Connects to the process that has the spool in this folder open: it listens in the
-    /// folder above, which is its data dir.
-    ///
-    /// # Errors
-    /// As for [`connect`](Client::connect).
-    pub(crate) async fn of_spool(path: &Path) -> anyhow::Result<Option<Self>> {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        match path.parent() {
-            Some(data_dir) => Self::connect(data_dir).await,
-            None => Ok(None),
-        }
-    }
-
-    /// How many records wait in a spool, as far as the process has it open.
-    pub(crate) async fn pending(&mut self, spool: &str) -> anyhow::Result<u64> {
+    /// How many records wait.
+    pub(crate) async fn pending(&mut self) -> anyhow::Result<u64> {
         let overview: Overview = self.get("/v1/status").await?;
-        Ok(overview.spools.get(spool).map_or(0, |report| report.pending))
+        Ok(overview.spool.pending)
     }
 
     /// Asks for something without saying more.
@@ -113,13 +86,13 @@ impl Client {
             .header(header::HOST, "backhaul")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        let broken = "the process that serves the data dir does not answer";
+        let broken = "the process that has the spool open does not answer";
         let response = self.sender.send_request(request).await.context(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("{broken}: {error}"))?.to_bytes();
         if status == StatusCode::OK {
-            let unclear = "the process that serves the data dir is of another version";
+            let unclear = "the process that has the spool open is of another version";
             return serde_json::from_slice(&body).context(unclear);
         }
         let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -130,7 +103,7 @@ impl Client {
     }
 }
 
-/// `None` for what the process does not have, and others may.
+/// `None` for what there is not, and others may have.
 ///
 /// # Errors
 /// All others.

@@ -1,6 +1,5 @@
-//! What the process that serves a data dir does when it is asked.
+//! What the process that a spool belongs to does when it is asked.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backhaul_store::Spool;
@@ -8,19 +7,25 @@ use backhaul_sync::SyncManager;
 
 use super::keeper::Keeper;
 use super::message::Overview;
-use crate::data_dir::RUNS;
-use crate::hub::Service;
+use super::socket::Socket;
+use crate::config::OFFLINE;
+use crate::hub_address;
 use crate::metrics::{self, Page};
+use crate::offline::OutageSwitch;
 use crate::report::{CourierReport, SpoolReport};
-use backhaul::offline::OutageSwitch;
 
 /// Everything that a request may be about.
 pub(crate) struct Desk {
-    pub(crate) service: Arc<Service>,
     pub(crate) keeper: Keeper,
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) outage: Arc<OutageSwitch>,
+    pub(crate) metrics: Measure,
+    /// Whether others may deliver from the spool too: then it belongs to the one that does.
+    pub(crate) is_shared: bool,
 }
+
+/// Gives all that is measured, in the text format of Prometheus.
+pub(crate) type Measure = Box<dyn Fn() -> backhaul_store::Result<String> + Send + Sync>;
 
 /// The courier, and where it delivers to.
 #[derive(Clone)]
@@ -35,9 +40,10 @@ impl Forwarding {
         CourierReport::new(&self.url, self.courier.status())
     }
 
-    pub(crate) fn measure(&self, page: &mut Page) {
+    /// Adds what is measured of the courier of a spool to a page of metrics.
+    pub(crate) fn measure(&self, spool: &str, page: &mut Page) {
         let status = self.courier.status();
-        metrics::courier(page, RUNS, &status);
+        metrics::courier(page, spool, &status);
         if let Some(budget) = &status.bandwidth {
             metrics::budget(page, budget);
         }
@@ -45,13 +51,42 @@ impl Forwarding {
 }
 
 impl Desk {
-    /// The spool of this name, if this process has it open.
-    pub(crate) fn keeper(&self, name: &str) -> Option<&Keeper> {
-        (name == RUNS).then_some(&self.keeper)
+    /// Of an agent that delivers from its own queue.
+    pub(crate) fn of_agent(courier: SyncManager, url: &str, outage: Arc<OutageSwitch>) -> Self {
+        let forwarding = Forwarding { courier, url: hub_address::shown(url) };
+        let measured = (forwarding.clone(), Arc::clone(&outage));
+        let metrics = move || {
+            let (forwarding, outage) = &measured;
+            let mut page = Page::default();
+            metrics::spool(&mut page, OFFLINE, &forwarding.courier.spool().status()?);
+            forwarding.measure(OFFLINE, &mut page);
+            metrics::outage(&mut page, outage.report().as_ref());
+            Ok(page.text())
+        };
+        Self {
+            keeper: Keeper::new(forwarding.courier.spool().clone()),
+            forwarding: Some(forwarding),
+            outage,
+            metrics: Box::new(metrics),
+            is_shared: true,
+        }
     }
 
     pub(crate) fn spool(&self) -> &Spool {
         self.keeper.spool()
+    }
+
+    /// Whether the spool belongs to this process now.
+    pub(crate) fn is_in_charge(&self) -> bool {
+        !self.is_shared || self.spool().is_delivering()
+    }
+
+    /// The socket of the spool. `Ok(None)`: it is another process's.
+    ///
+    /// # Errors
+    /// As for [`Socket::bind`].
+    pub(crate) fn bind(&self) -> anyhow::Result<Option<Socket>> {
+        if self.is_in_charge() { Socket::bind(self.spool().dir()) } else { Ok(None) }
     }
 
     /// Has the courier look for what may be sent now.
@@ -62,18 +97,9 @@ impl Desk {
     }
 
     pub(crate) fn overview(&self) -> backhaul_store::Result<Overview> {
-        let mut report = SpoolReport::new(&self.spool().status()?);
-        report.courier = self.forwarding.as_ref().map(Forwarding::report);
-        report.forwards = Some(report.courier.is_some());
-        Ok(Overview {
-            process: std::process::id(),
-            outage: self.outage.report(),
-            spools: BTreeMap::from([(RUNS.to_owned(), report)]),
-        })
-    }
-
-    /// All that is measured, in the text format of Prometheus.
-    pub(crate) fn metrics(&self) -> backhaul_store::Result<String> {
-        self.service.metrics()
+        let mut spool = SpoolReport::new(&self.spool().status()?);
+        spool.courier = self.forwarding.as_ref().map(Forwarding::report);
+        spool.forwards = Some(spool.courier.is_some());
+        Ok(Overview { process: std::process::id(), outage: self.outage.report(), spool })
     }
 }

@@ -1,82 +1,37 @@
 //! What an operator does to a spool, whoever has it open.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use backhaul::config::OfflineConfig;
-use backhaul_store::{ErrorKind, Layout, Position, Settled, Spool, Standing, State};
+use backhaul_store::{ErrorKind, Position, Settled, Spool, Standing, State};
 
 use super::message::{Changed, Cleaned, Unchanged};
-use crate::data_dir::RUNS;
-use crate::exit;
-use crate::hub::{self, FOLDER, Hub};
 use crate::record_name::RecordName;
 
 /// Why a record was dropped.
 const BY_OPERATOR: &str = "removed by an operator";
-/// Long enough that a hub which is opened to be cleaned forgets no key that the one who
-/// serves it would remember.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-
-/// Who has a spool open: a hub, which has to remember what it received before the records
-/// may go, or nobody else.
-pub(crate) enum Keeper {
-    Hub(Arc<Hub>),
-    Spool(Spool),
-}
-
-/// Opens a spool as a configuration says. An agent's queue also takes over the runs that a
-/// crash cut short.
-///
-/// # Errors
-/// Where another process has it open in a way that excludes this one, or it cannot be read
-/// or written.
-pub(crate) fn open_spool(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<Spool> {
-    let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
-    match Spool::open_read_only(path).map_err(cannot)?.layout() {
-        Layout::Folder => {
-            let config = OfflineConfig { storage_path: Some(path.to_owned()), ..config.clone() };
-            let queue = config.queue()?.open();
-            Ok(queue.with_context(|| format!("cannot open the spool {name}"))?.spool().clone())
-        }
-        Layout::Segments => match Spool::open(path, config.spool_options()) {
-            Err(error) if error.kind() == ErrorKind::Busy => {
-                Err(error).with_context(|| format!("the spool {name} is in use"))
-            }
-            opened => opened.map_err(cannot),
-        },
-    }
+/// Who has a spool open, and changes it for others.
+pub(crate) struct Keeper {
+    spool: Spool,
+    before_cleaning: Option<Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>>,
 }
 
 impl Keeper {
-    /// Opens a resting spool as the one who keeps it does.
-    ///
-    /// # Errors
-    /// Where another process has it open in a way that excludes this one, or it cannot be
-    /// read or written.
-    pub(crate) fn open(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<Self> {
-        let data_dir = path.parent().unwrap_or(Path::new("."));
-        if path.file_name().is_some_and(|name| name == RUNS) && data_dir.join(FOLDER).is_dir() {
-            let options = hub::Options {
-                data_dir: data_dir.to_owned(),
-                max_bytes: None,
-                key_age: FOR_EVER,
-                deduplicate: true,
-                catch_up: true,
-                keep_segments: true,
-            };
-            return Ok(Keeper::Hub(Arc::new(Hub::open(options, config.spool_options())?)));
-        }
-        Ok(Keeper::Spool(open_spool(name, path, config)?))
+    pub(crate) fn new(spool: Spool) -> Self {
+        Self { spool, before_cleaning: None }
+    }
+
+    /// Has `prepare` called before delivered data is removed: for what has to be noted of
+    /// it first.
+    #[must_use]
+    pub(crate) fn before_cleaning(
+        self,
+        prepare: impl Fn() -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { before_cleaning: Some(Box::new(prepare)), ..self }
     }
 
     pub(crate) fn spool(&self) -> &Spool {
-        match self {
-            Keeper::Hub(hub) => hub.spool(),
-            Keeper::Spool(spool) => spool,
-        }
+        &self.spool
     }
 
     /// Puts all failed records back among the waiting.
@@ -107,9 +62,8 @@ impl Keeper {
 
     /// Removes delivered data that is as old as this.
     pub(crate) fn clean(&self, older_than: Duration) -> anyhow::Result<Cleaned> {
-        if let Keeper::Hub(hub) = self {
-            // What it has made durable need not stay for its sake.
-            hub.snapshot()?;
+        if let Some(prepare) = &self.before_cleaning {
+            prepare()?;
         }
         let backhaul_store::Cleaned { records, bytes } = self.spool().clean(older_than)?;
         tracing::info!(records, bytes, "delivered data was removed by an operator");

@@ -1,18 +1,16 @@
 //! What goes over the control socket, in JSON.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
+use crate::offline::OutageReport;
 use crate::report::SpoolReport;
-use backhaul::offline::OutageReport;
 
 /// How everything stands: the answer to `GET /v1/status`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Overview {
     pub(crate) process: u32,
     pub(crate) outage: Option<OutageReport>,
-    /// By name.
-    pub(crate) spools: BTreeMap<String, SpoolReport>,
+    pub(crate) spool: SpoolReport,
 }
 
 /// Which records to put back among the waiting.

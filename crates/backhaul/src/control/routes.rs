@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use backhaul_store::{Books, ErrorKind};
+use backhaul_store::Books;
 use serde::de::DeserializeOwned;
 
 use super::desk::{Desk, Forwarding};
 use super::keeper::Keeper;
 use super::message::{Changed, Clean, Cleaned, Discard, Overview, Retry, Switched, Sync, TurnOn};
-use crate::data_dir::RUNS;
-use crate::hub::Refusal;
+use super::refused::Refused;
 use crate::hub_address;
 use crate::metrics;
 use crate::record_name::RecordName;
@@ -25,69 +24,67 @@ use crate::synced::Synced;
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
 type At = State<Arc<Desk>>;
-type Answer<T> = Result<Json<T>, Refusal>;
+type Answer<T> = Result<Json<T>, Refused>;
 
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
-        .route("/v1/spools/{spool}/retry", post(retry))
-        .route("/v1/spools/{spool}/drop", post(discard))
-        .route("/v1/spools/{spool}/clean", post(clean))
+        .route("/v1/retry", post(retry))
+        .route("/v1/drop", post(discard))
+        .route("/v1/clean", post(clean))
         .route("/v1/sync", post(sync))
         .route("/v1/outage", get(show_outage).put(turn_on).delete(turn_off))
         .route("/metrics", get(show_metrics))
         .fallback(async |uri: Uri| {
             let reason = format!("there is nothing at {}: see docs/control.md", uri.path());
-            Refusal::new(StatusCode::NOT_FOUND, reason)
+            Refused::new(StatusCode::NOT_FOUND, reason)
         })
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let reason = format!("{method} is not for {}", uri.path());
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason)
+            Refused::new(StatusCode::METHOD_NOT_ALLOWED, reason)
         })
         .with_state(desk)
 }
 
 async fn status(State(desk): At) -> Answer<Overview> {
-    blocking(move || desk.overview().map_err(|error| of_store(&error))).await
+    blocking(move || Ok(desk.overview()?)).await
 }
 
-async fn show_metrics(State(desk): At) -> Result<Response, Refusal> {
-    let Json(text) = blocking(move || desk.metrics().map_err(|error| of_store(&error))).await?;
+async fn show_metrics(State(desk): At) -> Result<Response, Refused> {
+    let Json(text) = blocking(move || Ok((desk.metrics)()?)).await?;
     Ok((metrics::CONTENT_TYPE, text).into_response())
 }
 
-async fn retry(State(desk): At, Path(spool): Path<String>, request: Request) -> Answer<Changed> {
+async fn retry(State(desk): At, request: Request) -> Answer<Changed> {
     let asked: Retry = read(request).await?;
     if asked.all != asked.ids.is_empty() {
-        return Err(Refusal::bad_request("expected either ids, or all = true"));
+        return Err(Refused::bad_request("expected either ids, or all = true"));
     }
     let names = names(&asked.ids)?;
-    let changed = act(&desk, spool, move |keeper| {
-        let changed = if asked.all { keeper.retry_all() } else { keeper.retry(&names) };
-        changed.map_err(|error| of_store(&error))
+    let changed = act(&desk, move |keeper| {
+        Ok(if asked.all { keeper.retry_all() } else { keeper.retry(&names) }?)
     })
     .await?;
     desk.wake_courier();
     Ok(changed)
 }
 
-async fn discard(State(desk): At, Path(spool): Path<String>, request: Request) -> Answer<Changed> {
+async fn discard(State(desk): At, request: Request) -> Answer<Changed> {
     let asked: Discard = read(request).await?;
     if asked.ids.is_empty() {
-        return Err(Refusal::bad_request("ids is empty: expected the records to drop"));
+        return Err(Refused::bad_request("ids is empty: expected the records to drop"));
     }
     let names = names(&asked.ids)?;
-    act(&desk, spool, move |keeper| keeper.drop_records(&names).map_err(|error| of_store(&error)))
-        .await
+    act(&desk, move |keeper| Ok(keeper.drop_records(&names)?)).await
 }
 
-async fn clean(State(desk): At, Path(spool): Path<String>, request: Request) -> Answer<Cleaned> {
+async fn clean(State(desk): At, request: Request) -> Answer<Cleaned> {
     let asked: Clean = read(request).await?;
     let age = Duration::from_secs(asked.older_than_seconds);
-    act(&desk, spool, move |keeper| {
-        keeper.clean(age).map_err(|error| match error.downcast_ref() {
-            Some(error) => of_store(error),
-            None => Refusal::unavailable(format!("{error:#}")),
+    act(&desk, move |keeper| {
+        keeper.clean(age).map_err(|error| match error.downcast::<backhaul_store::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Refused::unavailable(format!("{error:#}")),
         })
     })
     .await
@@ -97,7 +94,7 @@ async fn sync(State(desk): At, request: Request) -> Answer<Synced> {
     let asked: Sync = read(request).await?;
     let Some(Forwarding { courier, url, .. }) = desk.forwarding.clone() else {
         let reason = "this process delivers to nobody: it was started without --runs-url";
-        return Err(Refusal::new(StatusCode::NOT_FOUND, reason));
+        return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     if let Some(wanted) = asked.runs_url
         && hub_address::shown(&wanted) != url
@@ -107,19 +104,16 @@ async fn sync(State(desk): At, request: Request) -> Answer<Synced> {
             "the process that serves here ({process}) delivers to {url}: leave --runs-url out, or \
              stop it"
         );
-        return Err(Refusal::bad_request(reason));
+        return Err(Refused::bad_request(reason));
     }
     let before = books(&desk).await?;
     let report = courier.sync_now().await;
-    blocking(move || Ok(Synced::new(RUNS.to_owned(), &report, &before, desk.spool()))).await
+    blocking(move || Ok(Synced::new(&report, &before, desk.spool()))).await
 }
 
-async fn books(desk: &Arc<Desk>) -> Result<Books, Refusal> {
+async fn books(desk: &Arc<Desk>) -> Result<Books, Refused> {
     let desk = Arc::clone(desk);
-    let Json(books) = blocking(move || {
-        desk.spool().status().map(|status| status.books).map_err(|error| of_store(&error))
-    })
-    .await?;
+    let Json(books) = blocking(move || Ok(desk.spool().status()?.books)).await?;
     Ok(books)
 }
 
@@ -130,11 +124,11 @@ async fn show_outage(State(desk): At) -> Answer<Switched> {
 async fn turn_on(State(desk): At, request: Request) -> Answer<Switched> {
     let asked: TurnOn = read(request).await?;
     if asked.for_seconds == Some(0) {
-        return Err(Refusal::bad_request("for_seconds is 0: expected at least 1, or none"));
+        return Err(Refused::bad_request("for_seconds is 0: expected at least 1, or none"));
     }
     blocking(move || {
         let time = asked.for_seconds.map(Duration::from_secs);
-        desk.outage.turn_on(time).map_err(|error| Refusal::unavailable(format!("{error:#}")))?;
+        desk.outage.turn_on(time).map_err(|error| Refused::unavailable(format!("{error:#}")))?;
         let outage = desk.outage.report();
         tracing::info!(for_seconds = asked.for_seconds, "the outage switch was turned on");
         Ok(Switched { outage })
@@ -145,7 +139,7 @@ async fn turn_on(State(desk): At, request: Request) -> Answer<Switched> {
 async fn turn_off(State(desk): At) -> Answer<Switched> {
     let of_switch = Arc::clone(&desk.outage);
     let switched = blocking(move || {
-        of_switch.turn_off().map_err(|error| Refusal::unavailable(format!("{error:#}")))?;
+        of_switch.turn_off().map_err(|error| Refused::unavailable(format!("{error:#}")))?;
         tracing::info!("the outage switch was turned off");
         Ok(Switched { outage: of_switch.report() })
     })
@@ -154,50 +148,35 @@ async fn turn_off(State(desk): At) -> Answer<Switched> {
     Ok(switched)
 }
 
-/// Does something to a spool of this name, where this process has it open.
+/// Does something to the spool.
 async fn act<T: Send + 'static>(
     desk: &Arc<Desk>,
-    spool: String,
-    work: impl FnOnce(&Keeper) -> Result<T, Refusal> + Send + 'static,
+    work: impl FnOnce(&Keeper) -> Result<T, Refused> + Send + 'static,
 ) -> Answer<T> {
     let desk = Arc::clone(desk);
-    blocking(move || match desk.keeper(&spool) {
-        Some(keeper) => work(keeper),
-        None => {
-            let reason = format!("this process does not have a spool {spool} open");
-            Err(Refusal::new(StatusCode::NOT_FOUND, reason))
-        }
-    })
-    .await
+    blocking(move || work(&desk.keeper)).await
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
 ) -> Answer<T> {
     let worked = tokio::task::spawn_blocking(work).await;
-    let broken = |error| Refusal::unavailable(format!("the request failed: {error}"));
+    let broken = |error| Refused::unavailable(format!("the request failed: {error}"));
     worked.map_err(broken)?.map(Json)
 }
 
 /// The body of a request; an empty one says nothing but defaults.
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
-    let bad = |error: &dyn std::fmt::Display| Refusal::bad_request(format!("bad request: {error}"));
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refused> {
+    let bad = |error: &dyn std::fmt::Display| Refused::bad_request(format!("bad request: {error}"));
     let body = axum::body::to_bytes(request.into_body(), MAX_REQUEST_BYTES).await;
     let body = body.map_err(|error| bad(&error))?;
     let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
     serde_json::from_slice(text).map_err(|error| bad(&error))
 }
 
-fn names(ids: &[String]) -> Result<Vec<RecordName>, Refusal> {
+fn names(ids: &[String]) -> Result<Vec<RecordName>, Refused> {
     let parse = |id: &String| {
-        id.parse().map_err(|error: anyhow::Error| Refusal::bad_request(format!("{error:#}")))
+        id.parse().map_err(|error: anyhow::Error| Refused::bad_request(format!("{error:#}")))
     };
     ids.iter().map(parse).collect()
-}
-
-fn of_store(error: &backhaul_store::Error) -> Refusal {
-    match error.kind() {
-        ErrorKind::Busy => Refusal::new(StatusCode::CONFLICT, error.to_string()),
-        _ => Refusal::unavailable(error.to_string()),
-    }
 }

@@ -15,8 +15,10 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::exit::OrUsage as _;
 
-/// The socket, in the data dir.
-pub(crate) const SOCKET: &str = "control.sock";
+/// The folder of a spool that the socket is in.
+const STATE: &str = "state";
+/// The socket.
+const SOCKET: &str = "control.sock";
 /// The name under which it is made, before it is ready.
 const NEW: &str = "control.sock.new";
 /// Locked by the process that the socket belongs to.
@@ -26,64 +28,61 @@ const LOCK: &str = "control.lock";
 const LONGEST_PATH: usize = 107;
 
 /// A socket that takes connections of its owner and of root.
-pub(crate) struct ControlSocket {
+pub(crate) struct Socket {
     listener: UnixListener,
     path: PathBuf,
     _lock: Box<dyn DiskFile>,
 }
 
-impl ControlSocket {
-    /// Makes the socket of a data dir, in place of one that a dead process left.
+impl Socket {
+    /// Makes the socket of a spool, in place of one that a dead process left. `Ok(None)`:
+    /// it belongs to another process, which lives.
     ///
     /// # Errors
-    /// Of usage where another process serves the data dir. Else where the file system takes
-    /// no socket, or something that is none stands in its place.
-    pub(crate) fn bind(data_dir: &Path) -> anyhow::Result<Self> {
-        let lock_path = data_dir.join(LOCK);
+    /// Where the file system takes no socket, or something that is none stands in its place.
+    pub(crate) fn bind(spool: &Path) -> anyhow::Result<Option<Self>> {
+        let folder = spool.join(STATE);
+        let lock_path = folder.join(LOCK);
         let lock = OsDisk
             .open(&lock_path, Open::Create)
             .with_context(|| format!("cannot open {}", lock_path.display()))?;
         if !lock.try_lock().context("cannot lock the control socket")? {
-            return Err(anyhow::anyhow!(
-                "another process serves from {}: stop it, or give this one a --data-dir of its own",
-                data_dir.display()
-            ))
-            .or_usage();
+            return Ok(None);
         }
-        let path = data_dir.join(SOCKET);
+        let path = folder.join(SOCKET);
         match std::fs::symlink_metadata(&path) {
             Ok(found) if !found.file_type().is_socket() => {
                 bail!("{} is no socket: move it away", path.display())
             }
             _ => {}
         }
-        let listener = bind_at(data_dir, &path)
+        let listener = bind_at(&folder, &path)
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
-        Ok(Self { listener, path, _lock: lock })
+        Ok(Some(Self { listener, path, _lock: lock }))
     }
 }
 
 /// Whoever finds the socket under its name finds it ready, and its own.
-fn bind_at(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
-    let new = data_dir.join(NEW);
+fn bind_at(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+    let new = folder.join(NEW);
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&Address::of(data_dir, NEW)?.path)?;
+    let listener = UnixListener::bind(&Address::of(folder, NEW)?.path)?;
     std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
     std::fs::rename(&new, path)?;
     Ok(listener)
 }
 
-impl Drop for ControlSocket {
+impl Drop for Socket {
     fn drop(&mut self) {
         // It is ours for as long as the lock is.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-impl Listener for ControlSocket {
+impl Listener for Socket {
     type Io = UnixStream;
     type Addr = SocketAddr;
 
@@ -106,14 +105,16 @@ impl Listener for ControlSocket {
     }
 }
 
-/// Connects to the process that serves a data dir. `Ok(None)`: there is none.
+/// Connects to the process that a spool belongs to. `Ok(None)`: there is none, or none that
+/// listens.
 ///
 /// # Errors
 /// Of usage where the socket is another user's.
-pub(crate) async fn connect(data_dir: &Path) -> anyhow::Result<Option<UnixStream>> {
+pub(crate) async fn connect(spool: &Path) -> anyhow::Result<Option<UnixStream>> {
     use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-    let path = data_dir.join(SOCKET);
-    let address = match Address::of(data_dir, SOCKET) {
+    let folder = spool.join(STATE);
+    let path = folder.join(SOCKET);
+    let address = match Address::of(&folder, SOCKET) {
         Err(error) if error.kind() == NotFound => return Ok(None),
         address => address.with_context(|| format!("cannot reach {}", path.display()))?,
     };
@@ -132,10 +133,10 @@ pub(crate) async fn connect(data_dir: &Path) -> anyhow::Result<Option<UnixStream
         }
     };
     let peer = stream.peer_cred().context("the control socket says not whose it is")?;
-    let owner = std::fs::metadata(data_dir).map(|found| found.uid());
+    let owner = std::fs::metadata(&folder).map(|found| found.uid());
     if !may_control(&peer) && owner.ok() != Some(peer.uid()) {
         bail!(
-            "{} is served by user id {}, who is not the owner of the data dir: this is not asked",
+            "{} is served by user id {}, who is not the owner of the spool: this is not asked",
             path.display(),
             peer.uid()
         );
@@ -148,23 +149,23 @@ fn may_control(peer: &UCred) -> bool {
     peer.uid() == rustix::process::geteuid().as_raw() || peer.uid() == 0
 }
 
-/// A path in the data dir that a socket can be named by.
+/// A path that a socket can be named by.
 struct Address {
     path: PathBuf,
     /// Has to be open while the path is used.
-    _folder: Option<OwnedFd>,
+    _open: Option<OwnedFd>,
 }
 
 impl Address {
     /// A path that is too long is said by way of the open folder.
-    fn of(data_dir: &Path, name: &str) -> io::Result<Self> {
-        let path = data_dir.join(name);
+    fn of(folder: &Path, name: &str) -> io::Result<Self> {
+        let path = folder.join(name);
         if path.as_os_str().len() <= LONGEST_PATH {
-            return Ok(Self { path, _folder: None });
+            return Ok(Self { path, _open: None });
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(data_dir, flags, Mode::empty())?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()));
-        Ok(Self { path, _folder: Some(folder) })
+        let open = rustix::fs::open(folder, flags, Mode::empty())?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", open.as_raw_fd()));
+        Ok(Self { path, _open: Some(open) })
     }
 }

@@ -2,9 +2,9 @@
 
 mod page;
 
+use crate::offline::OutageReport;
 use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE as HEADER;
-use backhaul::offline::OutageReport;
 use backhaul_store::{Books, Status};
 use backhaul_sync::{BandwidthStatus, SyncStatus};
 

@@ -1,6 +1,7 @@
 //! Puts loggers, queues and couriers together as a configuration says.
 
 use std::fmt;
+use std::sync::Arc;
 
 use backhaul_agent::{
     InMemoryRunLogger, OfflineQueue, OfflineRunLogger, OfflineRunLoggerBuilder, QueueError,
@@ -8,7 +9,11 @@ use backhaul_agent::{
 };
 use backhaul_sync::{OptionError, SyncManager};
 
+#[cfg(feature = "control")]
+use super::ControlSocket;
 use super::OutageSwitch;
+#[cfg(feature = "control")]
+use crate::config::HubUrl;
 use crate::config::{Config, ConfigError, OfflineConfig, Reloaded, Request, Settings};
 
 /// A logger that delivers to `primary` when the link allows, and shows every event to
@@ -73,7 +78,8 @@ pub fn create_sync_manager(
 /// [`KEYS`](crate::config::KEYS).
 ///
 /// Records are delivered to the hub at `runs_url`; without one they only queue up. The
-/// courier obeys `backhaul outage`. The newest runs are also kept in memory, for reads.
+/// courier obeys `backhaul outage`, and once it is started all commands of `backhaul` work
+/// on the agent while it runs. The newest runs are also kept in memory, for reads.
 ///
 /// ```
 /// use backhaul::observability::{RunEnd, RunLogger};
@@ -86,13 +92,12 @@ pub fn create_sync_manager(
 /// #     std::env::set_var("CEMAF_OFFLINE_MAX_QUEUE_MB", "7");
 /// # }
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-/// let agent = create_offline_logger_from_config()?;
-/// if let Some(courier) = &agent.courier {
-///     courier.start().await;
-/// }
+/// let mut agent = create_offline_logger_from_config()?;
+/// agent.start().await;
 /// agent.logger.start_run("run_001".into());
 /// agent.logger.end_run(RunEnd::new())?;
 /// assert_eq!(agent.recent.get_history().len(), 1);
+/// agent.stop().await;
 /// # assert_eq!(agent.logger.offline_queue().stats()?.max_bytes, 7_000_000);
 /// # assert!(dir.join("pending").is_dir());
 /// # drop(agent);
@@ -113,11 +118,15 @@ pub fn create_offline_logger_from_config() -> Result<ConfiguredLogger, FactoryEr
 pub struct ConfiguredLogger {
     /// The logger, with its queue.
     pub logger: OfflineRunLogger,
-    /// The courier, to be started; none where no hub is named.
+    /// The courier; none where no hub is named.
     pub courier: Option<SyncManager>,
     /// The newest runs, in memory.
     pub recent: InMemoryRunLogger,
     settings: Settings,
+    /// That of the data dir; none where there is none.
+    outage: Option<Arc<OutageSwitch>>,
+    #[cfg(feature = "control")]
+    control: Option<ControlSocket>,
 }
 
 impl ConfiguredLogger {
@@ -139,11 +148,46 @@ impl ConfiguredLogger {
             true => Some(create_sync_manager(logger.offline_queue(), config)?),
             false => None,
         };
-        if let (Some(courier), Some(data_dir)) = (&courier, &settings.config().data_dir) {
-            let switch = OutageSwitch::of(data_dir, settings.config().outage);
+        let Config { data_dir, outage, .. } = settings.config();
+        let outage = data_dir.as_ref().map(|dir| Arc::new(OutageSwitch::of(dir, *outage)));
+        if let (Some(courier), Some(switch)) = (&courier, outage.clone()) {
             courier.offline_while(move || switch.outage());
         }
-        Ok(Self { logger, courier, recent, settings })
+        Ok(Self {
+            logger,
+            courier,
+            recent,
+            settings,
+            outage,
+            #[cfg(feature = "control")]
+            control: None,
+        })
+    }
+
+    /// Starts the courier, and with the feature `control` its [control socket](ControlSocket),
+    /// so that the commands of `backhaul` reach this process. Where no hub is named, nothing
+    /// is started. To be called from inside a tokio runtime that lives as long as the agent.
+    pub async fn start(&mut self) {
+        let Some(courier) = &self.courier else { return };
+        courier.start().await;
+        #[cfg(feature = "control")]
+        if let (None, Some(outage)) = (&self.control, self.outage.clone()) {
+            let url = self.config().offline.runs_url.as_ref().map_or("", HubUrl::as_str);
+            self.control = Some(ControlSocket::serve(courier, url, outage));
+        }
+    }
+
+    /// Stops the courier: a batch under way is waited for, as long as
+    /// [`SyncOptions::stop_timeout`](backhaul_sync::SyncOptions::stop_timeout) says. What is
+    /// not delivered waits for the next [`start`](ConfiguredLogger::start).
+    pub async fn stop(&mut self) {
+        if let Some(courier) = &self.courier {
+            courier.stop().await;
+        }
+        #[cfg(feature = "control")]
+        if let Some(control) = self.control.take() {
+            control.stop().await;
+        }
     }
 
     /// The settings that hold.

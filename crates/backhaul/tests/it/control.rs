@@ -1,10 +1,10 @@
-//! The commands that change something, on a live hub and on a resting spool alike.
+//! The commands that change something, on a live hub or agent and on a resting spool alike.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,14 @@ use backhaul::store::Timestamp;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{BINARY, Hub, backhaul, command, noise, run, runs, stored, wait_until};
+use crate::agent::Agent;
+use crate::support::{
+    BINARY, Hub, backhaul, command, noise, run, runs, stored, stored_in, wait_until,
+};
 
 /// Runs a command with `--json`: exit code and object.
 #[track_caller]
-fn ask(arguments: &[&str], data_dir: &Path) -> (i32, Value) {
+pub(crate) fn ask(arguments: &[&str], data_dir: &Path) -> (i32, Value) {
     let arguments = [arguments, &["--json"]].concat();
     let (code, stdout, stderr) = backhaul(&arguments, data_dir);
     let object = serde_json::from_str(&stdout);
@@ -26,8 +29,12 @@ fn ask(arguments: &[&str], data_dir: &Path) -> (i32, Value) {
 }
 
 fn books(data_dir: &Path) -> Value {
+    books_of(data_dir, "runs")
+}
+
+pub(crate) fn books_of(data_dir: &Path, spool: &str) -> Value {
     let (_, status) = ask(&["status"], data_dir);
-    let books = status["spools"]["runs"]["books"].clone();
+    let books = status["spools"][spool]["books"].clone();
     assert_eq!(books["balance"], true, "{status}");
     books
 }
@@ -63,40 +70,114 @@ fn refusing_hub() -> String {
     url
 }
 
-/// A data dir with so many failed records, and nobody there.
-fn failed(dir: &Path, count: u64) {
-    let hub = Hub::start(dir);
-    assert_eq!(hub.post(&runs(1..=count)).receipt(), (count, 0));
-    assert!(hub.terminate().1);
-    let url = refusing_hub();
-    for _ in 0..20 {
-        backhaul(&["sync", "--runs-url", &url], dir);
-        if books(dir)["rejected"] == count {
-            return;
-        }
-    }
-    panic!("{}", books(dir));
+/// A data dir with a spool of this name, of a hub (`runs`) or of an agent (`offline`).
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    dir: &'a Path,
+    spool: &'static str,
 }
 
-/// Does the same with a hub that runs and without one.
-fn live_and_resting(prepare: impl Fn(&Path), test: impl Fn(&Path)) {
-    for live in [true, false] {
-        let dir = tempdir().unwrap();
-        prepare(dir.path());
-        let hub = live.then(|| Hub::start(dir.path()));
-        test(dir.path());
-        if let Some(hub) = hub {
-            assert!(hub.terminate().1);
-            assert!(!dir.path().join("control.sock").exists());
+/// Nobody that an agent could reach.
+pub(crate) const NOBODY: &str = "http://127.0.0.1:9";
+
+impl Place<'_> {
+    fn path(self) -> PathBuf {
+        self.dir.join(self.spool)
+    }
+
+    fn books(self) -> Value {
+        books_of(self.dir, self.spool)
+    }
+
+    fn bytes(self) -> u64 {
+        ask(&["status"], self.dir).1["spools"][self.spool]["bytes"].as_u64().unwrap()
+    }
+
+    fn socket(self) -> PathBuf {
+        self.path().join("state/control.sock")
+    }
+
+    /// Stores records, as the one who keeps the spool does, and leaves it to rest. Gives how
+    /// many there are.
+    fn store(self, records: &str) -> u64 {
+        let records: Vec<Value> = serde_json::from_str(records).unwrap();
+        let count = records.len() as u64;
+        if self.spool == "runs" {
+            let hub = Hub::start(self.dir);
+            let sent = hub.offer(1, &format!("1-{count}"), &json!(records).to_string());
+            assert_eq!(sent.receipt(), (count, 0));
+            hub.kill();
+        } else {
+            let queue = OfflineQueue::new(self.path()).unwrap();
+            for record in records {
+                queue
+                    .enqueue(&RunRecord::from_json(record.to_string().as_bytes()).unwrap())
+                    .unwrap();
+            }
+        }
+        count
+    }
+
+    /// Leaves so many failed records, and nobody there.
+    fn failed(self, count: u64) {
+        assert_eq!(self.store(&runs(1..=count)), count);
+        let url = refusing_hub();
+        for _ in 0..20 {
+            backhaul(&["sync", "--runs-url", &url], self.dir);
+            if self.books()["rejected"] == count {
+                return;
+            }
+        }
+        panic!("{}", self.books());
+    }
+
+    fn start(self) -> Owner {
+        match self.spool {
+            "runs" => Owner::Hub(Hub::start(self.dir)),
+            _ => Owner::Agent(Agent::start(self.dir, NOBODY)),
         }
     }
+}
+
+/// The process that a spool belongs to.
+enum Owner {
+    Hub(Hub),
+    Agent(Agent),
+}
+
+/// A data dir of a hub with so many failed records, and nobody there.
+fn failed(dir: &Path, count: u64) {
+    Place { dir, spool: "runs" }.failed(count);
+}
+
+/// Does the same with a hub that runs, with an agent that delivers, and without them.
+fn live_and_resting(prepare: impl Fn(Place<'_>), test: impl Fn(Place<'_>)) {
+    for (spool, live) in [("runs", true), ("runs", false), ("offline", true), ("offline", false)] {
+        let dir = tempdir().unwrap();
+        let place = Place { dir: dir.path(), spool };
+        prepare(place);
+        let owner = live.then(|| place.start());
+        assert_eq!(place.socket().exists() && is_answered(place), live);
+        test(place);
+        match owner {
+            Some(Owner::Hub(hub)) => assert!(hub.terminate().1),
+            Some(Owner::Agent(agent)) => agent.stop(),
+            None => continue,
+        }
+        assert!(!place.socket().exists());
+    }
+}
+
+fn is_answered(place: Place<'_>) -> bool {
+    UnixStream::connect(place.socket()).is_ok()
 }
 
 #[test]
 fn what_failed_is_put_back_by_name_or_all_at_once() {
     live_and_resting(
-        |dir| failed(dir, 3),
-        |dir| {
+        |place| place.failed(3),
+        |place| {
+            let dir = place.dir;
             let (code, said) = ask(&["queue", "retry", "normal/2"], dir);
             assert_eq!((code, said), (0, json!({"requeued": 1, "unchanged": []})));
             // It waits already, which is what was wished for.
@@ -108,7 +189,7 @@ fn what_failed_is_put_back_by_name_or_all_at_once() {
             assert_eq!((code, said), (1, json!({"requeued": 1, "unchanged": absent})));
             let (code, said) = ask(&["queue", "retry", "--all"], dir);
             assert_eq!((code, &said["requeued"]), (0, &1.into()));
-            let books = books(dir);
+            let books = place.books();
             assert_eq!((&books["pending"], &books["rejected"]), (&3.into(), &0.into()));
         },
     );
@@ -129,13 +210,14 @@ fn what_is_put_back_on_a_hub_that_forwards_goes_at_once() {
 #[test]
 fn only_what_is_named_is_dropped() {
     live_and_resting(
-        |dir| failed(dir, 3),
-        |dir| {
+        |place| place.failed(3),
+        |place| {
+            let dir = place.dir;
             let (code, said) = ask(&["queue", "drop", "normal/1", "normal/3"], dir);
             assert_eq!((code, said), (0, json!({"dropped": 2, "unchanged": []})));
             let (code, said) = ask(&["queue", "drop", "normal/1"], dir);
             assert_eq!((code, &said["dropped"]), (1, &0.into()));
-            let books = books(dir);
+            let books = place.books();
             assert_eq!((&books["dropped"], &books["rejected"]), (&2.into(), &1.into()));
             for nothing in [&["queue", "drop"][..], &["queue", "retry"]] {
                 assert_eq!(backhaul(nothing, dir).0, 2, "{nothing:?}");
@@ -178,28 +260,30 @@ fn delivered_data_is_cleaned_and_still_known() {
     let other = Hub::start(to.path());
     let url = format!("http://{}", other.address);
     let records = (1..=200).map(|number| {
-        format!("{{\"run_id\": \"run_{number}\", \"noise\": \"{}\"}}", noise(number, 5000))
+        format!(
+            "{{\"run_id\": \"run_{number}\", \"metadata\": {{\"noise\": \"{}\"}}}}",
+            noise(number, 5000)
+        )
     });
     let large = format!("[{}]", records.collect::<Vec<_>>().join(","));
     live_and_resting(
-        |dir| {
-            let hub = Hub::start(dir);
-            assert_eq!(hub.offer(1, "1-200", &large).receipt(), (200, 0));
-            hub.kill();
-            assert_eq!(backhaul(&["sync", "--runs-url", &url], dir).0, 0);
+        |place| {
+            assert_eq!(place.store(&large), 200);
+            assert_eq!(backhaul(&["sync", "--runs-url", &url], place.dir).0, 0);
         },
-        |dir| {
+        |place| {
+            let dir = place.dir;
             let (code, said) = ask(&["clean", "--older-than", "1h"], dir);
             assert_eq!((code, &said["records"]), (0, &0.into()), "{said}");
-            let before = ask(&["status"], dir).1["spools"]["runs"]["bytes"].as_u64().unwrap();
+            let before = place.bytes();
             let (code, said) = ask(&["clean", "--older-than", "0s"], dir);
             assert_eq!((code, &said["records"]), (0, &200.into()), "{said}");
             assert!(said["bytes"].as_u64().unwrap() > 0);
-            assert_eq!(said["spools"]["runs"]["records"], 200);
-            let after = ask(&["status"], dir).1["spools"]["runs"]["bytes"].as_u64().unwrap();
+            assert_eq!(said["spools"][place.spool]["records"], 200);
+            let after = place.bytes();
             assert!(after + 500_000 < before, "{before} {after}");
-            assert_eq!(stored(dir).len(), 0);
-            assert_eq!(books(dir)["delivered"], 200);
+            assert_eq!(stored_in(&place.path()).len(), 0);
+            assert_eq!(place.books()["delivered"], 200);
         },
     );
     // The hub that was killed before its first snapshot was cleaned at rest: what it had
@@ -217,10 +301,11 @@ fn delivered_data_is_cleaned_and_still_known() {
 #[test]
 fn what_waits_is_never_cleaned() {
     live_and_resting(
-        |dir| failed(dir, 3),
-        |dir| {
+        |place| place.failed(3),
+        |place| {
+            let dir = place.dir;
             assert_eq!(ask(&["clean", "--older-than", "0s"], dir).1["records"], 0);
-            assert_eq!(books(dir)["rejected"], 3);
+            assert_eq!(place.books()["rejected"], 3);
         },
     );
 }
@@ -260,7 +345,8 @@ fn an_outage_holds_records_back_until_it_is_turned_off() {
 fn an_outage_for_a_time_says_how_much_is_left_and_ends() {
     live_and_resting(
         |_| {},
-        |dir| {
+        |place| {
+            let dir = place.dir;
             let (code, said) = ask(&["outage", "for", "10m"], dir);
             let left = said["outage"]["left_seconds"].as_u64().unwrap();
             assert!(code == 0 && left > 590 && left <= 600, "{said}");
@@ -271,7 +357,7 @@ fn an_outage_for_a_time_says_how_much_is_left_and_ends() {
                 let (_, status) = ask(&["status"], dir);
                 status["outage"].clone()
             };
-            if dir.join("runs").exists() {
+            if place.path().exists() {
                 while !outage().is_null() {
                     assert!(Instant::now() < patience);
                 }
@@ -346,13 +432,20 @@ fn the_queue_of_an_agent_is_operated_on_beside_the_agent_and_without_it() {
 
 // --- The socket ------------------------------------------------------------
 
+/// Of a hub, in its data dir.
+const SOCKET: &str = "runs/state/control.sock";
+
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// Asks over the socket without any client: status and body.
 fn speak(data_dir: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut stream = UnixStream::connect(data_dir.join("control.sock")).unwrap();
+    speak_at(&data_dir.join(SOCKET), method, path, body)
+}
+
+pub(crate) fn speak_at(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = UnixStream::connect(socket).unwrap();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -368,7 +461,7 @@ fn speak(data_dir: &Path, method: &str, path: &str, body: &str) -> (u16, String)
 #[test]
 fn the_socket_is_the_owners_and_goes_with_the_process() {
     let dir = tempdir().unwrap();
-    let socket = dir.path().join("control.sock");
+    let socket = dir.path().join(SOCKET);
     let hub = Hub::start(dir.path());
     let mode = std::fs::symlink_metadata(&socket).unwrap().permissions().mode();
     assert!(is_socket(&socket));
@@ -380,7 +473,7 @@ fn the_socket_is_the_owners_and_goes_with_the_process() {
 #[test]
 fn a_socket_that_a_killed_process_left_is_replaced_and_hides_nothing() {
     let dir = tempdir().unwrap();
-    let socket = dir.path().join("control.sock");
+    let socket = dir.path().join(SOCKET);
     let hub = Hub::start(dir.path());
     assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
     hub.kill();
@@ -409,22 +502,23 @@ fn a_data_dir_with_a_long_path_has_a_socket_too() {
     let long = dir.path().join("x".repeat(120)).join("y".repeat(120));
     let hub = Hub::start(&long);
     assert_eq!(hub.post(&runs(1..=2)).receipt(), (2, 0));
-    assert!(is_socket(&long.join("control.sock")));
+    assert!(is_socket(&long.join(SOCKET)));
     let (_, status) = ask(&["status"], &long);
     assert_eq!(status["spools"]["runs"]["forwards"], false);
     assert_eq!(ask(&["queue", "drop", "normal/1"], &long).1["dropped"], 1);
     assert!(hub.terminate().1);
-    assert!(!long.join("control.sock").exists());
+    assert!(!long.join(SOCKET).exists());
 }
 
 #[test]
 fn what_is_no_socket_is_left_alone() {
     let dir = tempdir().unwrap();
-    std::fs::write(dir.path().join("control.sock"), "mine").unwrap();
+    assert!(Hub::start(dir.path()).terminate().1);
+    std::fs::write(dir.path().join(SOCKET), "mine").unwrap();
     let hub = Hub::start(dir.path());
     assert_eq!(hub.post(&run(1)).receipt(), (1, 0));
     hub.terminate();
-    assert_eq!(std::fs::read(dir.path().join("control.sock")).unwrap(), b"mine");
+    assert_eq!(std::fs::read(dir.path().join(SOCKET)).unwrap(), b"mine");
 }
 
 /// Runs a shell command as another user, with this test's files in reach.
@@ -457,8 +551,10 @@ fn another_user_is_not_let_in() {
     let open = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    open(dir.path(), 0o755);
-    let socket = dir.path().join("control.sock");
+    let socket = dir.path().join(SOCKET);
+    for folder in ["", "runs", "runs/state"] {
+        open(&dir.path().join(folder), 0o755);
+    }
     let drop = format!("{} outage on --data-dir {}", binary.display(), dir.path().display());
     let output = as_nobody(&drop);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -476,11 +572,15 @@ fn another_user_is_not_let_in() {
 #[test]
 fn a_socket_of_another_user_is_not_asked() {
     let dir = tempdir().unwrap();
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(Hub::start(dir.path()).terminate().1);
+    let folder = dir.path().join("runs/state");
+    for (path, mode) in [(dir.path(), 0o755), (&dir.path().join("runs"), 0o755), (&folder, 0o777)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
     let script = format!(
         "cd {} && exec python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); \
          s.bind(\"control.sock\"); s.listen(); print(1, flush=True); s.accept()'",
-        dir.path().display()
+        folder.display()
     );
     let mut impostor = setpriv(&script).stdout(std::process::Stdio::piped()).spawn().unwrap();
     impostor.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
@@ -497,7 +597,7 @@ fn a_process_that_does_not_answer_is_said_and_the_files_are_read() {
     let hub = Hub::start(dir.path());
     assert_eq!(hub.post(&runs(1..=3)).receipt(), (3, 0));
     hub.kill();
-    let socket = dir.path().join("control.sock");
+    let socket = dir.path().join(SOCKET);
     std::fs::remove_file(&socket).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
     let hangs_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
@@ -516,19 +616,19 @@ fn the_routes_are_what_their_page_says() {
     let (status, body) = speak(dir.path(), "GET", "/v1/status", "");
     let said: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &said["process"]), (200, &hub.process().into()));
-    assert_eq!(said["spools"]["runs"]["pending_by_lane"], json!({"normal": 3}));
+    assert_eq!(said["spool"]["pending_by_lane"], json!({"normal": 3}));
     assert_eq!(speak(dir.path(), "GET", "/metrics", "").1, hub_metrics(&hub));
     for (method, path, body, status) in [
-        ("POST", "/v1/spools/runs/drop", r#"{"ids": ["normal/1"]}"#, 200),
-        ("POST", "/v1/spools/runs/drop", r#"{"ids": []}"#, 400),
-        ("POST", "/v1/spools/runs/drop", r#"{"ids": ["nonsense"]}"#, 400),
-        ("POST", "/v1/spools/runs/drop", "", 400),
-        ("POST", "/v1/spools/offline/drop", r#"{"ids": ["normal/1"]}"#, 404),
-        ("POST", "/v1/spools/runs/retry", r#"{"all": true}"#, 200),
-        ("POST", "/v1/spools/runs/retry", r#"{"all": true, "ids": ["normal/1"]}"#, 400),
-        ("POST", "/v1/spools/runs/retry", r#"{"everything": true}"#, 400),
-        ("POST", "/v1/spools/runs/clean", r#"{"older_than_seconds": 0}"#, 200),
-        ("POST", "/v1/spools/runs/clean", "{}", 400),
+        ("POST", "/v1/drop", r#"{"ids": ["normal/1"]}"#, 200),
+        ("POST", "/v1/drop", r#"{"ids": []}"#, 400),
+        ("POST", "/v1/drop", r#"{"ids": ["nonsense"]}"#, 400),
+        ("POST", "/v1/drop", "", 400),
+        ("POST", "/v1/spools/runs/drop", r#"{"ids": ["normal/1"]}"#, 404),
+        ("POST", "/v1/retry", r#"{"all": true}"#, 200),
+        ("POST", "/v1/retry", r#"{"all": true, "ids": ["normal/1"]}"#, 400),
+        ("POST", "/v1/retry", r#"{"everything": true}"#, 400),
+        ("POST", "/v1/clean", r#"{"older_than_seconds": 0}"#, 200),
+        ("POST", "/v1/clean", "{}", 400),
         ("POST", "/v1/sync", "{}", 404),
         ("PUT", "/v1/outage", r#"{"for_seconds": 0}"#, 400),
         ("PUT", "/v1/outage", "", 200),

@@ -8,10 +8,12 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod agent;
 mod cables;
 mod cli;
 mod config;
 mod control;
+mod control_of_agent;
 mod dedupe;
 mod demo;
 mod fleet;

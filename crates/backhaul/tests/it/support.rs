@@ -235,7 +235,12 @@ impl Reply {
 
 /// What the hub of a data dir has stored, read from its files.
 pub(crate) fn stored(data_dir: &Path) -> Vec<StoredRecord> {
-    let spool = Spool::open_read_only(data_dir.join("runs")).unwrap();
+    stored_in(&data_dir.join("runs"))
+}
+
+/// What lies in a spool, read from its files.
+pub(crate) fn stored_in(spool: &Path) -> Vec<StoredRecord> {
+    let spool = Spool::open_read_only(spool).unwrap();
     let mut records = Vec::new();
     let visit = &mut |record| {
         records.push(record);

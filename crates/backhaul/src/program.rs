@@ -1,0 +1,41 @@
+//! What the binary `backhaul` does. Programs have no use for it.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::config::Settings;
+use crate::exit::{self, OrUsage as _, Outcome};
+use crate::log::Log;
+use crate::printer::Printer;
+use crate::{commands, demo};
+
+/// Reads the command line of this process and does what it says; gives the exit code.
+pub fn main() -> ExitCode {
+    // Wrong usage ends here with 2, help and version with 0.
+    let outcome = run(Cli::parse());
+    if let Err(error) = &outcome
+        && !exit::is_broken_pipe(error)
+    {
+        Printer { json: false }.talk(format_args!("backhaul: {error:#}"));
+    }
+    exit::code(&outcome)
+}
+
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    let settings = Settings::load(cli.request()).or_usage()?;
+    let log = Log::start(settings.config().log);
+    let config = settings.config();
+    match cli.command {
+        Command::Serve(args) => commands::serve::run(&args, settings, log),
+        Command::Status(args) => commands::status::run(&args, &settings),
+        Command::Queue(args) => commands::queue::run(&args, config),
+        Command::Sync(args) => commands::sync::run(&args, config),
+        Command::Clean(args) => commands::clean::run(&args, config),
+        Command::Outage(args) => commands::outage::run(&args, config),
+        Command::Config(args) => commands::config::run(&args, &settings),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoAgent(args) => demo::agent::run(args),
+    }
+}
