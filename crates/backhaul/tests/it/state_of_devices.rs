@@ -10,7 +10,7 @@ use crate::support::{Hub, origin, run};
 
 /// Devices that send to one hub. Each has one chain: a lane of one epoch.
 const DEVICES: u64 = 2_000;
-const SENDERS: u64 = 4;
+const SENDERS: usize = 4;
 
 /// What the hub may keep of a device.
 const MOST_RESIDENT_BYTES: u64 = 1024;
@@ -26,10 +26,10 @@ struct State {
 fn of(devices: u64, data_dir: &Path) -> State {
     let hub = Hub::start(data_dir);
     std::thread::scope(|scope| {
-        for sender in 0..SENDERS {
+        for sender in 0..SENDERS as u64 {
             let hub = &hub;
             scope.spawn(move || {
-                for number in (sender..DEVICES).step_by(SENDERS as usize) {
+                for number in (sender..DEVICES).step_by(SENDERS) {
                     let device = number % devices + 1;
                     let source = format!("{device:032x}/0000beef/normal");
                     let sequence = number / devices + 1;
