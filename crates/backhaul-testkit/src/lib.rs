@@ -48,7 +48,7 @@ pub use faults::{Call, Fault, Faults};
 pub use faulty_disk::FaultyDisk;
 pub use fork::said_by_a_fork;
 pub use manual_clock::ManualClock;
-pub use oracle::{Difference, Differences, Ends, Item, Oracle};
+pub use oracle::{Difference, Differences, Ends, Failed, Item, Oracle};
 pub use prng::Prng;
 pub use sim_disk::SimDisk;
 pub use sim_snapshot::{FlushPoint, SimSnapshot};

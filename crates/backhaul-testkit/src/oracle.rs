@@ -22,13 +22,29 @@ impl Item {
     }
 }
 
+/// A record that is kept as failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The record.
+    pub item: Item,
+    /// What it failed with, as it is kept with it.
+    pub reason: String,
+}
+
+impl Failed {
+    /// A record and why it failed.
+    pub fn new(item: Item, reason: impl Into<String>) -> Self {
+        Self { item, reason: reason.into() }
+    }
+}
+
 /// Where records are at the end of a test.
 #[derive(Debug, Clone, Default)]
 pub struct Ends {
     /// At the other end, in the order in which they were stored there.
     pub arrived: Vec<Item>,
     /// Kept as failed on the device.
-    pub failed: Vec<Item>,
+    pub failed: Vec<Failed>,
     /// Keys of those that still wait on the device. One of them may have arrived: the
     /// answer to it was lost.
     pub waiting: Vec<String>,
@@ -54,6 +70,8 @@ pub struct Ends {
 #[derive(Debug, Clone, Default)]
 pub struct Oracle {
     debts: Vec<Debt>,
+    /// What each record that has to fail has in its reason.
+    failures: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +98,12 @@ impl Oracle {
         self.debts.push(Debt { item: Item::new(key, body), stream });
     }
 
+    /// A record that was acknowledged has to end as failed, with this in its reason. All
+    /// others have to arrive.
+    pub fn has_to_fail(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+        self.failures.insert(key.into(), reason.into());
+    }
+
     /// How many records were acknowledged.
     pub fn len(&self) -> usize {
         self.debts.len()
@@ -90,27 +114,51 @@ impl Oracle {
         self.debts.is_empty()
     }
 
-    /// Compares: each record is at the other end or failed, once in all, undamaged, and
-    /// those of a stream in order. What waits is not missed.
+    /// Compares: each record is at the other end, or failed where it has to and for its
+    /// reason, once in all, undamaged, and those of a stream in order. What waits is not
+    /// missed.
     ///
     /// # Errors
     /// All that is wrong, to be read.
     pub fn check(&self, ends: &Ends) -> Result<(), Differences> {
         let mut found = Vec::new();
         let arrived = Places::of(&ends.arrived);
-        let failed = Places::of(&ends.failed);
+        let failed = Places::of(ends.failed.iter().map(|failed| &failed.item));
         let waiting: BTreeSet<&str> = ends.waiting.iter().map(String::as_str).collect();
         for debt in &self.debts {
             debt.check(&arrived, &failed, &waiting, &mut found);
+            self.check_reason(&debt.item.key, ends, &arrived, &mut found);
         }
         self.check_order(&arrived, &mut found);
         let known: BTreeSet<&str> = self.debts.iter().map(|debt| &*debt.item.key).collect();
-        for item in ends.arrived.iter().chain(&ends.failed) {
+        for item in arrived.items.iter().chain(&failed.items) {
             if !known.contains(&*item.key) {
                 found.push(Difference::Unknown { key: item.key.clone() });
             }
         }
         if found.is_empty() { Ok(()) } else { Err(Differences { of: self.debts.len(), found }) }
+    }
+
+    fn check_reason(
+        &self,
+        key: &str,
+        ends: &Ends,
+        arrived: &Places<'_>,
+        found: &mut Vec<Difference>,
+    ) {
+        let expected = self.failures.get(key);
+        let mut wrong = |reason: Option<&String>| {
+            let (expected, found_reason) = (expected.cloned(), reason.cloned());
+            found.push(Difference::Reason { key: key.to_owned(), expected, found: found_reason });
+        };
+        for failed in ends.failed.iter().filter(|failed| failed.item.key == key) {
+            if expected.is_none_or(|expected| !failed.reason.contains(expected)) {
+                wrong(Some(&failed.reason));
+            }
+        }
+        if expected.is_some() && arrived.count(key) > 0 {
+            wrong(None);
+        }
     }
 
     fn check_order(&self, arrived: &Places<'_>, found: &mut Vec<Difference>) {
@@ -167,12 +215,13 @@ impl Debt {
 
 /// Where each key stands in a list.
 struct Places<'a> {
-    items: &'a [Item],
+    items: Vec<&'a Item>,
     of: BTreeMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Places<'a> {
-    fn of(items: &'a [Item]) -> Self {
+    fn of(items: impl IntoIterator<Item = &'a Item>) -> Self {
+        let items: Vec<&Item> = items.into_iter().collect();
         let mut of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, item) in items.iter().enumerate() {
             of.entry(&item.key).or_default().push(place);
@@ -215,6 +264,15 @@ pub enum Difference {
         /// The record.
         key: String,
     },
+    /// It failed and was not to, it was to fail and arrived, or it failed for another reason.
+    Reason {
+        /// The record.
+        key: String,
+        /// What had to be in its reason; `None`: it had to arrive.
+        expected: Option<String>,
+        /// What it failed with; `None`: it arrived.
+        found: Option<String>,
+    },
     /// Its bytes are others.
     Damaged {
         /// The record.
@@ -249,6 +307,16 @@ impl fmt::Display for Difference {
             Self::Lost { key } => write!(f, "{key} is lost"),
             Self::Repeated { key, times } => write!(f, "{key} arrived {times} times"),
             Self::ArrivedAndFailed { key } => write!(f, "{key} arrived, and is kept as failed"),
+            Self::Reason { key, expected, found } => {
+                match found {
+                    Some(found) => write!(f, "{key} failed with {found:?}")?,
+                    None => write!(f, "{key} arrived")?,
+                }
+                match expected {
+                    Some(expected) => write!(f, ", and had to fail with {expected:?}"),
+                    None => write!(f, ", and had to arrive"),
+                }
+            }
             Self::Damaged { key, expected, found, at } => {
                 let s = plural(expected);
                 write!(

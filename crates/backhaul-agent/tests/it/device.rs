@@ -8,7 +8,7 @@ use backhaul_agent::{
     RunEvent, RunLogger, RunLoggerError, RunRecord, RunStart, ToolCall,
 };
 use backhaul_store::{QueueEntry, Standing, Timestamp};
-use backhaul_testkit::{Faults, FaultyDisk, ManualClock, Prng, SimDisk};
+use backhaul_testkit::{Failed, Faults, FaultyDisk, Item, ManualClock, Prng, SimDisk};
 use serde_json::json;
 
 pub(crate) const PATH: &str = "/data/queue";
@@ -102,6 +102,17 @@ pub(crate) fn run_id(entry: &QueueEntry) -> &str {
 pub(crate) fn run_ids(queue: &OfflineQueue, standing: Standing) -> Vec<String> {
     let entries = queue.list(Some(standing)).unwrap();
     entries.iter().map(|entry| run_id(entry).to_owned()).collect()
+}
+
+/// What is kept as failed, for an oracle.
+pub(crate) fn failed(queue: &OfflineQueue) -> Vec<Failed> {
+    let entries = queue.list(Some(Standing::Failed)).unwrap().into_iter();
+    let failed = entries.map(|entry| {
+        let (_, stored) = queue.spool().get(entry.id.into()).unwrap();
+        let item = Item::new(entry.id.to_string(), stored.body);
+        Failed::new(item, entry.last_error.unwrap_or_default())
+    });
+    failed.collect()
 }
 
 /// Every record in the queue, wherever it stands.

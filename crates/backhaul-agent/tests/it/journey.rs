@@ -6,9 +6,9 @@ use std::time::Duration;
 use backhaul_agent::{CloudRunLogger, CloudRunLoggerBuilder, OfflineQueue, RunRecord};
 use backhaul_store::{RecordId, Standing};
 use backhaul_sync::{BlockedKind, SyncManager, SyncOptions, SyncReport};
-use backhaul_testkit::{Answer, Ends, FaultLink, FaultServer, Intake, Item, Oracle, Request};
+use backhaul_testkit::{Answer, Ends, FaultLink, FaultServer, Intake, Oracle, Request};
 
-use crate::device::{Device, record};
+use crate::device::{Device, failed, record};
 
 /// No request of a healthy link takes as long, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -140,15 +140,11 @@ impl Journey {
     }
 
     pub(crate) fn ends(&self) -> Ends {
-        let entries = |standing| self.queue.list(Some(standing)).unwrap();
-        let failed = entries(Standing::Failed).into_iter().map(|entry| {
-            let (_, stored) = self.queue.spool().get(entry.id.into()).unwrap();
-            Item::new(entry.id.to_string(), stored.body)
-        });
+        let waiting = self.queue.list(Some(Standing::Pending)).unwrap();
         Ends {
             arrived: self.intake.items(),
-            failed: failed.collect(),
-            waiting: entries(Standing::Pending).iter().map(|it| it.id.to_string()).collect(),
+            failed: failed(&self.queue),
+            waiting: waiting.iter().map(|it| it.id.to_string()).collect(),
         }
     }
 

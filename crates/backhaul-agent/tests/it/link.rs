@@ -281,7 +281,8 @@ async fn a_server_with_a_limit_gets_smaller_requests() {
     for n in 0..20 {
         journey.enqueue(&noise(&format!("noise_{n}"), 3_000));
     }
-    journey.enqueue(&noise("too large", 30_000));
+    let id = journey.enqueue(&noise("too large", 30_000));
+    journey.oracle.has_to_fail(id.to_string(), "HTTP 413");
     let intake = journey.intake.clone();
     journey.answers(move |request| match request.wire_bytes() {
         0..20_000 => backhaul_testkit::hub_answer(&intake, request),

@@ -8,21 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_agent::CloudRunLogger;
-use backhaul_store::Standing;
 use backhaul_sync::SyncOptions;
-use backhaul_testkit::{
-    Answer, Ends, FaultServer, Intake, Item, Oracle, Request, hub_answer, hub_items,
-};
+use backhaul_testkit::{Answer, Ends, FaultServer, Intake, Oracle, Request, hub_answer, hub_items};
 
-use crate::device::{Device, record};
+use crate::device::{Device, failed, record};
 
 /// What has to become of a record after the first answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// The hub has it.
     Delivered,
-    /// It is kept as failed.
-    Failed,
+    /// It is kept as failed, with this status in its reason.
+    Failed(u16),
     /// It is sent again.
     Again,
 }
@@ -45,7 +42,7 @@ impl Said {
         match self {
             Said::Accepted | Said::Duplicate => Delivered,
             Said::Rejected(408 | 425 | 429 | 500..) => Again,
-            Said::Rejected(_) => Failed,
+            Said::Rejected(status) => Failed(status),
         }
     }
 }
@@ -70,9 +67,9 @@ fn words(said: &[Said]) -> String {
     let duplicates = indexes(|said| *said == Said::Duplicate);
     let rejected: Vec<String> = (said.iter().enumerate())
         .filter_map(|(index, said)| match said {
-            Said::Rejected(status) => {
-                Some(format!("{{\"index\": {index}, \"reason\": \"no\", \"status\": {status}}}"))
-            }
+            Said::Rejected(status) => Some(format!(
+                "{{\"index\": {index}, \"reason\": \"no: {status}\", \"status\": {status}}}"
+            )),
             _ => None,
         })
         .collect();
@@ -135,22 +132,17 @@ impl Table {
 
         let sent: Vec<Vec<String>> = self.server.take_requests().iter().map(keys).collect();
         let all = sent[0].clone();
-        let of = |fate| -> BTreeSet<&String> {
-            all.iter().zip(fates).filter(|(_, is)| **is == fate).map(|(key, _)| key).collect()
-        };
+        let fated = || all.iter().zip(fates);
         assert_eq!(all.len(), fates.len(), "{answer:?}");
         let again: BTreeSet<&String> = sent[1..].iter().flatten().collect();
-        assert_eq!(again, of(Again), "what was sent again after {answer:?}");
-        let failed = queue.list(Some(Standing::Failed)).unwrap();
-        let failed: Vec<Item> = (failed.into_iter())
-            .map(|entry| {
-                let (_, stored) = queue.spool().get(entry.id.into()).unwrap();
-                Item::new(entry.id.to_string(), stored.body)
-            })
-            .collect();
-        let names: BTreeSet<&String> = failed.iter().map(|item| &item.key).collect();
-        assert_eq!(names, of(Failed), "what failed after {answer:?}");
-        let ends = Ends { arrived: intake.items(), failed, waiting: Vec::new() };
+        let expected = fated().filter(|(_, fate)| **fate == Again).map(|(key, _)| key).collect();
+        assert_eq!(again, expected, "what was sent again after {answer:?}");
+        for (key, fate) in fated() {
+            if let Failed(status) = fate {
+                oracle.has_to_fail(key, status.to_string());
+            }
+        }
+        let ends = Ends { arrived: intake.items(), failed: failed(&queue), waiting: Vec::new() };
         oracle.check(&ends).unwrap_or_else(|wrong| panic!("after {answer:?}: {wrong}"));
     }
 }
@@ -210,7 +202,7 @@ async fn the_status_of_an_answer_outweighs_what_it_says_of_records() {
 async fn every_status_settles_what_it_can_settle_and_no_more() {
     let mut table = Table::new();
     for status in 200..=599 {
-        let alone = if matches!(status, 400 | 413 | 422) { Failed } else { Again };
+        let alone = if matches!(status, 400 | 413 | 422) { Failed(status) } else { Again };
         let of_a_hub = Answer::new(status).body(r#"{"error": "what is this"}"#);
         if status != 409 {
             table.row(of_a_hub.clone(), &[alone]).await;

@@ -287,9 +287,9 @@ impl Drain {
     async fn bisect(&mut self, mut bad: Batch, mut error: LinkError) -> Result<(), Halt> {
         let mut left_over = false;
         while bad.records.len() > 1 {
-            // The larger part first: where every part turns out well this leaves one
-            // request to send the last record alone.
-            let rest = bad.split_off(bad.records.len().div_ceil(2));
+            // The smaller part first: what is refused on the way is then less than the
+            // batch once more, so that nobody waits for longer than two batches take.
+            let rest = bad.split_off(bad.records.len() / 2);
             match self.offer(&bad).await {
                 Ok(offered) => {
                     release(std::mem::replace(&mut bad, rest)).await;

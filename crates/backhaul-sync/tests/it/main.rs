@@ -11,6 +11,7 @@
 
 mod allowance;
 mod bandwidth;
+mod blocked;
 mod connectivity;
 mod draining;
 mod fleet;

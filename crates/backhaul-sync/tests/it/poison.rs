@@ -1,7 +1,11 @@
 //! One bad record costs the others little, and nothing but itself in the end.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use backhaul_store::Standing;
 use backhaul_sync::{BlockedKind, LinkError, SyncOptions, Verdict};
+use backhaul_testkit::Prng;
 
 use crate::support::{Answer, Device, append, entries, pass, plain, record, takes_all};
 
@@ -55,6 +59,79 @@ async fn a_bad_record_anywhere_in_a_batch_is_found_in_few_requests() {
         let extra = extra_requests(150, 50, &[bad]).await;
         assert!(extra <= 7, "record {bad} of 150 took {extra} more requests");
     }
+}
+
+/// On a slow link a request takes as long as it has records: one of 50 a second.
+const EACH: Duration = Duration::from_millis(20);
+const BATCH: Duration = Duration::from_secs(1);
+
+/// Sends a thousand records, each request as long as these say: when each arrived, and
+/// how many requests it took.
+async fn arrivals_of_a_thousand(
+    poison: &[usize],
+    request: Duration,
+    each: Duration,
+) -> (BTreeMap<String, Duration>, usize) {
+    let device = Device::new();
+    device.hub.takes(request);
+    device.hub.takes_for_each_record(each);
+    device.hub.answers(refuses(poison));
+    let courier = device.courier_of(1000);
+    let report = courier.sync_now().await;
+    let (bad, good) = (poison.len() as u64, 1000 - poison.len() as u64);
+    assert_eq!((report.synced, report.failed, report.remaining), (good, bad, 0), "{poison:?}");
+    // The last time that it was offered is when it arrived.
+    let log = device.hub.log();
+    let offered = log.iter().flat_map(|sent| sent.bodies.iter().map(|body| (body, sent.answered)));
+    (offered.map(|(body, at)| (body.clone(), at)).collect(), log.len())
+}
+
+/// What one bad record among a thousand costs: requests, and by how much the record that
+/// suffered most came later than without the bad one.
+async fn cost_of_one_in_a_thousand(
+    bad: usize,
+    request: Duration,
+    each: Duration,
+) -> (usize, Duration) {
+    let (without, requests) = arrivals_of_a_thousand(&[], request, each).await;
+    let (mut with, more_requests) = arrivals_of_a_thousand(&[bad], request, each).await;
+    assert_eq!((requests, with.len()), (20, 1000));
+    with.remove(&bad.to_string());
+    let later = with.iter().map(|(body, at)| at.saturating_sub(without[body]));
+    (more_requests - requests, later.max().unwrap())
+}
+
+/// First, last, in the middle, and anywhere.
+fn places_in_a_thousand() -> impl Iterator<Item = usize> {
+    let mut random = Prng::new(17);
+    let anywhere = std::iter::repeat_with(move || random.index(1000)).take(20);
+    [0, 49, 499, 500, 950, 999].into_iter().chain(anywhere)
+}
+
+/// Property 17 of `store_and_forward.md`: at most 12 more requests, and nobody held up for
+/// more than the time of two batches.
+#[tokio::test(start_paused = true)]
+async fn one_bad_record_in_a_thousand_costs_few_requests_and_the_time_of_two_batches() {
+    let (mut most, mut longest) = (0, Duration::ZERO);
+    for bad in places_in_a_thousand() {
+        let (extra, later) = cost_of_one_in_a_thousand(bad, Duration::ZERO, EACH).await;
+        assert!(extra <= 12, "record {bad} took {extra} more requests");
+        assert!(later <= 2 * BATCH, "record {bad} held others up for {later:?}");
+        (most, longest) = (most.max(extra), longest.max(later));
+    }
+    println!("at most {most} more requests, {longest:?} later");
+}
+
+/// Where a request takes as long whatever is in it, they wait for as many as were needed.
+#[tokio::test(start_paused = true)]
+async fn on_a_link_that_is_far_rather_than_slow_others_wait_for_the_extra_requests() {
+    let (mut most, mut longest) = (0, Duration::ZERO);
+    for bad in places_in_a_thousand() {
+        let (extra, later) = cost_of_one_in_a_thousand(bad, BATCH, Duration::ZERO).await;
+        assert!(later <= BATCH * 7, "record {bad} held others up for {later:?}");
+        (most, longest) = (most.max(extra), longest.max(later));
+    }
+    println!("at most {most} more requests, {longest:?} later");
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,8 @@ type Script = Box<dyn FnMut(&[String]) -> Answer + Send>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) second: u64,
+    /// When the answer came, or comes.
+    pub(crate) answered: Duration,
     pub(crate) bodies: Vec<String>,
     /// The place of each record, as its name has it.
     pub(crate) places: Vec<String>,
@@ -64,6 +66,7 @@ pub(crate) struct Fake {
     script: Mutex<Script>,
     takes: Mutex<Duration>,
     way: Mutex<Option<Way>>,
+    takes_for_each_record: Mutex<Duration>,
     log: Mutex<Vec<Sent>>,
     under_way: AtomicUsize,
 }
@@ -113,6 +116,11 @@ impl Fake {
     pub(crate) fn is_at(&self, host: &str) {
         *self.way.lock().unwrap() = Some(Way::to(&format!("http://{host}").parse().unwrap()));
     }
+
+    /// What a request takes longer for each of its records.
+    pub(crate) fn takes_for_each_record(&self, time: Duration) {
+        *self.takes_for_each_record.lock().unwrap() = time;
+    }
 }
 
 impl Destination for Fake {
@@ -124,11 +132,18 @@ impl Destination for Fake {
             let bodies: Vec<String> = (batch.records.iter())
                 .map(|offer| String::from_utf8(offer.record.body.clone()).unwrap())
                 .collect();
-            let second = self.clock.start.elapsed().as_secs();
+            let elapsed = self.clock.start.elapsed();
+            let records = u32::try_from(bodies.len()).unwrap();
+            let takes =
+                *self.takes.lock().unwrap() + *self.takes_for_each_record.lock().unwrap() * records;
             let places = batch.records.iter().map(|offer| offer.record.id.position.to_string());
-            let sent = Sent { second, bodies: bodies.clone(), places: places.collect() };
+            let sent = Sent {
+                second: elapsed.as_secs(),
+                answered: elapsed + takes,
+                bodies: bodies.clone(),
+                places: places.collect(),
+            };
             self.log.lock().unwrap().push(sent);
-            let takes = *self.takes.lock().unwrap();
             tokio::time::sleep(takes).await;
             (self.script.lock().unwrap_or_else(PoisonError::into_inner))(&bodies)
         })
@@ -157,7 +172,7 @@ pub(crate) fn later(spends_retry: bool) -> Verdict {
 
 /// A device: what survives a restart of the process.
 pub(crate) struct Device {
-    disk: SimDisk,
+    pub(crate) disk: SimDisk,
     pub(crate) clock: Arc<TokioClock>,
     pub(crate) hub: Arc<Fake>,
 }
@@ -170,6 +185,7 @@ impl Device {
             script: Mutex::new(Box::new(takes_all)),
             takes: Mutex::default(),
             way: Mutex::default(),
+            takes_for_each_record: Mutex::default(),
             log: Mutex::default(),
             under_way: AtomicUsize::new(0),
         });

@@ -1,6 +1,6 @@
 //! The oracle has to see each way in which records go wrong.
 
-use backhaul_testkit::{Difference, Ends, Item, Oracle};
+use backhaul_testkit::{Difference, Ends, Failed, Item, Oracle};
 
 fn oracle() -> Oracle {
     let mut oracle = Oracle::new();
@@ -14,13 +14,23 @@ fn items(keys: &[&str]) -> Vec<Item> {
     keys.iter().map(|key| Item::new(*key, format!("body {key}"))).collect()
 }
 
+/// What failed was `bad`.
 fn ends(arrived: &[&str], failed: &[&str], waiting: &[&str]) -> Ends {
     let waiting = waiting.iter().map(|key| (*key).to_owned()).collect();
-    Ends { arrived: items(arrived), failed: items(failed), waiting }
+    let failed = items(failed).into_iter().map(|item| Failed::new(item, "HTTP 422: bad"));
+    Ends { arrived: items(arrived), failed: failed.collect(), waiting }
 }
 
+/// What is wrong with these ends where all that failed had to.
 fn found(ends: &Ends) -> Vec<Difference> {
-    oracle().check(ends).map_or_else(|wrong| wrong.list().to_vec(), |()| Vec::new())
+    let failed = ends.failed.iter().map(|failed| (&*failed.item.key, "HTTP 422"));
+    found_where(&failed.collect::<Vec<_>>(), ends)
+}
+
+fn found_where(failures: &[(&str, &str)], ends: &Ends) -> Vec<Difference> {
+    let mut oracle = oracle();
+    failures.iter().for_each(|(key, reason)| oracle.has_to_fail(*key, *reason));
+    oracle.check(ends).map_or_else(|wrong| wrong.list().to_vec(), |()| Vec::new())
 }
 
 #[test]
@@ -50,15 +60,41 @@ fn what_is_there_twice_or_on_both_sides_is_noticed() {
     let expected = [
         Difference::Repeated { key: "1".into(), times: 3 },
         Difference::ArrivedAndFailed { key: "3".into() },
+        reason("3", Some("HTTP 422"), None),
     ];
     assert_eq!(wrong, expected);
+}
+
+fn reason(key: &str, expected: Option<&str>, found: Option<&str>) -> Difference {
+    let [expected, found] = [expected, found].map(|text| text.map(str::to_owned));
+    Difference::Reason { key: key.to_owned(), expected, found }
+}
+
+#[test]
+fn what_fails_has_to_fail_and_for_its_reason() {
+    let ends = ends(&["1", "2"], &["3"], &["4"]);
+    let found = |failures: &[(&str, &str)]| found_where(failures, &ends);
+    assert_eq!(found(&[("3", "422: bad")]), []);
+    // What waits may yet fail.
+    assert_eq!(found(&[("3", "bad"), ("4", "bad")]), []);
+    let why = Some("HTTP 422: bad");
+    assert_eq!(found(&[]), [reason("3", None, why)]);
+    assert_eq!(found(&[("3", "HTTP 413")]), [reason("3", Some("HTTP 413"), why)]);
+    assert_eq!(found(&[("3", "bad"), ("2", "bad")]), [reason("2", Some("bad"), None)]);
+    let said = |difference: Difference| difference.to_string();
+    assert_eq!(
+        said(reason("3", Some("HTTP 413"), why)),
+        r#"3 failed with "HTTP 422: bad", and had to fail with "HTTP 413""#
+    );
+    assert_eq!(said(reason("3", None, why)), r#"3 failed with "HTTP 422: bad", and had to arrive"#);
+    assert_eq!(said(reason("2", Some("bad"), None)), r#"2 arrived, and had to fail with "bad""#);
 }
 
 #[test]
 fn what_is_damaged_at_either_place_is_noticed() {
     let mut ends = ends(&["1", "2", "4"], &["3"], &[]);
     ends.arrived[1].body = b"body X".to_vec();
-    ends.failed[0].body = b"bo".to_vec();
+    ends.failed[0].item.body = b"bo".to_vec();
     let damaged =
         |key: &str, found, at| Difference::Damaged { key: key.to_owned(), expected: 6, found, at };
     assert_eq!(found(&ends), [damaged("2", 6, 5), damaged("3", 2, 2)]);

@@ -120,8 +120,17 @@ impl Hub {
 
     /// The most memory that the process ever had, in KB.
     pub(crate) fn peak_resident_kb(&self) -> u64 {
+        self.memory_kb("VmHWM:")
+    }
+
+    /// The memory that the process has made for itself and has now, in KB.
+    pub(crate) fn own_resident_kb(&self) -> u64 {
+        self.memory_kb("RssAnon:")
+    }
+
+    fn memory_kb(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -36,16 +36,23 @@ impl Page {
                 &world::run(&Plan { hub: HubKind::Limit, jitter: false, ..at_once.clone() }),
             ),
         ];
-        Self { text: text(at_once, &first, &rows.join("\n")), chart: chart(&first, &second) }
+        Self {
+            text: text(at_once, [&first, &second], &rows.join("\n")),
+            chart: chart(&first, &second),
+        }
     }
 }
 
-fn text(plan: &Plan, figures: &Figures, rows: &str) -> String {
+fn text(plan: &Plan, [figures, spread_out]: [&Figures; 2], rows: &str) -> String {
     let Plan { devices, batch_size, .. } = plan;
     let hours = plan.outage.as_secs_f64() / 3600.0;
     let every = plan.record_every.as_secs_f64();
     let capacity = figures.capacity;
     let ideal = figures.ideal.as_secs_f64() / 3600.0;
+    let most_requests = figures.most_requests();
+    let [refused, refused_if_spread] =
+        [figures, spread_out].map(|figures| figures.refused_share() * 100.0);
+    let needed = 1.0 / figures.refused_share();
     format!(
         "# A fleet comes back
 
@@ -61,8 +68,12 @@ have drained, while the devices go on making records.
 {rows}
 
 - **Peak** counts the records that begin to be stored in a second, from one full second to the next. At most 1.5 is asked for: found is one batch above 1.
-- **Requests** are all, refused ones too. Without a spread each device tries at once, since a link may not last: the first second sees one request of
-  one record from each, and almost all are refused before their bodies are read. From then on nobody comes without having been told when.
+- **Requests** are all, refused ones too, and they peak far above the bound for stored records: {most_requests} in one second. Without a spread each device
+  tries at once, since a link may not last: the first second sees one request of one record from each, and almost all are refused before their bodies
+  are read. From then on nobody comes without having been told when. Who cannot bear the first second sets a spread.
+- **Refused** are {refused:.1} % of the requests, and {refused_if_spread:.1} % with the spread. That is above the 1 % that was aimed at. A device cannot know
+  when its turn is before it has asked: nearly each is refused once, and told, and needs some {needed:.0} requests in all. A spread that is short beside
+  the draining spares few of them that. What it costs is one head and one answer of each device; the column beside it says how few records went in vain.
 - **Drained**: each device has had nothing waiting at some moment. At most 1.3 is asked for. A part of the time (1/40) is promised to nobody, so that a lost second does not push
   others back for ever; and near the end devices come with fewer records than they had time for.
 - A spread that is as long as the draining itself only makes it longer: its last devices begin when the others are done.
