@@ -134,6 +134,14 @@ impl Item {
         self.fate == Fate::Waiting && !self.held && self.is_expired(clock)
     }
 
+    /// Whether it is older than its limit in truth. The spool knows so when it has read of a
+    /// later record how long a boot lasted.
+    pub(super) fn may_expire(&self, clock: &ManualClock) -> bool {
+        let age = clock.now().wall.since(self.wall);
+        let is_old = self.expires_s.is_some_and(|limit| age > Duration::from_secs(limit));
+        self.fate == Fate::Waiting && !self.held && is_old
+    }
+
     pub(super) fn expire(&mut self) {
         (self.fate, self.settled) = (Fate::Expired, false);
     }

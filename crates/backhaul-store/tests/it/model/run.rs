@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
     /// way to others just before, the oldest of its lane, could not any more.
     fn expire(&mut self) -> Outcome {
         let status = self.spool().status().map_err(|error| format!("status: {error}"))?;
-        let waiting = self.list(Standing::Pending)?;
+        let pending = self.list(Standing::Pending)?;
         for (lane, books) in status.lanes {
             let known = |item: &&Item| item.fate == Fate::Expired;
             let of_lane = (lane, 0)..=(lane, u64::MAX);
@@ -166,12 +166,27 @@ impl<'a> Run<'a> {
                 })
                 .map(|(place, _)| *place)
                 .collect();
-            let waiting = due.iter().find(|place| waiting.contains_key(*place));
+            let waiting = due.iter().find(|place| pending.contains_key(*place));
             ensure!(waiting.is_none(), "{waiting:?} is too old, and waits");
-            let stayed = due.len().checked_sub(new);
-            let stayed =
-                stayed.ok_or_else(|| format!("{new} of {lane} expired, {due:?} are due"))?;
-            for place in due.iter().skip(stayed) {
+            let stayed = due.len().saturating_sub(new);
+            let surplus = new.saturating_sub(due.len());
+            let of_lane = self.items.range((lane, 0)..=(lane, u64::MAX));
+            let more: Vec<Place> = of_lane
+                .rev()
+                .filter(|(place, item)| {
+                    let is_gone = !due.contains(place)
+                        && !pending.contains_key(*place)
+                        && !self.in_flight.contains_key(place);
+                    is_gone && item.may_expire(&self.clock)
+                })
+                .map(|(place, _)| *place)
+                .take(surplus)
+                .collect();
+            ensure!(
+                more.len() == surplus,
+                "{new} of {lane} expired, {due:?} are due and {more:?} old enough"
+            );
+            for place in due.iter().skip(stayed).chain(&more) {
                 self.items.get_mut(place).unwrap().expire();
             }
         }
