@@ -113,8 +113,33 @@ plain! {
     f64: Number, "a number";
     HubUrl: Text, "http://host:port or https://host:port, such as http://hub:7117";
     ListenAddress: Text, "ADDRESS:PORT, such as 127.0.0.1:7117";
-    BackoffStrategy: Text, "constant, linear, exponential or fibonacci";
     Refill: Text, "daily or monthly on DAY, and possibly at HH:MM";
+}
+
+/// A kind that is one of a few, each with a name.
+macro_rules! named {
+    ($($type:ty: $expected:literal;)+) => {$(
+        impl Kind for $type {
+            const SHAPE: Shape = Shape::Text;
+            const EXPECTED: &'static str = $expected;
+
+            fn read(given: Given<'_>) -> Option<Self> {
+                let text = given.text.to_str()?.trim();
+                <$type>::ALL.into_iter().find(|one| one.name() == text)
+            }
+
+            fn text(&self) -> Option<String> {
+                Some(self.name().to_owned())
+            }
+        }
+    )+};
+}
+
+named! {
+    WhenFull: "reject, drop-oldest or drop-lowest-priority";
+    Oversized: "wait or summary";
+    CheckRule: "any or all";
+    BackoffStrategy: "constant, linear, exponential or fibonacci";
 }
 
 impl Kind for bool {
@@ -202,48 +227,6 @@ impl Kind for OutageSetting {
             OutageSetting::Off => "off".to_owned(),
             OutageSetting::For(time) => time_text::write(*time),
         })
-    }
-}
-
-impl Kind for WhenFull {
-    const SHAPE: Shape = Shape::Text;
-    const EXPECTED: &'static str = "reject, drop-oldest or drop-lowest-priority";
-
-    fn read(given: Given<'_>) -> Option<Self> {
-        let text = given.text.to_str()?.trim();
-        WhenFull::ALL.into_iter().find(|policy| policy.name() == text)
-    }
-
-    fn text(&self) -> Option<String> {
-        Some(self.name().to_owned())
-    }
-}
-
-impl Kind for Oversized {
-    const SHAPE: Shape = Shape::Text;
-    const EXPECTED: &'static str = "wait or summary";
-
-    fn read(given: Given<'_>) -> Option<Self> {
-        let text = given.text.to_str()?.trim();
-        Oversized::ALL.into_iter().find(|oversized| oversized.name() == text)
-    }
-
-    fn text(&self) -> Option<String> {
-        shown(self)
-    }
-}
-
-impl Kind for CheckRule {
-    const SHAPE: Shape = Shape::Text;
-    const EXPECTED: &'static str = "any or all";
-
-    fn read(given: Given<'_>) -> Option<Self> {
-        let text = given.text.to_str()?.trim();
-        CheckRule::ALL.into_iter().find(|rule| rule.name() == text)
-    }
-
-    fn text(&self) -> Option<String> {
-        Some(self.name().to_owned())
     }
 }
 
