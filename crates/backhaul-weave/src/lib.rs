@@ -5,6 +5,8 @@
 //!   so that what refers to them while it cannot be reached refers to the right thing later.
 //! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
 //! - [`salvage`]: what can still be read of damaged files.
+//! - [`OfflineTraceServer`]: the folder that takes what a server would.
+//! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
 //! ```
@@ -19,9 +21,17 @@
 //! ```
 
 pub mod digest;
+mod entry;
+mod error;
 mod inflate;
+mod kind;
+mod offline;
 mod project;
 pub mod refs;
 pub mod salvage;
 
+pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
+pub use error::{TraceError, TraceErrorKind};
+pub use kind::Kind;
+pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
 pub use project::{ProjectError, ProjectId};
