@@ -60,8 +60,9 @@ impl Error {
         }))
     }
 
-    /// Classifies an operating system error once, here, for everybody.
-    pub(crate) fn io(doing: &str, path: &Path, source: io::Error) -> Self {
+    /// What an error of the operating system comes to, met while `doing` something to `path`:
+    /// [`ErrorKind::Full`], [`ErrorKind::NotFound`] or [`ErrorKind::Io`], here, for everybody.
+    pub fn io(doing: &str, path: &Path, source: io::Error) -> Self {
         const ENOSPC: i32 = 28;
         const EDQUOT: i32 = 122;
         const EFBIG: i32 = 27;
