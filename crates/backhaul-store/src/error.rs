@@ -104,7 +104,7 @@ impl Error {
 
     /// Whether the medium could not give what is stored on it. Other errors of the
     /// system (no handles, no memory, no permission) say nothing of the stored bytes.
-    pub(crate) fn is_of_the_medium(&self) -> bool {
+    pub fn is_of_the_medium(&self) -> bool {
         const EIO: i32 = 5;
         const ENODATA: i32 = 61; // What a disk's driver says of a critical medium error.
         const EBADMSG: i32 = 74;

@@ -56,10 +56,7 @@ impl Quota {
     pub(crate) fn fits(&self, bytes: u64) -> bool {
         let within = |used: u64, max: u64| used.saturating_add(bytes) <= max;
         self.max.is_none_or(|max| within(self.used(), max))
-            && self
-                .shared
-                .as_ref()
-                .is_none_or(|(cap, _)| within(cap.used_bytes(), cap.max_bytes()))
+            && self.shared.as_ref().is_none_or(|(cap, _)| within(cap.used_bytes(), cap.max_bytes()))
     }
 
     /// Takes over what was found by measuring the folder.
@@ -119,7 +116,9 @@ impl Quota {
         Err(Error::at(
             ErrorKind::Full,
             dir,
-            format!("all spools together hold {used} of at most {max} bytes: no room for {bytes} more"),
+            format!(
+                "all spools together hold {used} of at most {max} bytes: no room for {bytes} more"
+            ),
         ))
     }
 
