@@ -37,6 +37,6 @@ pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
 pub use kind::Kind;
-pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
+pub use offline::{Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE};
 pub use project::{ProjectError, ProjectId};
 pub use remote::Remote;
