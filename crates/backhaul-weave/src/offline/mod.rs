@@ -2,8 +2,11 @@
 
 mod files;
 mod newest;
+mod objects;
 mod options;
 mod project_store;
+mod table_rows;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,15 +14,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use backhaul_store::{Clock, Disk, OsDisk, RecordId, Spool, SystemClock};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use self::options::OfflineOptions;
 use self::project_store::ProjectStore;
-use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
+pub use self::tables::{CreatedTable, UpdatedTable};
+use crate::digest;
+use crate::entry::{DIGEST_LABEL, Entry, EntryType};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::kind::Kind;
 use crate::project::ProjectId;
-use crate::{digest, refs};
 
 /// What this program keeps beside the projects: no entity's folder is called so.
 pub const STATE: &str = ".backhaul";
@@ -69,15 +73,6 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("dir", &self.dir).finish_non_exhaustive()
     }
-}
-
-/// A table that was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatedTable {
-    /// The table's name.
-    pub digest: String,
-    /// Those of its rows, in order.
-    pub row_digests: Vec<String>,
 }
 
 impl OfflineTraceServer {
@@ -167,55 +162,6 @@ impl OfflineTraceServer {
         Ok(ids)
     }
 
-    /// Stores a version of an object or an op, given as the `obj` of a request, and gives its
-    /// digest. The version that is the newest of its object already is not stored again.
-    ///
-    /// # Errors
-    /// [`TraceErrorKind::InvalidInput`] where `object` has no `object_id` or no `val`.
-    pub fn create_object(&self, project: &ProjectId, object: &Value) -> Result<String, TraceError> {
-        let (Some(name), Some(value)) = (object["object_id"].as_str(), object.get("val")) else {
-            return Err(TraceError::new(
-                TraceErrorKind::InvalidInput,
-                "an object lacks its object_id or its val",
-            ));
-        };
-        let digest = self.digest_of(value);
-        let store = self.project(project)?;
-        let entry_type = match value["weave_type"]["type"].as_str() {
-            Some("Op") => EntryType::OpCreate,
-            _ => EntryType::ObjCreate,
-        };
-        // Held until it is stored: the newest is the one that is stored last.
-        let mut newest = store.newest()?;
-        if !newest.is(name, &digest) {
-            let entry = Entry::of_value(entry_type, object)
-                .label(OBJECT_LABEL, name)
-                .label(DIGEST_LABEL, &digest);
-            self.log(project, &[entry])?;
-            newest.note(name, &digest);
-        }
-        Ok(digest)
-    }
-
-    /// Stores a table, given as the `table` of a request.
-    ///
-    /// # Errors
-    /// [`TraceErrorKind::InvalidInput`] where it has no `rows`.
-    pub fn create_table(
-        &self,
-        project: &ProjectId,
-        table: &Value,
-    ) -> Result<CreatedTable, TraceError> {
-        let rows = table["rows"].as_array().ok_or_else(|| {
-            TraceError::new(TraceErrorKind::InvalidInput, "a table lacks its rows")
-        })?;
-        let row_digests: Vec<String> = rows.iter().map(|row| self.digest_of(row)).collect();
-        let digest = digest::of_table(&row_digests);
-        let entry = Entry::of_value(EntryType::TableCreate, table).label(DIGEST_LABEL, &digest);
-        self.log(project, &[entry])?;
-        Ok(CreatedTable { digest, row_digests })
-    }
-
     /// Stores a file's bytes at `files/DIGEST`, and a record that names it; gives the digest.
     ///
     /// # Errors
@@ -250,21 +196,6 @@ impl OfflineTraceServer {
     /// its bytes do not have the digest.
     pub fn file(&self, project: &ProjectId, digest: &str) -> Result<Vec<u8>, TraceError> {
         self.project(project)?.read_file(digest)
-    }
-
-    /// The digest of a value, as the server that is synced with gives it, as far as its names
-    /// for projects are known.
-    pub fn digest_of(&self, value: &Value) -> String {
-        let internal_ids = self.inner.internal_ids.read().unwrap_or_else(PoisonError::into_inner);
-        if internal_ids.is_empty() {
-            return digest::of_value(value);
-        }
-        let mut value = value.clone();
-        refs::rewrite(&mut value, &mut |project, rest| {
-            let id = internal_ids.get(project)?;
-            Some(format!("{}{id}/{rest}", refs::INTERNAL_SCHEME))
-        });
-        digest::of_value(&value)
     }
 
     /// Notes what the server that is synced with calls a project.
