@@ -26,6 +26,7 @@ pub mod digest;
 mod entry;
 mod error;
 mod inflate;
+mod json;
 mod kind;
 mod offline;
 mod project;
@@ -36,7 +37,10 @@ pub mod salvage;
 pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
+pub use json::plain_json;
 pub use kind::Kind;
-pub use offline::{Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE};
+pub use offline::{
+    Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable,
+};
 pub use project::{ProjectError, ProjectId};
 pub use remote::Remote;

@@ -11,6 +11,8 @@ mod objects;
 mod options;
 mod project_store;
 mod prototype;
+mod table_rows;
+mod tables;
 mod whole_file;
 
 use std::collections::BTreeMap;
@@ -19,17 +21,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backhaul_store::{Clock, Disk, OsDisk, RecordId, SharedCap, Spool, SystemClock};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use self::cleaning::Cleaned;
 use self::internal_ids::InternalIds;
-pub use self::objects::CreatedTable;
 pub use self::options::OfflineOptions;
 use self::project_store::{ProjectStore, Shared};
 pub use self::prototype::Imported;
+pub use self::tables::{CreatedTable, UpdatedTable};
 use crate::digest;
 use crate::entry::{DIGEST_LABEL, Entry, EntryType};
-use crate::error::{TraceError, TraceErrorKind};
+use crate::error::TraceError;
 use crate::kind::Kind;
 use crate::project::ProjectId;
 
@@ -164,51 +166,6 @@ impl OfflineTraceServer {
         kinds.into_iter().for_each(|kind| listener(project, kind));
     }
 
-    /// Stores a version of an object or an op, given as the `obj` of a request, and gives its
-    /// digest. The version that is the newest of its object already is not stored again.
-    ///
-    /// # Errors
-    /// [`TraceErrorKind::InvalidInput`] where `object` has no `object_id` or no `val`.
-    pub fn create_object(&self, project: &ProjectId, object: &Value) -> Result<String, TraceError> {
-        let internal_ids = &self.inner.shared.internal_ids;
-        let version = objects::Version::of(object, internal_ids).ok_or_else(|| {
-            TraceError::new(
-                TraceErrorKind::InvalidInput,
-                "an object lacks its object_id or its val",
-            )
-        })?;
-        let store = self.project(project);
-        // Held until it is stored: the newest is the one that is stored last.
-        let mut newest = store.newest();
-        if !newest.is(version.name, &version.digest)? {
-            let entry = version.entry(object);
-            let kind = entry.entry_type().kind();
-            for id in self.log(project, &[entry])? {
-                newest.note(version.name, &version.digest, kind, id);
-            }
-        }
-        Ok(version.digest)
-    }
-
-    /// Stores a table, given as the `table` of a request.
-    ///
-    /// # Errors
-    /// [`TraceErrorKind::InvalidInput`] where it has no `rows`.
-    pub fn create_table(
-        &self,
-        project: &ProjectId,
-        table: &Value,
-    ) -> Result<CreatedTable, TraceError> {
-        let internal_ids = &self.inner.shared.internal_ids;
-        let created = objects::table_of(table, internal_ids).ok_or_else(|| {
-            TraceError::new(TraceErrorKind::InvalidInput, "a table lacks its rows")
-        })?;
-        let entry =
-            Entry::of_value(EntryType::TableCreate, table).label(DIGEST_LABEL, &created.digest);
-        self.log(project, &[entry])?;
-        Ok(created)
-    }
-
     /// Stores a file's bytes at `files/DIGEST`, and a record that names it; gives the digest.
     ///
     /// # Errors
@@ -246,12 +203,6 @@ impl OfflineTraceServer {
     /// its bytes do not have the digest.
     pub fn file(&self, project: &ProjectId, digest: &str) -> Result<Vec<u8>, TraceError> {
         self.project(project).read_file(digest)
-    }
-
-    /// The digest of a value, as the server that is synced with gives it, as far as its names
-    /// for projects are known.
-    pub fn digest_of(&self, value: &Value) -> String {
-        self.inner.shared.internal_ids.digest_of(value)
     }
 
     /// Notes what the server that is synced with calls a project.

@@ -121,8 +121,7 @@ fn files_of_several_threads_and_processes_give_what_is_left_and_never_an_error()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("threads.jsonl.gz");
     prototype(&["threads", path.to_str().unwrap(), "2000"]).wait_with_output().unwrap();
-    let (numbers, _) = salvaged(&path);
-    assert!(numbers.iter().all(|number| *number < 2000));
+    says_where_records_are_missing(&path, 2000);
 
     let path = folder.path().join("processes.jsonl.gz");
     let text = path.to_str().unwrap();
@@ -131,9 +130,15 @@ fn files_of_several_threads_and_processes_give_what_is_left_and_never_an_error()
     for child in children {
         child.wait_with_output().unwrap();
     }
-    let (numbers, _) = salvaged(&path);
-    assert!(numbers.iter().all(|number| *number < 1000));
-    assert!(!numbers.is_empty());
+    says_where_records_are_missing(&path, 1000);
+}
+
+/// How much is left is a matter of chance; that it is said where some of it is not, is none.
+#[track_caller]
+fn says_where_records_are_missing(path: &Path, count: u64) {
+    let (numbers, report) = salvaged(path);
+    let found = numbers.range(..count).count();
+    assert!(!report.is_whole() || found as u64 == count, "{found} of {count}: {report:?}");
 }
 
 #[test]

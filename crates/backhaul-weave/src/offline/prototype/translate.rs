@@ -14,8 +14,9 @@ use super::stored::Stored;
 use super::versions::{Versions, drawn_at};
 use crate::entry::{DIGEST_LABEL, Entry, EntryType};
 use crate::error::TraceError;
+use crate::json::text_of;
 use crate::offline::project_store::ProjectStore;
-use crate::offline::{objects, whole_file};
+use crate::offline::{CreatedTable, objects, whole_file};
 use crate::{digest, refs};
 
 /// Makes entries of lines. Lines that others refer to come first.
@@ -129,11 +130,11 @@ impl<'a> Translator<'a> {
     fn object(&mut self, data: &Value, at: Option<Timestamp>) -> Option<Entry> {
         let object = objects::Version::of(data, &self.store.internal_ids)?;
         self.add_version(object.name, at, &object.digest);
-        Some(object.entry(data))
+        object.entry(&text_of(data)).ok()
     }
 
     fn table(&mut self, data: &Value, at: Option<Timestamp>) -> Option<Entry> {
-        let table = objects::table_of(data, &self.store.internal_ids)?;
+        let table = CreatedTable::of(data, &self.store.internal_ids).ok()?;
         self.add_version(Versions::TABLES, at, &table.digest);
         Some(Entry::of_value(EntryType::TableCreate, data).label(DIGEST_LABEL, table.digest))
     }
