@@ -7,6 +7,7 @@
 )]
 
 mod digests;
+mod offline;
 mod projects;
 mod reference;
 mod salvage;
