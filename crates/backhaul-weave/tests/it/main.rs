@@ -8,6 +8,7 @@
 
 mod digests;
 mod naming;
+mod offline;
 mod projects;
 mod reference;
 mod salvage;

@@ -66,6 +66,13 @@ impl<'a> Translator<'a> {
         Ok(entry.map(|entry| at.into_iter().fold(entry, Entry::at)))
     }
 
+    /// Counts what leads nowhere in a line that is stored already.
+    pub(super) fn look_at(&mut self, line: &[u8]) {
+        if let Ok(mut line) = backhaul_json::from_slice(line) {
+            self.translate(&mut line["data"]);
+        }
+    }
+
     /// Puts digests in the place of what the prototype drew.
     fn translate(&mut self, data: &mut Value) {
         let Self { store, versions, unresolved, .. } = self;
