@@ -10,3 +10,4 @@ mod digests;
 mod projects;
 mod reference;
 mod salvage;
+mod sync;
