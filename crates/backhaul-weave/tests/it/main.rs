@@ -13,3 +13,4 @@ mod offline;
 mod projects;
 mod reference;
 mod salvage;
+mod sync;
