@@ -321,6 +321,20 @@ impl SegmentStore {
 /// Whether a file is a segment of a spool, by what is in it and whatever it is called: of
 /// this format or a newer one, damaged or whole.
 ///
+/// ```
+/// use backhaul_store::{Options, OsDisk, Record, Spool, is_segment};
+/// # let dir = tempfile::tempdir()?;
+/// Spool::open(dir.path(), Options::default())?.append(Record::new("text", b"{}".to_vec()))?;
+/// let name = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.path());
+/// let files: Vec<_> = std::fs::read_dir(dir.path())?.map(name).collect::<Result<_, _>>()?;
+/// let segment = files.iter().find(|path| path.is_file()).unwrap();
+/// assert!(is_segment(&OsDisk, segment)?);
+/// let other = dir.path().join("20260101_0000.jsonl.gz");
+/// std::fs::write(&other, "another's")?;
+/// assert!(!is_segment(&OsDisk, &other)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Where it cannot be read.
 pub fn is_segment(disk: &dyn Disk, path: &Path) -> Result<bool> {
