@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use backhaul_store::{Lane, Layout, Options, Spool};
+use backhaul_store::{Lane, Options, Spool};
 
 use crate::members::{Kind, PAGE, members, segment_files};
-use crate::support::{deliver_all, number_of, numbered, options};
+use crate::support::{Layout, deliver_all, number_of, numbered, options};
 
 /// `n<TAB>id` of a record.
 type Line = String;
