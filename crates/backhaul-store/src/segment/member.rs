@@ -134,6 +134,15 @@ pub(crate) fn repack(member: &[u8], header: &Header) -> Option<Vec<u8>> {
     }
 }
 
+/// Whether the padding of a data member leaves the file one that others can read.
+pub(crate) fn is_padding_whole(member: &[u8], header: &Header) -> bool {
+    match header.form {
+        // Whatever stands there: nobody reads gzip's extra field.
+        Form::Gzip => true,
+        Form::Plain => plain::is_padding_whole(member, header),
+    }
+}
+
 /// The records of a data member, checked. `None`: it is damaged. `skip_checksum`
 /// is a test-only seam.
 pub(crate) fn read_records(member: &[u8], header: &Header, skip_checksum: bool) -> Option<Vec<u8>> {
@@ -218,6 +227,19 @@ mod tests {
             data(form, &line(5000, b'b'), true, &mut out);
             assert_eq!(out.len() % PAGE, 0);
             assert_eq!(lines(form, &out).len(), 10_002);
+        }
+    }
+
+    #[test]
+    fn padding_that_others_cannot_read_is_noticed() {
+        for form in Form::ALL {
+            let (mut out, records) = (Vec::new(), line(2_000, b'a'));
+            data(form, &records, true, &mut out);
+            let parsed = read_header(&out).unwrap();
+            assert!(is_padding_whole(&out, &parsed));
+            out[1_000] = 0xff;
+            assert_eq!(read_records(&out, &parsed, false), Some(records));
+            assert_eq!(is_padding_whole(&out, &parsed), form == Form::Gzip);
         }
     }
 

@@ -113,11 +113,22 @@ pub(super) fn end_of_note(tail: &[u8]) -> Option<[u8; 4]> {
     from_blanks(blanks.get(from..)?)?.try_into().ok()
 }
 
+/// The padding and the records of a data member.
+fn split<'a>(member: &'a [u8], header: &Header) -> Option<(&'a [u8], &'a [u8])> {
+    let len = usize::try_from(header.content_len).ok()?;
+    let behind_header = member.get(HEADER_LEN..)?;
+    behind_header.split_at_checked(behind_header.len().checked_sub(len)?)
+}
+
 /// The records of a member, unchecked.
 pub(super) fn records(member: &[u8], header: &Header) -> Option<Vec<u8>> {
-    let len = usize::try_from(header.content_len).ok()?;
-    let from = member.len().checked_sub(len).filter(|from| *from >= HEADER_LEN)?;
-    member.get(from..).map(<[u8]>::to_vec)
+    split(member, header).map(|(_, records)| records.to_vec())
+}
+
+/// Whether the padding is a blank line, or there is none.
+pub(super) fn is_padding_whole(member: &[u8], header: &Header) -> bool {
+    split(member, header)
+        .is_some_and(|(padding, _)| padding.iter().copied().eq(blank_line(padding.len())))
 }
 
 /// The same data member with another header and without padding.

@@ -32,10 +32,12 @@ impl Member {
         self.header.first_sequence.saturating_add(u64::from(self.header.count))
     }
 
-    /// Reads and checks the records; `None`: damaged.
+    /// Reads and checks the records of a member whose commit may have been cut short;
+    /// `None`: it is not whole, and does not count.
     pub(crate) fn records(&self, file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
         match file.read_exact_at(self.len(), self.offset) {
-            Ok(bytes) => Ok(member::read_records(&bytes, &self.header, false)),
+            Ok(bytes) => Ok(member::read_records(&bytes, &self.header, false)
+                .filter(|_| member::is_padding_whole(&bytes, &self.header))),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }

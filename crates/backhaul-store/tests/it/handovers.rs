@@ -14,7 +14,7 @@ use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock,
 
 use crate::hooked::hooked;
 use crate::support::{
-    LAYOUTS, Layout, deliver_all, number_of, numbered, numbers, open_at, options,
+    LAYOUTS, Layout, deliver_all, is_segment, number_of, numbered, numbers, open_at, options,
 };
 
 fn process(disk: &SimDisk, layout: Layout, clock: &ManualClock) -> Spool {
@@ -307,7 +307,7 @@ fn a_chain_whose_successor_could_not_be_made_goes_on_where_it_was() {
     // The disk is full; somebody makes room, but not enough yet.
     faults.add(Fault::new(Call::Create, ENOSPC).on_path("new-").times(1));
     for path in disk.paths() {
-        if crate::support::is_segment(&path) {
+        if is_segment(&path) {
             disk.remove(&path).unwrap();
         }
     }
@@ -553,7 +553,8 @@ fn one_fault_while_a_process_takes_over_costs_nothing() {
                     }
                     if is_damaged && layout != Layout::Folder {
                         // The third record of the first process.
-                        disk.flip_bit("/spool/20260101_0000.jsonl.gz", 3 * 4096 + 4000, 1).unwrap();
+                        let path = disk.paths().into_iter().find(|path| is_segment(path)).unwrap();
+                        disk.flip_bit(path, 3 * 4096 + 4000, 1).unwrap();
                         expected.retain(|number| *number != 3);
                     }
                     drop((first, third));

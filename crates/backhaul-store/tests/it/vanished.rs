@@ -285,7 +285,7 @@ fn other_lane(number: u64) -> Record {
 
 fn file_of_the_first(spool: &Spool) -> String {
     let files = spool.disk().list(&spool.dir().join("pending")).unwrap_or_default();
-    files.first().map_or_else(|| "_0000.jsonl.gz".to_owned(), |file| file.name.clone())
+    files.first().map_or_else(|| "_0000.jsonl".to_owned(), |file| file.name.clone())
 }
 
 #[test]
