@@ -12,6 +12,9 @@ use crate::error::{TraceError, TraceErrorKind};
 pub struct OfflineOptions {
     /// A file is closed at this size on disk. Default: 100 MB. 16 KiB to 1 GiB.
     pub max_file_size: u64,
+    /// Whether new files are gzip, `.jsonl.gz`, or plain JSON lines, `.jsonl`. A folder may
+    /// hold both. Default: on.
+    pub compress: bool,
     /// What is left free on the file system; `None`: the larger of 200 MB and 5 % of it.
     pub min_free_bytes: Option<u64>,
     /// The rest, as of any spool.
@@ -27,7 +30,12 @@ const MAX_RECORD_BYTES: usize = 64 << 20;
 
 impl Default for OfflineOptions {
     fn default() -> Self {
-        Self { max_file_size: 100_000_000, min_free_bytes: None, store: Options::default() }
+        Self {
+            max_file_size: 100_000_000,
+            compress: true,
+            min_free_bytes: None,
+            store: Options::default(),
+        }
     }
 }
 
@@ -53,6 +61,7 @@ impl OfflineOptions {
         Options {
             layout: Layout::Segments,
             segment_bytes: self.max_file_size,
+            compress: self.compress,
             min_free_bytes,
             max_record_bytes: MAX_RECORD_BYTES,
             // Until somebody cleans.

@@ -7,6 +7,7 @@
 )]
 
 mod digests;
+mod forms;
 mod projects;
 mod reference;
 mod salvage;
