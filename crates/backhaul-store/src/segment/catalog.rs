@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::head::{Head, Note};
-use super::member::{self, Fault, Header, Kind, PAGE};
+use super::header::{FORMAT_VERSION, Fault, Header, Kind};
+use super::member::{self, PAGE};
 use super::{SegmentStore, index, lock, name, scan};
 use crate::clock::Timestamp;
 use crate::disk::{Disk, DiskFile, Open};
@@ -275,7 +276,7 @@ impl SegmentStore {
                     format!(
                         "the segment has format {version} with features {features:#x}, this program \
                          knows format {}: use a newer backhaul",
-                        member::FORMAT_VERSION
+                        FORMAT_VERSION
                     ),
                 ));
             }
@@ -288,6 +289,7 @@ impl SegmentStore {
         tracing::warn!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
         let sealed = index::sealed(file, first.nonce).doing("read a segment", &path)?;
         let head = Head {
+            form: first.form,
             nonce: first.nonce,
             chain: first.chain,
             first_sequence: first.first_sequence,

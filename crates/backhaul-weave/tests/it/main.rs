@@ -8,6 +8,7 @@
 )]
 
 mod digests;
+mod forms;
 mod naming;
 mod offline;
 mod projects;
