@@ -39,6 +39,8 @@ pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
 pub use json::plain_json;
 pub use kind::Kind;
-pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable};
+pub use offline::{
+    Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable,
+};
 pub use project::{ProjectError, ProjectId};
 pub use remote::Remote;

@@ -1,15 +1,46 @@
-//! Objects and ops, and the digests that they are answered with.
-
-use std::sync::PoisonError;
+//! Versions of objects and ops, and what they are called.
 
 use serde_json::Value;
 
 use super::OfflineTraceServer;
+use super::internal_ids::InternalIds;
+use crate::digest;
 use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::json::{text_of, value_of};
 use crate::project::ProjectId;
-use crate::{digest, refs};
+
+/// A version of an object or an op.
+#[derive(Debug)]
+pub(super) struct Version<'a> {
+    pub(super) name: &'a str,
+    pub(super) digest: String,
+    entry_type: EntryType,
+}
+
+impl<'a> Version<'a> {
+    /// That of the `obj` of a request. An `expected_digest` in it that a server might give is
+    /// the digest. `None`: it has no `object_id` or no `val`.
+    pub(super) fn of(object: &'a Value, internal_ids: &InternalIds) -> Option<Self> {
+        let (name, value) = (object["object_id"].as_str()?, object.get("val")?);
+        let entry_type = match value["weave_type"]["type"].as_str() {
+            Some("Op") => EntryType::OpCreate,
+            _ => EntryType::ObjCreate,
+        };
+        let computed = internal_ids.digest_of(value);
+        let expected = object["expected_digest"].as_str().filter(|digest| *digest != computed);
+        let expected = expected.filter(|expected| *expected == digest::of_value(value));
+        Some(Self { name, digest: expected.map_or(computed, ToOwned::to_owned), entry_type })
+    }
+
+    pub(super) fn entry(&self, object: &Value) -> Entry {
+        self.labelled(Entry::of_value(self.entry_type, object))
+    }
+
+    fn labelled(&self, entry: Entry) -> Entry {
+        entry.label(OBJECT_LABEL, self.name).label(DIGEST_LABEL, self.digest.clone())
+    }
+}
 
 impl OfflineTraceServer {
     /// Stores a version of an object or an op, given as the `obj` of a request, and gives its
@@ -33,46 +64,21 @@ impl OfflineTraceServer {
         object: &str,
     ) -> Result<String, TraceError> {
         let said = value_of(object);
-        let (Some(name), Some(value)) = (said["object_id"].as_str(), said.get("val")) else {
-            return Err(TraceError::new(
+        let version = Version::of(&said, &self.inner.shared.internal_ids).ok_or_else(|| {
+            TraceError::new(
                 TraceErrorKind::InvalidInput,
                 "an object lacks its object_id or its val",
-            ));
-        };
-        let computed = self.digest_of(value);
-        let expected = said["expected_digest"].as_str().filter(|expected| *expected != computed);
-        let digest = expected
-            .filter(|expected| *expected == digest::of_value(value))
-            .map_or(computed, ToOwned::to_owned);
-        let entry_type = match value["weave_type"]["type"].as_str() {
-            Some("Op") => EntryType::OpCreate,
-            _ => EntryType::ObjCreate,
-        };
-        let store = self.project(project)?;
+            )
+        })?;
+        let store = self.project(project);
         // Held until it is stored: the newest is the one that is stored last.
-        let mut newest = store.newest()?;
-        if !newest.is(name, &digest) {
-            let entry = Entry::new(entry_type, object.as_bytes())?
-                .label(OBJECT_LABEL, name)
-                .label(DIGEST_LABEL, &digest);
-            self.log(project, &[entry])?;
-            newest.note(name, &digest);
+        let mut newest = store.newest();
+        if !newest.is(version.name, &version.digest)? {
+            let entry = version.labelled(Entry::new(version.entry_type, object.as_bytes())?);
+            for id in self.log(project, &[entry])? {
+                newest.note(version.name, &version.digest, version.entry_type.kind(), id);
+            }
         }
-        Ok(digest)
-    }
-
-    /// The digest of a value, as the server that is synced with gives it, as far as its names
-    /// for projects are known.
-    pub fn digest_of(&self, value: &Value) -> String {
-        let internal_ids = self.inner.internal_ids.read().unwrap_or_else(PoisonError::into_inner);
-        if internal_ids.is_empty() {
-            return digest::of_value(value);
-        }
-        let mut value = value.clone();
-        refs::rewrite(&mut value, &mut |project, rest| {
-            let id = internal_ids.get(project)?;
-            Some(format!("{}{id}/{rest}", refs::INTERNAL_SCHEME))
-        });
-        digest::of_value(&value)
+        Ok(version.digest)
     }
 }

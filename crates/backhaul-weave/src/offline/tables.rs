@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::OfflineTraceServer;
+use super::internal_ids::InternalIds;
 use super::table_rows::{self, Change};
 use crate::digest;
 use crate::entry::{DIGEST_LABEL, Entry, EntryType};
@@ -17,6 +18,23 @@ pub struct CreatedTable {
     pub digest: String,
     /// Those of its rows, in order.
     pub row_digests: Vec<String>,
+}
+
+/// The names of the `table` of a request. An `expected_digest` in it that a server might give
+/// is the digest. `None`: it has no `rows`.
+pub(super) fn table_of(table: &Value, internal_ids: &InternalIds) -> Option<CreatedTable> {
+    let rows = table["rows"].as_array()?;
+    let named = |row_digests: Vec<String>| CreatedTable {
+        digest: digest::of_table(&row_digests),
+        row_digests,
+    };
+    let created = named(rows.iter().map(|row| internal_ids.digest_of(row)).collect());
+    let expected = table["expected_digest"].as_str().filter(|digest| *digest != created.digest);
+    let as_sent = |expected: &str| {
+        let as_sent = named(rows.iter().map(digest::of_value).collect());
+        (as_sent.digest == expected).then_some(as_sent)
+    };
+    Some(expected.and_then(as_sent).unwrap_or(created))
 }
 
 /// A table that was made of another.
@@ -51,20 +69,8 @@ impl OfflineTraceServer {
         project: &ProjectId,
         table: &str,
     ) -> Result<CreatedTable, TraceError> {
-        let said = value_of(table);
-        let rows = list(&said, "rows")?;
-        let named = |row_digests: Vec<String>| CreatedTable {
-            digest: digest::of_table(&row_digests),
-            row_digests,
-        };
-        let mut created = named(rows.iter().map(|row| self.digest_of(row)).collect());
-        if let Some(expected) = said["expected_digest"].as_str().filter(|it| *it != created.digest)
-        {
-            let as_sent = named(rows.iter().map(digest::of_value).collect());
-            if as_sent.digest == expected {
-                created = as_sent;
-            }
-        }
+        let created = table_of(&value_of(table), &self.inner.shared.internal_ids);
+        let created = created.ok_or_else(|| lacks("rows"))?;
         let entry = Entry::new(EntryType::TableCreate, table.as_bytes())?;
         self.log(project, &[entry.label(DIGEST_LABEL, &created.digest)])?;
         Ok(created)
