@@ -6,6 +6,8 @@
 //! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
+//! - [`Remote`], [`Credentials`]: a server, and the key that it is asked with.
+//! - [`WeaveForwarder`], [`sync_offline_data`]: delivery to it.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
@@ -20,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod credentials;
 pub mod digest;
 mod entry;
 mod error;
@@ -28,10 +31,18 @@ mod kind;
 mod offline;
 mod project;
 pub mod refs;
+mod remote;
 pub mod salvage;
+mod sync;
 
+pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
 pub use kind::Kind;
 pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
 pub use project::{ProjectError, ProjectId};
+pub use remote::Remote;
+pub use sync::{
+    CourierStatus, OfflineDataSyncer, SyncArguments, SyncStatistics, WeaveForwarder,
+    init_weave_get_server, sync_offline_data,
+};
