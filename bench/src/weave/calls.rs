@@ -28,23 +28,30 @@ pub struct Call {
     answer: String,
 }
 
-/// A UUID of version 7.
-struct Id(u64, u64);
+/// A UUID of version 7: of a time, which neighbours share, and random bits.
+struct Id {
+    millis: u64,
+    random: u64,
+}
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(high, low) = *self;
+        let Self { millis, random } = *self;
         write!(
             f,
-            "01a2{:04x}-{:04x}-7{:03x}-a{:03x}-{:012x}",
-            high >> 48,
-            high >> 32 & 0xffff,
-            high >> 20 & 0xfff,
-            low >> 48 & 0xfff,
-            low & 0xffff_ffff_ffff
+            "{:08x}-{:04x}-7{:03x}-a{:03x}-{:012x}",
+            millis >> 16,
+            millis & 0xffff,
+            random >> 52,
+            random >> 40 & 0xfff,
+            // The rest, and some of the above again.
+            random & 0xffff_ffff_ffff
         )
     }
 }
+
+/// When the first of them began.
+const EPOCH_MILLIS: u64 = 0x01a2_00f5_4f77;
 
 impl Call {
     /// A call with a few words in it: a start and an end of 1 KB together.
@@ -62,7 +69,8 @@ impl Call {
         let mut random = Random::new(number);
         // So that neighbours differ.
         random.next();
-        let mut id = || Id(random.next(), random.next());
+        let millis = EPOCH_MILLIS + number * 3 % (1 << 32);
+        let mut id = || Id { millis, random: random.next() };
         let (id, trace_id, parent_id) = (id(), id(), id());
         let (minute, second) = (number / 60 % 60, number % 60);
         let micros = 100_000 + random.below(400_000);

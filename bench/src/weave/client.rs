@@ -12,7 +12,6 @@ use tokio::net::TcpStream;
 
 use super::calls::{Call, Post};
 use super::child;
-use crate::device;
 
 /// What is posted, and how.
 #[derive(Clone)]
@@ -71,7 +70,6 @@ pub fn run_child(arguments: &[&str]) {
         at(0.5),
         at(0.99)
     );
-    eprintln!("  the load itself took {:.2} CPU s", device::cpu_seconds());
 }
 
 async fn post_all(load: Load, salt: u64) -> (Vec<u64>, Duration) {

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use backhaul_weave::{Entry, EntryType, OfflineOptions, OfflineTraceServer};
+use backhaul_weave::{
+    Entry, EntryType, Kind, OfflineOptions, OfflineTraceServer, SyncArguments, sync_offline_data,
+};
 
 use super::calls::{Call, ENTITY, PROJECT, Post};
 use super::log::{project, wal_lines};
@@ -213,6 +215,19 @@ async fn post_bare(url: &str) -> (Duration, f64) {
     (began.elapsed(), device::cpu_seconds() - cpu)
 }
 
-async fn sync(_url: &str, _dir: &Path) -> (Duration, f64) {
-    unreachable!("wired with the forwarder")
+/// What `backhaul sync` does.
+async fn sync(url: &str, dir: &Path) -> (Duration, f64) {
+    let arguments = SyncArguments {
+        offline_dir: Some(dir.to_owned()),
+        api_key: Some("key".to_owned()),
+        trace_url: Some(url.to_owned()),
+        wandb_url: Some(url.to_owned()),
+        ..SyncArguments::default()
+    };
+    let (began, cpu) = (Instant::now(), device::cpu_seconds());
+    let statistics = sync_offline_data(arguments).await.expect("a sync");
+    let (took, cpu) = (began.elapsed(), device::cpu_seconds() - cpu);
+    let (_, errors) = statistics[&project().to_string()][&Kind::Calls];
+    assert_eq!(errors, 0, "{statistics:?}");
+    (took, cpu)
 }
