@@ -46,6 +46,8 @@ pub mod config;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod collector;
+#[cfg(feature = "cli")]
 mod commands;
 #[cfg(feature = "control")]
 mod control;
@@ -61,6 +63,8 @@ mod exit;
 mod hub;
 #[cfg(feature = "control")]
 mod hub_address;
+#[cfg(feature = "cli")]
+mod intake;
 #[cfg(feature = "cli")]
 mod log;
 #[cfg(feature = "control")]

@@ -7,6 +7,7 @@
 )]
 
 mod digests;
+mod naming;
 mod projects;
 mod reference;
 mod salvage;
