@@ -18,7 +18,8 @@ mod weave;
 
 use report::Table;
 
-const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave ROUNDS | weave-memory MINUTES | choose RECORDS | open FOLDER";
+const USAGE: &str =
+    "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,8 +27,7 @@ fn main() {
     match arguments[..] {
         ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
         ["courier", rounds] => courier::measure(number(rounds)),
-        ["weave", rounds] => weave::measure(number(rounds)),
-        ["weave-memory", minutes] => weave::measure_memory(number(minutes)),
+        ["weave", part, rounds] => weave::measure(part, number(rounds)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.

@@ -15,15 +15,14 @@ const WORKING: Load = Load {
     time: Duration::from_secs(4),
     pace: None,
 };
-const TIMES: u64 = 3;
 
-pub fn measure() {
+pub fn measure(times: u64) {
     println!("\n### {IDLE} idle connections beside 64 that work\n");
     println!(
         "| idle connections | requests/s of the 64 | p50 / p99 ms | memory MB | KB per idle connection |"
     );
     println!("|---|---|---|---|---|");
-    for time in 0..TIMES {
+    for time in 0..times {
         for idle in [0, IDLE] {
             measure_one(time, idle);
         }

@@ -199,7 +199,7 @@ pub fn run_child(arguments: &[&str]) {
         took.as_secs_f64(),
         at(0.5),
         at(0.99),
-        super::disk::bytes_of_files(&calls_folder(dir.as_ref())).len
+        super::disk::bytes_of_files(&calls_folder(dir.as_ref())).committed
     );
 }
 

@@ -17,14 +17,17 @@ use std::collections::BTreeMap;
 
 use crate::report::{Spread, spread};
 
-pub use memory::measure as measure_memory;
-
-pub fn measure(rounds: u64) {
-    intake::measure(rounds);
-    idle::measure();
-    log::measure(rounds);
-    disk::measure();
-    drain::measure(rounds);
+/// What is measured, each by itself.
+pub fn measure(part: &str, rounds: u64) {
+    match part {
+        "intake" => intake::measure(rounds),
+        "idle" => idle::measure(rounds),
+        "log" => log::measure(rounds),
+        "disk" => disk::measure(),
+        "drain" => drain::measure(rounds),
+        "memory" => memory::measure(rounds),
+        _ => panic!("expected intake, idle, log, disk, drain or memory: found {part}"),
+    }
 }
 
 /// Whether this is one of the processes that the above need.

@@ -1,11 +1,12 @@
-//! A Weave server that keeps nothing: it reads what is posted, answers what a sender waits
-//! for, and counts. In a process of its own.
+//! A Weave server that keeps nothing but which calls it has: it reads what is posted, answers
+//! what a sender waits for, and counts. In a process of its own.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use http_body_util::{BodyExt as _, Full};
@@ -91,7 +92,11 @@ struct Counted {
     bytes: AtomicU64,
     first_micros: AtomicU64,
     last_micros: AtomicU64,
+    calls: Mutex<HashMap<CallId, bool>>,
 }
+
+/// A UUID as it is written.
+type CallId = [u8; 36];
 
 impl Counted {
     fn new() -> Self {
@@ -104,6 +109,7 @@ impl Counted {
             bytes: AtomicU64::new(0),
             first_micros: AtomicU64::new(0),
             last_micros: AtomicU64::new(0),
+            calls: Mutex::default(),
         };
         counted.forget();
         counted
@@ -115,6 +121,27 @@ impl Counted {
         }
         self.first_micros.store(u64::MAX, Relaxed);
         self.last_micros.store(0, Relaxed);
+        self.calls().clear();
+    }
+
+    /// Those that it has, and whether they have ended.
+    fn calls(&self) -> MutexGuard<'_, HashMap<CallId, bool>> {
+        self.calls.lock().expect("not poisoned")
+    }
+
+    fn count(&self, path: &str, body: &[u8]) {
+        let (started, ended) = (times(b"\"op_name\"", body), times(b"\"ended_at\"", body));
+        self.requests.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(body.len() as u64, Relaxed);
+        self.started.fetch_add(started, Relaxed);
+        self.ended.fetch_add(ended, Relaxed);
+        let has_ended = !path.ends_with("/call/start");
+        let mut calls = self.calls();
+        for at in memchr::memmem::find_iter(body, ID) {
+            if let Some(id) = body.get(at + ID.len()..).and_then(<[u8]>::first_chunk) {
+                *calls.entry(*id).or_default() |= has_ended;
+            }
+        }
     }
 
     fn micros(&self) -> u64 {
@@ -175,15 +202,12 @@ async fn take(
     let body = body.to_bytes();
     counted.all_requests.fetch_add(1, Relaxed);
     if is_of_calls(&path) {
-        counted.requests.fetch_add(1, Relaxed);
-        counted.bytes.fetch_add(body.len() as u64, Relaxed);
-        counted.started.fetch_add(times(b"\"op_name\"", &body), Relaxed);
-        counted.ended.fetch_add(times(b"\"ended_at\"", &body), Relaxed);
+        counted.count(&path, &body);
         counted.first_micros.fetch_min(began, Relaxed);
         counted.last_micros.fetch_max(counted.micros(), Relaxed);
     }
     let answer = Response::builder().header("content-type", "application/json");
-    Ok(answer.body(Full::new(Bytes::from(answer_to(&path, &body)))).expect("an answer"))
+    Ok(answer.body(Full::new(Bytes::from(answer_to(&counted, &path, &body)))).expect("an answer"))
 }
 
 fn is_of_calls(path: &str) -> bool {
@@ -192,12 +216,15 @@ fn is_of_calls(path: &str) -> bool {
         .any(|end| path.ends_with(end))
 }
 
+/// What stands before the id of a call, as compact JSON has it.
+const ID: &[u8] = b"\"id\":\"";
+
 fn times(needle: &[u8], body: &[u8]) -> u64 {
     memchr::memmem::find_iter(body, needle).count() as u64
 }
 
 /// What a server that takes everything says.
-fn answer_to(path: &str, body: &[u8]) -> String {
+fn answer_to(counted: &Counted, path: &str, body: &[u8]) -> String {
     let asked = || serde_json::from_slice::<Value>(body).unwrap_or_default();
     let ids = |start: &Value| json!({"id": start["id"], "trace_id": start["trace_id"]});
     let answer = match path {
@@ -232,19 +259,25 @@ fn answer_to(path: &str, body: &[u8]) -> String {
                 .collect();
             json!({"res": res})
         }
-        // It has every call, and knows of no end.
-        "/calls/stream_query" => {
-            let asked = asked();
-            let ids = asked["filter"]["call_ids"].as_array().cloned().unwrap_or_default();
-            return ids
-                .iter()
-                .map(|id| json!({"id": id, "ended_at": null}).to_string() + "\n")
-                .collect();
-        }
+        "/calls/stream_query" => return known(counted, &asked()["filter"]["call_ids"]),
         "/calls/query_stats" => json!({"count": 0}),
         "/call/read" => json!({"call": null}),
         _ if path.ends_with("/call/start") => ids(&asked()["start"]),
         _ => json!({}),
     };
     answer.to_string()
+}
+
+/// A line for each of these calls that is here.
+fn known(counted: &Counted, ids: &Value) -> String {
+    let calls = counted.calls();
+    ids.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|id| {
+            let ended = calls.get(id.as_str()?.as_bytes().first_chunk::<36>()?)?;
+            let ended_at = ended.then_some("2026-11-22T02:00:00.000000Z");
+            Some(json!({"id": id, "ended_at": ended_at}).to_string() + "\n")
+        })
+        .collect()
 }
