@@ -21,14 +21,18 @@ use crate::shuffled;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sender {
     Bare,
-    /// Of starts and ends, as older clients log.
+    /// Of starts and ends, as older clients log: each end behind its start.
     Pairs,
+    /// Of which 64 are open at any time.
+    Nested,
     /// Of whole calls, as newer clients do.
     Whole,
     Wal,
 }
 
-const ALL: [Sender; 4] = [Sender::Bare, Sender::Pairs, Sender::Whole, Sender::Wal];
+const ALL: [Sender; 5] = [Sender::Bare, Sender::Whole, Sender::Pairs, Sender::Nested, Sender::Wal];
+/// Calls that are open at once.
+const OPEN: usize = 64;
 /// As many as Weave's client sends at a time.
 const IN_ONE: usize = 1000;
 /// How long Weave's sender may take.
@@ -49,6 +53,7 @@ impl Sender {
         match self {
             Sender::Bare => "bare",
             Sender::Pairs => "pairs",
+            Sender::Nested => "nested",
             Sender::Whole => "whole",
             Sender::Wal => "wal",
         }
@@ -67,7 +72,8 @@ impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sender::Bare => "a bare loop, no store",
-            Sender::Pairs => "backhaul, of starts and ends",
+            Sender::Pairs => "backhaul, of starts and ends, one call at a time",
+            Sender::Nested => "backhaul, of starts and ends, 64 calls at a time",
             Sender::Whole => "backhaul, of whole calls",
             Sender::Wal => "Weave 0.54 `wal_sender`",
         })
@@ -113,20 +119,29 @@ fn measure_one(sender: Sender, sink: &mut Sink) -> Drained {
 /// As the collector stores what clients send in batches.
 fn fill(sender: Sender, dir: &Path) {
     let server = OfflineTraceServer::open(dir, OfflineOptions::default()).expect("a folder");
-    let entry = |of, data: String| Entry::new(of, data.as_bytes()).expect("an entry");
-    let entries: Vec<Entry> = (0..sender.calls())
-        .map(Call::long)
-        .flat_map(|call| match sender {
-            Sender::Pairs => vec![
-                entry(EntryType::CallStart, call.start()),
-                entry(EntryType::CallEnd, call.end()),
-            ],
-            Sender::Whole => vec![entry(EntryType::CallComplete, call.complete())],
-            Sender::Bare | Sender::Wal => Vec::new(),
-        })
-        .collect();
+    let entries = entries(sender, &(0..sender.calls()).map(Call::long).collect::<Vec<_>>());
     for entries in entries.chunks(100) {
         server.log(&project(), entries).expect("stored");
+    }
+}
+
+fn entries(sender: Sender, calls: &[Call]) -> Vec<Entry> {
+    let entry = |of, data: String| Entry::new(of, data.as_bytes()).expect("an entry");
+    let start = |call: &Call| entry(EntryType::CallStart, call.start());
+    let end = |call: &Call| entry(EntryType::CallEnd, call.end());
+    match sender {
+        Sender::Pairs => calls.iter().flat_map(|call| [start(call), end(call)]).collect(),
+        Sender::Nested => {
+            let open = calls.get(..OPEN).unwrap_or(calls).iter().map(start);
+            let rest = calls.iter().enumerate().flat_map(|(at, call)| {
+                [Some(end(call)), calls.get(at + OPEN).map(start)].into_iter().flatten()
+            });
+            open.chain(rest).collect()
+        }
+        Sender::Whole => {
+            calls.iter().map(|call| entry(EntryType::CallComplete, call.complete())).collect()
+        }
+        Sender::Bare | Sender::Wal => Vec::new(),
     }
 }
 
