@@ -4,6 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use backhaul_store::Disk;
+
+use crate::error::{TraceError, TraceErrorKind};
+use crate::offline::STATE;
+
 /// The most bytes of a folder's name that file systems take, less some for what is added.
 const LONGEST_NAME: usize = 200;
 /// Marks an escaped byte in the name of a folder.
@@ -84,6 +89,26 @@ impl ProjectId {
         let is_end = names.next().is_none();
         Self::new(&entity, &project).ok().filter(|found| is_end && found.folder() == folder)
     }
+}
+
+/// The projects that have a folder in `dir`, in order.
+pub(crate) fn in_folder(disk: &dyn Disk, dir: &Path) -> Result<Vec<ProjectId>, TraceError> {
+    let folders = |path: &Path| -> Result<Vec<String>, TraceError> {
+        let entries = disk.list(path).map_err(|error| {
+            let path = path.display();
+            let message = format!("the folder {path} cannot be read: {error}");
+            TraceError::new(TraceErrorKind::Store, message)
+        })?;
+        Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+    };
+    let mut projects = Vec::new();
+    for entity in folders(dir)?.into_iter().filter(|name| name != STATE) {
+        for project in folders(&dir.join(&entity))? {
+            projects.extend(ProjectId::of_folder(&Path::new(&entity).join(project)));
+        }
+    }
+    projects.sort();
+    Ok(projects)
 }
 
 fn escaped(name: &str) -> String {

@@ -46,39 +46,50 @@ impl ProjectStore {
 
     /// The bytes of a file.
     pub(super) fn read_file(&self, digest: &str) -> Result<Vec<u8>, TraceError> {
-        let path = self.path_of_file(digest)?;
-        let read = || {
-            let file = self.disk.open(&path, Open::Read)?;
-            let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
-            file.read_exact_at(len, 0)
-        };
-        let content = match read() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let message = format!("there is no file {digest} here");
-                return Err(TraceError::new(TraceErrorKind::NotFound, message));
-            }
-            read => read.map_err(|error| failed("read", &path, error))?,
-        };
-        if digest::of_file(&content) != digest {
-            let message = format!("the file {} does not have its digest", path.display());
-            return Err(TraceError::new(TraceErrorKind::Damaged, message));
-        }
-        Ok(content)
+        read_file(&*self.disk, &self.folder, digest)
     }
 
     fn path_of_file(&self, digest: &str) -> Result<PathBuf, TraceError> {
-        let is_digest =
-            digest.len() == DIGEST_LEN && digest.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_digest {
-            return Err(TraceError::new(
-                TraceErrorKind::NotFound,
-                format!(
-                    "{digest:?} is no digest of a file: expected {DIGEST_LEN} letters and digits"
-                ),
-            ));
-        }
-        Ok(self.folder.join(Kind::Files.name()).join(digest))
+        path_of_file(&self.folder, digest)
     }
+}
+
+/// The bytes of a file of the project whose folder this is.
+pub(crate) fn read_file(
+    disk: &dyn Disk,
+    folder: &Path,
+    digest: &str,
+) -> Result<Vec<u8>, TraceError> {
+    let path = path_of_file(folder, digest)?;
+    let read = || {
+        let file = disk.open(&path, Open::Read)?;
+        let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+        file.read_exact_at(len, 0)
+    };
+    let content = match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let message = format!("there is no file {digest} here");
+            return Err(TraceError::new(TraceErrorKind::NotFound, message));
+        }
+        read => read.map_err(|error| failed("read", &path, error))?,
+    };
+    if digest::of_file(&content) != digest {
+        let message = format!("the file {} does not have its digest", path.display());
+        return Err(TraceError::new(TraceErrorKind::Damaged, message));
+    }
+    Ok(content)
+}
+
+fn path_of_file(folder: &Path, digest: &str) -> Result<PathBuf, TraceError> {
+    let is_digest =
+        digest.len() == DIGEST_LEN && digest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !is_digest {
+        return Err(TraceError::new(
+            TraceErrorKind::NotFound,
+            format!("{digest:?} is no digest of a file: expected {DIGEST_LEN} letters and digits"),
+        ));
+    }
+    Ok(folder.join(Kind::Files.name()).join(digest))
 }
 
 fn write_whole(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {

@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use backhaul_store::{Clock, Disk, OsDisk, RecordId, Spool, SystemClock};
 use serde_json::{Value, json};
 
+pub(crate) use self::files::read_file;
 pub use self::options::OfflineOptions;
 use self::project_store::ProjectStore;
 use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::kind::Kind;
-use crate::project::ProjectId;
+use crate::project::{self, ProjectId};
 use crate::{digest, refs};
 
 /// What this program keeps beside the projects: no entity's folder is called so.
@@ -131,6 +132,11 @@ impl OfflineTraceServer {
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// The disk that it is on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.disk
     }
 
     /// Has the first listener that is given called after each time that something was stored.
@@ -284,25 +290,7 @@ impl OfflineTraceServer {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn projects(&self) -> Result<Vec<ProjectId>, TraceError> {
-        let Inner { dir, disk, .. } = &*self.inner;
-        let folders = |path: &Path| -> Result<Vec<String>, TraceError> {
-            let entries = disk.list(path).map_err(|error| {
-                let path = path.display();
-                TraceError::new(
-                    TraceErrorKind::Store,
-                    format!("the folder {path} cannot be read: {error}"),
-                )
-            })?;
-            Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
-        };
-        let mut projects = Vec::new();
-        for entity in folders(dir)?.into_iter().filter(|name| name != STATE) {
-            for project in folders(&dir.join(&entity))? {
-                projects.extend(ProjectId::of_folder(&Path::new(&entity).join(project)));
-            }
-        }
-        projects.sort();
-        Ok(projects)
+        project::in_folder(&*self.inner.disk, &self.inner.dir)
     }
 
     /// The spool of a kind of data of a project. `Ok(None)`: nothing of it was ever logged.
