@@ -6,6 +6,7 @@
 //! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
+//! - [`Reads`]: what was logged, answered as a server would.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
@@ -27,6 +28,7 @@ mod inflate;
 mod kind;
 mod offline;
 mod project;
+mod reads;
 pub mod refs;
 pub mod salvage;
 
@@ -35,3 +37,4 @@ pub use error::{TraceError, TraceErrorKind};
 pub use kind::Kind;
 pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
 pub use project::{ProjectError, ProjectId};
+pub use reads::{Calls, CallsFilter, CallsQuery, Direction, Reads, SortBy};

@@ -203,11 +203,7 @@ fn shared_cast(among: &[Expr]) -> Option<Cast> {
     })
 }
 
-fn contains(
-    texts: &(Expr, Expr),
-    any_case: bool,
-    fields: &dyn Fields,
-) -> Result<Option<bool>> {
+fn contains(texts: &(Expr, Expr), any_case: bool, fields: &dyn Fields) -> Result<Option<bool>> {
     let folded = |text: String| if any_case { text.to_lowercase() } else { text };
     let part = texts.1.eval(fields)?.0.to_text().map(folded);
     if let Expr::Field(name) = &texts.0
@@ -228,9 +224,7 @@ fn literal(json: &Value) -> Result<Expr> {
             )));
         }
         Value::Bool(_) => Some(Cast::Bool),
-        Value::Number(number) if number.to_string().contains(['.', 'e', 'E']) => {
-            Some(Cast::Double)
-        }
+        Value::Number(number) if number.to_string().contains(['.', 'e', 'E']) => Some(Cast::Double),
         Value::Number(_) => Some(Cast::Int),
         Value::Null | Value::String(_) => None,
     };

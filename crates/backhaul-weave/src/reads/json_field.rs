@@ -23,7 +23,8 @@ pub(super) fn compared(value: Option<&Value>, cast: Option<Cast>) -> (Sql, Affin
         _ => false,
     };
     let is_word = |word: &str| {
-        cast == Cast::Bool && text.is_some_and(|text| text.trim_matches(' ').eq_ignore_ascii_case(word))
+        cast == Cast::Bool
+            && text.is_some_and(|text| text.trim_matches(' ').eq_ignore_ascii_case(word))
     };
     let value = if is_word("true") || is_word("false") {
         Sql::of_bool(Some(is_word("true")))

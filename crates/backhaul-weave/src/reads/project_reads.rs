@@ -30,6 +30,14 @@ pub(super) struct View {
     pub(super) tables: ReadTransaction,
 }
 
+impl View {
+    /// The same moment or a later one, for somebody else.
+    pub(super) fn again(&self) -> Result<Self> {
+        let tables = self.reads.index()?.view()?;
+        Ok(Self { reads: Arc::clone(&self.reads), tables })
+    }
+}
+
 impl ProjectReads {
     pub(super) fn new(source: &Arc<Source>, project: &ProjectId) -> Self {
         Self {
@@ -77,8 +85,11 @@ impl ProjectReads {
         if let Some(index) = &*index {
             return Ok(Arc::clone(index));
         }
-        let is_nowhere = self.in_memory.load(Ordering::Relaxed) || !self.source.has(&self.project);
-        let opened = match is_nowhere {
+        if !self.source.has(&self.project) {
+            // Until something is logged.
+            return Ok(Arc::new(Index::in_memory()?));
+        }
+        let opened = match self.in_memory.load(Ordering::Relaxed) {
             true => Index::in_memory()?,
             false => Index::open(&**self.source.disk(), &self.source.index_path(&self.project))?,
         };

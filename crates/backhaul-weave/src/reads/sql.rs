@@ -116,7 +116,12 @@ impl Sql {
 
     /// Compares as SQLite does, values of different types after their affinities.
     /// `None`: one of them is nothing.
-    pub(super) fn compare(&self, of_self: Affinity, other: &Self, of_other: Affinity) -> Option<Ordering> {
+    pub(super) fn compare(
+        &self,
+        of_self: Affinity,
+        other: &Self,
+        of_other: Affinity,
+    ) -> Option<Ordering> {
         let (left, right) = match (of_self, of_other) {
             (Affinity::Number, Affinity::Text | Affinity::None) => {
                 (self.clone(), other.to_number(true))

@@ -114,8 +114,7 @@ impl Batch {
         else {
             return;
         };
-        let given =
-            GivenName { at: read.at.as_micros(), place: read.place, name: name.to_owned() };
+        let given = GivenName { at: read.at.as_micros(), place: read.place, name: name.to_owned() };
         let known = &mut self.calls.entry(id.to_owned()).or_default().name;
         *known = known.take().max(Some(given));
     }
@@ -124,7 +123,7 @@ impl Batch {
         let data = read.entry.value();
         for id in data["call_ids"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let known = &mut self.calls.entry(id.to_owned()).or_default().deleted;
-            *known = known.max(Some((read.at.as_micros(), read.place)));
+            *known = Option::max(*known, Some((read.at.as_micros(), read.place)));
         }
     }
 
@@ -134,7 +133,7 @@ impl Batch {
         let rows = |key: &str| data[key].as_array().map(Vec::as_slice).unwrap_or_default();
         let (digest, count) = match read.entry.entry_type() {
             EntryType::TableCreate => {
-                let digests: Vec<String> = rows("rows").iter().map(digest_of).collect();
+                let digests = row_digests(rows("rows"), label.map(String::as_str), digest_of);
                 self.add_rows(read.place, &digests);
                 (digest::of_table(&digests), digests.len())
             }
@@ -182,4 +181,21 @@ impl Batch {
 /// The rows that an update of a table brings along.
 pub(in crate::reads) fn added_rows(updates: &[Value]) -> impl Iterator<Item = &Value> {
     updates.iter().filter_map(|update| update["append"].get("row").or(update["insert"].get("row")))
+}
+
+/// The digests of a table's rows. `label`: what the table was called when it was stored,
+/// when less may have been known of the server's names for projects.
+pub(in crate::reads) fn row_digests(
+    rows: &[Value],
+    label: Option<&str>,
+    digest_of: &dyn Fn(&Value) -> String,
+) -> Vec<String> {
+    let digests: Vec<String> = rows.iter().map(digest_of).collect();
+    match label {
+        Some(label) if digest::of_table(&digests) != label => {
+            let plain: Vec<String> = rows.iter().map(digest::of_value).collect();
+            if digest::of_table(&plain) == label { plain } else { digests }
+        }
+        _ => digests,
+    }
 }

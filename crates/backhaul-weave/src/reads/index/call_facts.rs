@@ -86,7 +86,9 @@ impl<'a> CallData<'a> {
             (KeyKind::Run, &self.wb_run_id),
             (KeyKind::User, &self.wb_user_id),
         ];
-        keys.extend(named.iter().filter_map(|(kind, value)| Some((*kind, hash(value.as_deref()?)))));
+        keys.extend(
+            named.iter().filter_map(|(kind, value)| Some((*kind, hash(value.as_deref()?)))),
+        );
         keys.extend(addresses(self.inputs).into_iter().map(|hash| (KeyKind::Input, hash)));
         let own = |text: &str| text.to_owned();
         StartFacts {

@@ -9,10 +9,10 @@ use backhaul_store::{Chain, Sequence, Spool, StoredRecord};
 use redb::{ReadTransaction, ReadableTable, TransactionError, WriteTransaction};
 use serde_json::Value;
 
+use super::Index;
 use super::batch::Batch;
 use super::forget::forget;
 use super::schema::{ABOUT, PLACES};
-use super::Index;
 use crate::kind::Kind;
 use crate::reads::failure::{Failure, Result, guarded};
 use crate::reads::place::Place;

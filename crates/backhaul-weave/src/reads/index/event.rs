@@ -20,11 +20,23 @@ pub(crate) struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
     /// A version was stored.
-    Created { digest: String, base_class: Option<String>, leaf_class: Option<String> },
+    Created {
+        digest: String,
+        base_class: Option<String>,
+        leaf_class: Option<String>,
+    },
     /// Versions were deleted; none named: all.
-    Deleted { digests: Vec<String> },
-    Tagged { digest: String, tags: Vec<String> },
-    Aliased { digest: String, aliases: Vec<String> },
+    Deleted {
+        digests: Vec<String>,
+    },
+    Tagged {
+        digest: String,
+        tags: Vec<String>,
+    },
+    Aliased {
+        digest: String,
+        aliases: Vec<String>,
+    },
 }
 
 impl Event {
@@ -62,7 +74,6 @@ impl Event {
     }
 
     pub(super) fn to_stored(&self) -> StoredEvent<'_> {
-        let texts = |list: &'_ [String]| list.iter().map(String::as_str).collect::<Vec<_>>();
         match &self.what {
             What::Created { digest, base_class, leaf_class } => {
                 (0, digest, base_class.as_deref(), leaf_class.as_deref(), Vec::new())
@@ -73,7 +84,7 @@ impl Event {
         }
     }
 
-    pub(super) fn of_stored(key: (&str, i64, u8, u64), stored: StoredEvent<'_>) -> Option<Self> {
+    pub(crate) fn of_stored(key: (&str, i64, u8, u64), stored: StoredEvent<'_>) -> Option<Self> {
         let (object_id, at, kind, place) = key;
         let (what, digest, base_class, leaf_class, list) = stored;
         let own = |text: &str| text.to_owned();
@@ -92,6 +103,10 @@ impl Event {
         let kind = if kind == 0 { Kind::Ops } else { Kind::Objects };
         Some(Self { object_id: own(object_id), at, kind, place: Place(place), what })
     }
+}
+
+fn texts(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
 }
 
 /// The class below Weave's own from which a value's class descends, and its class.

@@ -24,8 +24,9 @@ use redb::{
     WriteTransaction,
 };
 
-pub(super) use self::batch::added_rows;
-pub(super) use self::call_row::{CallRow, FAILED, FAILED_BELOW};
+pub(super) use self::batch::{added_rows, row_digests};
+pub(super) use self::call_row::CallRow;
+pub(super) use self::catch_up::Feed;
 pub(super) use self::event::{Event, What};
 pub(super) use self::schema::{
     CALLS, DELETED, FEEDBACK, FEEDBACK_OF, IDS, KEYS, KeyKind, OBJECTS, OP_NAMES, PURGES, ROWS,

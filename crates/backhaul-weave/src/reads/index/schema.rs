@@ -59,8 +59,7 @@ pub(crate) type StoredCall<'a> = (
 
 /// What happened (a number of [`Event`](super::Event)), digest, base class, leaf class, and
 /// digests, tags or aliases.
-pub(crate) type StoredEvent<'a> =
-    (u8, &'a str, Option<&'a str>, Option<&'a str>, Vec<&'a str>);
+pub(crate) type StoredEvent<'a> = (u8, &'a str, Option<&'a str>, Option<&'a str>, Vec<&'a str>);
 
 /// What calls are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
