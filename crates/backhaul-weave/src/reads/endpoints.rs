@@ -143,7 +143,7 @@ impl Reads {
         }
     }
 
-    /// `POST table/query_stats_batch`: `{"tables": [{"count", "digest"} …]}`.
+    /// `POST table/query_stats_batch`: `{"tables": [{"count", "digest", …} …]}`.
     ///
     /// # Errors
     /// Where the folder cannot be read.
@@ -155,7 +155,7 @@ impl Reads {
         }
         let counts = self.counts(request, &read::<Stats>(request)?.digests)?.into_iter();
         let tables: Vec<Value> =
-            counts.map(|(digest, count)| json!({"count": count, "digest": digest})).collect();
+            counts.map(|(digest, count)| json!({"count": count, "digest": digest, "storage_size_bytes": null})).collect();
         Ok(json!({"tables": tables}))
     }
 

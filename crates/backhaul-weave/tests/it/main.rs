@@ -7,6 +7,8 @@
 )]
 
 mod digests;
+mod http;
 mod projects;
+mod reads;
 mod reference;
 mod salvage;
