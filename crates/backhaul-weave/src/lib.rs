@@ -7,6 +7,8 @@
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
 //! - [`Reads`]: what was logged, answered as a server would.
+//! - [`Remote`], [`Credentials`]: a server, and the key that it is asked with.
+//! - [`WeaveForwarder`], [`sync_offline_data`]: delivery to it.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
@@ -21,20 +23,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod credentials;
 pub mod digest;
 mod entry;
 mod error;
 mod inflate;
+mod json;
 mod kind;
 mod offline;
 mod project;
 mod reads;
 pub mod refs;
+mod remote;
 pub mod salvage;
+mod sync;
 
+pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
+pub use json::plain_json;
 pub use kind::Kind;
-pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
+pub use offline::{
+    Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable,
+};
 pub use project::{ProjectError, ProjectId};
 pub use reads::{Calls, CallsFilter, CallsQuery, Direction, Reads, SortBy};
+pub use remote::Remote;
+pub use sync::{
+    CourierStatus, OfflineDataSyncer, SyncArguments, SyncStatistics, WeaveForwarder,
+    init_weave_get_server, sync_offline_data,
+};

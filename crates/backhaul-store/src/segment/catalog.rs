@@ -1,12 +1,14 @@
 //! What the store knows of its files, and how it finds that out.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::head::{Head, Note};
-use super::member::{self, Fault, Header, Kind, PAGE};
+use super::header::{FORMAT_VERSION, Fault, Header, Kind};
+use super::member::{self, PAGE};
 use super::{SegmentStore, index, lock, name, scan};
 use crate::clock::Timestamp;
-use crate::disk::{DiskFile, Open};
+use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::Chain;
 
@@ -213,7 +215,8 @@ impl SegmentStore {
             opened => opened.doing("open a segment", &path)?,
         };
         let Some(mut segment) = self.read_segment(&*file, name, len)? else {
-            return if self.context.read_only { Ok(()) } else { self.set_aside(name) };
+            let stays = self.context.read_only || self.context.options.leave_foreign_files;
+            return if stays { Ok(()) } else { self.set_aside(name) };
         };
         let known = catalog
             .get(&segment.head.chain)
@@ -273,7 +276,7 @@ impl SegmentStore {
                     format!(
                         "the segment has format {version} with features {features:#x}, this program \
                          knows format {}: use a newer backhaul",
-                        member::FORMAT_VERSION
+                        FORMAT_VERSION
                     ),
                 ));
             }
@@ -286,6 +289,7 @@ impl SegmentStore {
         tracing::warn!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
         let sealed = index::sealed(file, first.nonce).doing("read a segment", &path)?;
         let head = Head {
+            form: first.form,
             nonce: first.nonce,
             chain: first.chain,
             first_sequence: first.first_sequence,
@@ -314,6 +318,38 @@ impl SegmentStore {
         }
         disk.sync_dir(&self.context.dir).doing("sync the spool folder", &self.context.dir)
     }
+}
+
+/// Whether a file is a segment of a spool, by what is in it and whatever it is called: of
+/// this format or a newer one, damaged or whole.
+///
+/// ```
+/// use backhaul_store::{Options, OsDisk, Record, Spool, is_segment};
+/// # let dir = tempfile::tempdir()?;
+/// Spool::open(dir.path(), Options::default())?.append(Record::new("text", b"{}".to_vec()))?;
+/// let name = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.path());
+/// let files: Vec<_> = std::fs::read_dir(dir.path())?.map(name).collect::<Result<_, _>>()?;
+/// let segment = files.iter().find(|path| path.is_file()).unwrap();
+/// assert!(is_segment(&OsDisk, segment)?);
+/// let other = dir.path().join("20260101_0000.jsonl.gz");
+/// std::fs::write(&other, "another's")?;
+/// assert!(!is_segment(&OsDisk, &other)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn is_segment(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let file = disk.open(path, Open::Read).doing("open a file", path)?;
+    let mut page = vec![0; PAGE];
+    let read = file.read_at(&mut page, 0).doing("read a file", path)?;
+    page.truncate(read);
+    match Head::parse(&page) {
+        Ok(Some(_)) | Err(Fault::Unsupported(..)) => return Ok(true),
+        Ok(None) | Err(Fault::Damaged) => {}
+    }
+    let len = file.len().doing("measure a file", path)?;
+    Ok(first_member(&*file, len).doing("read a file", path)?.is_some())
 }
 
 /// A segment ends where the next of its chain begins: what stands behind was

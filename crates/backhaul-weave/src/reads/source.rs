@@ -10,7 +10,7 @@ use crate::digest;
 use crate::error::TraceError;
 use crate::kind::Kind;
 use crate::offline::{self, OfflineTraceServer, STATE};
-use crate::project::{self, ProjectId};
+use crate::project::ProjectId;
 
 /// A folder of Weave's data, by way of who logs to it or beside others who do.
 #[derive(Debug)]
@@ -39,12 +39,12 @@ impl Source {
     }
 
     pub(super) fn projects(&self) -> Result<Vec<ProjectId>, TraceError> {
-        project::in_folder(&**self.disk(), self.dir())
+        offline::projects(&**self.disk(), self.dir())
     }
 
     /// Whether anything was ever logged to a project.
     pub(super) fn has(&self, project: &ProjectId) -> bool {
-        project.has_folder() && self.disk().list(&self.dir().join(project.folder())).is_ok()
+        self.disk().list(&self.dir().join(project.folder())).is_ok()
     }
 
     /// Where the index of a project is.
