@@ -24,6 +24,9 @@ mod storing;
 mod tables;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use backhaul_weave::{OfflineTraceServer, Remote};
