@@ -106,7 +106,8 @@ impl EntryType {
 
 /// The label of records of objects and tables: the digest that was answered for them.
 pub const DIGEST_LABEL: &str = "digest";
-/// The label of records of objects: the object's name.
+/// The label of records of objects: the object's name. Those with one name are delivered in
+/// order, one at a time.
 pub const OBJECT_LABEL: &str = "object_id";
 
 /// One thing that is logged: its type, its data, and when it came.
@@ -196,7 +197,11 @@ impl Entry {
             self.entry_type.name(),
             self.data
         );
-        let record = Record::new(self.entry_type.name(), body.into_bytes());
+        let mut record = Record::new(self.entry_type.name(), body.into_bytes());
+        // What becomes of an object is delivered in order: its last version is the latest.
+        if let Some((_, object)) = self.labels.iter().find(|(key, _)| *key == OBJECT_LABEL) {
+            record = record.stream(object);
+        }
         self.labels.iter().fold(record, |record, (key, value)| record.label(*key, value))
     }
 

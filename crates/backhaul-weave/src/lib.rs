@@ -7,6 +7,7 @@
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
 //! - [`Remote`], [`Credentials`]: a server, and the key that it is asked with.
+//! - [`WeaveForwarder`], [`sync_offline_data`]: delivery to it.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
@@ -33,6 +34,7 @@ mod project;
 pub mod refs;
 mod remote;
 pub mod salvage;
+mod sync;
 
 pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
@@ -44,3 +46,7 @@ pub use offline::{
 };
 pub use project::{ProjectError, ProjectId};
 pub use remote::Remote;
+pub use sync::{
+    CourierStatus, OfflineDataSyncer, SyncArguments, SyncStatistics, WeaveForwarder,
+    init_weave_get_server, sync_offline_data,
+};

@@ -69,6 +69,8 @@ impl ProjectStore {
     /// The bytes of a file.
     pub(super) fn read_file(&self, digest: &str) -> Result<Vec<u8>, TraceError> {
         let path = self.path_of_file(digest)?;
+        // The prototype's files are there under their digests then.
+        self.open_if_there(Kind::Files)?;
         let Some(content) = whole_file::read(&*self.disk, &path)? else {
             let message = format!("there is no file {digest} here");
             return Err(TraceError::new(TraceErrorKind::NotFound, message));

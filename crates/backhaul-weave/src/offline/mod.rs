@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backhaul_store::{Clock, Disk, OsDisk, RecordId, SharedCap, Spool, SystemClock};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use self::cleaning::Cleaned;
 use self::internal_ids::InternalIds;
@@ -43,7 +43,7 @@ type Listener = Box<dyn Fn(&ProjectId, Kind) + Send + Sync>;
 /// A folder that takes what a Weave trace server would, for any number of projects.
 ///
 /// Each kind of data of a project is a [`Spool`] in `entity/project/KIND`: gzip files of JSON
-/// lines, `YYYYMMDD_0000.jsonl.gz`. What a call returns from is on stable storage. Several
+/// lines, `YYYYMMDD_0000.jsonl.gz`, or plain ones, `….jsonl`. What a call returns from is on stable storage. Several
 /// processes may log to one folder.
 ///
 /// Cheap to clone; all clones are one. Calls block for as long as the disk takes.
@@ -203,12 +203,6 @@ impl OfflineTraceServer {
     /// its bytes do not have the digest.
     pub fn file(&self, project: &ProjectId, digest: &str) -> Result<Vec<u8>, TraceError> {
         self.project(project).read_file(digest)
-    }
-
-    /// The digest of a value, as the server that is synced with gives it, as far as its names
-    /// for projects are known.
-    pub fn digest_of(&self, value: &Value) -> String {
-        self.inner.shared.internal_ids.digest_of(value)
     }
 
     /// Notes what the server that is synced with calls a project.
