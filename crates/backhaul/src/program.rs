@@ -29,6 +29,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let config = settings.config();
     match cli.command {
         Command::Serve(args) => commands::serve::run(&args, settings, log),
+        Command::Run(args) => commands::run::run(&args, &settings),
         Command::Status(args) => commands::status::run(&args, &settings),
         Command::Queue(args) => commands::queue::run(&args, config),
         Command::Sync(args) => commands::sync::run(&args, config),

@@ -6,6 +6,7 @@ pub(crate) mod operate;
 pub(crate) mod outage;
 pub(crate) mod queue;
 mod resting;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sync;
