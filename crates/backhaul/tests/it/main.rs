@@ -26,6 +26,7 @@ mod link;
 mod metrics;
 mod oversized;
 mod reserve;
+mod run;
 mod state_of_devices;
 mod support;
 mod sync;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use backhaul_sync::shown_url;
 use rustix::process::{Pid, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -95,7 +96,7 @@ fn variables(
 ) -> anyhow::Result<Vec<(&'static str, OsString)>> {
     let remote = config.weave.remote(&config.offline).or_usage()?;
     let cache = DataDir::of(config)?.path().join(WEAVE_CACHE);
-    let cache = cache.join(environment::folder_of(remote.trace_url().as_str()));
+    let cache = cache.join(environment::folder_of(&shown_url(remote.trace_url().as_str())));
     Ok(environment::of_child(reachable(address), &cache, own))
 }
 
