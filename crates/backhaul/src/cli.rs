@@ -11,15 +11,17 @@ use crate::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::gateway::{Gateway, Run, Serve};
-pub(crate) use self::operating::{Clean, Outage, QueueDrop, QueueRetry};
+pub(crate) use self::operating::{Clean, Doctor, Outage, QueueDrop, QueueRetry};
 
 const EXAMPLES: &str = "\
 Examples:
   backhaul demo                       see it survive an outage, in 20 seconds
   backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs
+  backhaul run -- python agent.py     the same around an agent, which need not be changed
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
   backhaul sync --runs-url http://hub:7117    deliver what waits, now
+  backhaul doctor                     what is in the way, and what to do
   backhaul outage for 10m             count as offline, to see what happens
 
 Exit codes: 0 done; 1 not wholly done, or something was left behind; 2 wrong usage or
@@ -52,6 +54,7 @@ pub(crate) enum Command {
     Outage(Outage),
     #[command(subcommand)]
     Config(Config),
+    Doctor(Doctor),
     #[command(hide = true)]
     DemoAgent(DemoAgent),
 }
@@ -90,6 +93,8 @@ impl Cli {
             Command::Sync(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
                 .flag("runs_url", args.runs_url.clone())
                 .flag("api_key_file", args.api_key_file.clone()),
+            Command::Doctor(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
+                .flag("runs_url", args.runs_url.clone()),
             Command::Status(args) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::List(args)) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),

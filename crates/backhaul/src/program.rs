@@ -24,7 +24,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
-    let settings = Settings::load(cli.request()).or_usage()?;
+    let settings = match (Settings::load(cli.request()), &cli.command) {
+        (Err(error), Command::Doctor(args)) => return commands::doctor::of_settings(args, &error),
+        (settings, _) => settings.or_usage()?,
+    };
     let log = Log::start(settings.config().log);
     let config = settings.config();
     match cli.command {
@@ -36,6 +39,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Clean(args) => commands::clean::run(&args, config),
         Command::Outage(args) => commands::outage::run(&args, config),
         Command::Config(args) => commands::config::run(&args, &settings),
+        Command::Doctor(args) => commands::doctor::run(&args, &settings),
         Command::Demo(args) => demo::run(&args),
         Command::DemoAgent(args) => demo::agent::run(args),
     }

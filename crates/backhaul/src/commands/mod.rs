@@ -2,6 +2,7 @@
 
 pub(crate) mod clean;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod operate;
 pub(crate) mod outage;
 pub(crate) mod queue;

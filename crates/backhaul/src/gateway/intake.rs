@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::OnceCell;
@@ -24,7 +25,7 @@ use crate::control::Owner;
 use crate::data_dir::RUNS;
 use crate::exit;
 use crate::hub;
-use crate::intake::Refusal;
+use crate::intake::{Refusal, Requests};
 
 /// The intake of a data dir, by this process or by the one that has it.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub(super) struct RunsIntake(Arc<Inner>);
 struct Inner {
     plan: Plan,
     config: Config,
+    requests: Arc<Requests>,
     own: OnceCell<Runs>,
 }
 
@@ -40,8 +42,13 @@ impl RunsIntake {
     /// # Errors
     /// Where the hub cannot be opened; with [`Beside::Others`] not where it is another
     /// process's.
-    pub(super) async fn open(plan: Plan, config: Config, beside: Beside) -> anyhow::Result<Self> {
-        let intake = Self(Arc::new(Inner { plan, config, own: OnceCell::new() }));
+    pub(super) async fn open(
+        plan: Plan,
+        config: Config,
+        requests: Arc<Requests>,
+        beside: Beside,
+    ) -> anyhow::Result<Self> {
+        let intake = Self(Arc::new(Inner { plan, config, requests, own: OnceCell::new() }));
         match intake.own().await {
             Err(error) if beside == Beside::Others && exit::is::<hub::InUse>(&error) => {}
             opened => drop(opened?),
@@ -50,7 +57,8 @@ impl RunsIntake {
     }
 
     pub(super) fn router(&self) -> Router {
-        Router::new().fallback(answer).with_state(self.clone())
+        let routes = |router: Router<Self>, path: &&str| router.route(path, any(answer));
+        hub::PATHS.iter().fold(Router::new(), routes).with_state(self.clone())
     }
 
     pub(super) fn reload(&self, config: &Config) -> anyhow::Result<()> {
@@ -72,8 +80,8 @@ impl RunsIntake {
     }
 
     async fn own(&self) -> anyhow::Result<&Runs> {
-        let Inner { plan, config, own } = &*self.0;
-        own.get_or_try_init(|| Runs::open(plan.clone(), config)).await
+        let Inner { plan, config, requests, own } = &*self.0;
+        own.get_or_try_init(|| Runs::open(plan.clone(), config, Arc::clone(requests))).await
     }
 
     /// Has the process answer that the hub belongs to.
@@ -97,6 +105,6 @@ async fn answer(State(intake): State<RunsIntake>, request: Request) -> Response 
     })
 }
 
-async fn answer_by(router: &Router, request: Request) -> anyhow::Result<Response> {
+pub(super) async fn answer_by(router: &Router, request: Request) -> anyhow::Result<Response> {
     TowerToHyperService::new(router.clone()).call(request).await.context("no answer")
 }

@@ -8,9 +8,11 @@ mod intake;
 mod plan;
 mod runs;
 mod waiting;
+mod weave;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -19,8 +21,10 @@ use tokio::time::Instant;
 use self::intake::RunsIntake;
 pub(crate) use self::plan::{Plan, WORKER_THREADS, allow_files};
 pub(crate) use self::waiting::Waiting;
+use self::weave::Weave;
 use crate::config::Config;
 use crate::hub::{self, server};
+use crate::intake::Requests;
 
 /// Whether a process that serves from the same data dir is in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub(crate) enum Beside {
 /// A gateway that is open.
 pub(crate) struct Gateway {
     runs: RunsIntake,
+    weave: Weave,
+    requests: Arc<Requests>,
     limits: hub::Limits,
 }
 
@@ -58,8 +64,10 @@ impl Gateway {
     /// process serves from the data dir.
     pub(crate) async fn open(plan: Plan, config: &Config, beside: Beside) -> anyhow::Result<Self> {
         let limits = plan.limits;
-        let runs = RunsIntake::open(plan, config.clone(), beside).await?;
-        Ok(Self { runs, limits })
+        let requests = Requests::new(limits.request_timeout);
+        let weave = Weave::open(plan.clone(), config.clone()).await?;
+        let runs = RunsIntake::open(plan, config.clone(), Arc::clone(&requests), beside).await?;
+        Ok(Self { runs, weave, requests, limits })
     }
 
     /// Serves until `shutdown` is ready; returns how many connections were broken off then.
@@ -68,7 +76,8 @@ impl Gateway {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> usize {
-        server::serve(listener, self.runs.router(), self.limits, shutdown).await
+        let router = self.weave.router().merge(self.runs.router());
+        server::serve(listener, self.requests.bound(router), self.limits, shutdown).await
     }
 
     /// Takes over what of the settings can change while it runs.
@@ -81,11 +90,12 @@ impl Gateway {
 
     /// Delivers what waits, until then, and says what still does.
     pub(crate) async fn drain(&self, until: Instant) -> Waiting {
-        self.runs.drain(until).await
+        let (runs, weave) = tokio::join!(self.runs.drain(until), self.weave.drain(until));
+        runs.and(weave)
     }
 
     /// Ends everything but what is under way. To be called when nothing is served any more.
     pub(crate) async fn stop(&self) {
-        self.runs.stop().await;
+        tokio::join!(self.runs.stop(), self.weave.stop());
     }
 }

@@ -1,14 +1,16 @@
 //! What a gateway is to do, checked before anything is opened.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use backhaul_agent::CloudRunLogger;
+use backhaul_weave::Remote;
 
 use crate::cli;
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, WEAVE};
 use crate::hub::token::Token;
 use crate::hub::{self, limits};
 use crate::hub_address;
@@ -27,6 +29,10 @@ pub(crate) struct Plan {
     pub(super) token: Option<Token>,
     pub(super) hub: hub::Options,
     pub(super) spool: backhaul_store::Options,
+    /// Where Weave's data lies.
+    pub(super) weave_dir: PathBuf,
+    /// Where it goes.
+    pub(super) weave_remote: Remote,
     pub(crate) limits: hub::Limits,
     pub(super) forward_to: Option<(String, Arc<CloudRunLogger>)>,
     pub(super) outage: Arc<OutageSwitch>,
@@ -49,6 +55,7 @@ impl Plan {
         }
         let data_dir = DataDir::of(config)?.for_writing()?;
         let offline = &config.offline;
+        let weave_dir = config.weave.dir.clone().unwrap_or_else(|| data_dir.join(WEAVE));
         let url = offline.runs_url.as_ref().map(|url| hub_address::shown(url.as_str()));
         Ok(Self {
             address,
@@ -63,6 +70,8 @@ impl Plan {
                 keep_segments: true,
             },
             spool: offline.spool_options(),
+            weave_dir,
+            weave_remote: config.weave.remote(offline)?,
             limits: hub::Limits {
                 connections: given.max_connections.get(),
                 head_timeout: args.head_timeout.unwrap_or(limits::HEAD_TIMEOUT),

@@ -16,6 +16,7 @@ use crate::control::{ControlSocket, Desk, Forwarding};
 use crate::courier;
 use crate::data_dir::RUNS;
 use crate::hub::{self, Hub};
+use crate::intake::Requests;
 use crate::metrics;
 use crate::offline::OutageSwitch;
 
@@ -40,7 +41,11 @@ impl Runs {
     /// # Errors
     /// Where the hub cannot be opened; [`hub::InUse`] is among the causes where it is another
     /// process's.
-    pub(super) async fn open(plan: Plan, config: &Config) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        plan: Plan,
+        config: &Config,
+        requests: Arc<Requests>,
+    ) -> anyhow::Result<Self> {
         let hub = tokio::task::spawn_blocking(move || Hub::open(plan.hub, plan.spool)).await??;
         let hub = Arc::new(hub);
         let outage = plan.outage;
@@ -54,6 +59,7 @@ impl Runs {
                 Arc::clone(&hub),
                 plan.token,
                 plan.limits,
+                Arc::clone(&requests),
                 move |page| {
                     forwarding.iter().for_each(|it| it.measure(RUNS, page));
                     metrics::outage(page, outage.report().as_ref());
@@ -67,7 +73,7 @@ impl Runs {
             forwarding: forwarding.clone(),
             outage,
             metrics: Box::new(move || measured.metrics()),
-            intake: Some(router.clone()),
+            intake: Some(requests.bound(router.clone())),
             is_shared: false,
         });
         let snapshots = tokio::spawn(snapshot_now_and_then(Arc::clone(&hub)));
@@ -135,7 +141,7 @@ async fn forward(
 }
 
 /// Those of the courier that forwards.
-fn forwarding_options(config: &Config) -> SyncOptions {
+pub(super) fn forwarding_options(config: &Config) -> SyncOptions {
     SyncOptions { stop_timeout: FORWARD_GRACE, ..config.offline.sync.clone() }
 }
 

@@ -10,7 +10,6 @@ mod elements;
 mod incoming;
 pub(crate) mod limits;
 mod origin;
-mod requests;
 mod routes;
 mod seen;
 mod seen_file;
@@ -39,7 +38,7 @@ use backhaul_store::{
 pub(crate) use self::incoming::FROM;
 use self::incoming::{ClientKey, Incoming};
 use self::origin::{Origin, Place, Source};
-pub(crate) use self::routes::{Limits, Service, router};
+pub(crate) use self::routes::{Limits, PATHS, Service, router};
 use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
 use crate::control::Keeper;

@@ -71,8 +71,7 @@ fn a_program_has_an_environment_that_leads_to_the_gateway() {
     let [gateway, wandb, trace, cache, key, direct] = lines[..] else { panic!("{stdout}") };
     assert!(gateway.starts_with("http://127.0.0.1:"), "{stdout}");
     assert_eq!((wandb, trace), (gateway, format!("{gateway}/traces").as_str()));
-    let folder = dir.path().join("weave-cache/http_me_s3cret_weave.example_1_traces");
-    assert_ne!(Path::new(cache), folder, "a password is no part of a name");
+    // A password is no part of a name.
     assert_eq!(Path::new(cache), dir.path().join("weave-cache/http_weave.example_1_traces"));
     assert_eq!((key.len(), direct), (40, "127.0.0.1"));
 }
@@ -339,7 +338,7 @@ fn delivering_at_the_end_has_an_end() {
     let options = ["--runs-url", &url, "--drain-timeout", "300ms"];
     let (code, _, stderr) = output(&mut around_python(dir.path(), &options, script));
     assert_eq!(code, 0);
-    assert!(stderr.starts_with("backhaul: 1 record waits to be delivered"), "{stderr}");
+    assert!(stderr.contains("backhaul: 1 record waits to be delivered"), "{stderr}");
 }
 
 #[test]

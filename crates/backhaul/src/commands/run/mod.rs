@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::signals::{Sender, Signals};
 use crate::cli;
-use crate::config::{Config, Settings, Source, WEAVE_CACHE};
+use crate::config::{Config, SecretPlace, Settings, Source, WEAVE_CACHE};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
 use crate::gateway::{Beside, Gateway, Plan, WORKER_THREADS, Waiting, allow_files};
@@ -37,6 +37,8 @@ pub(crate) fn run(args: &cli::Run, settings: &Settings) -> anyhow::Result<Outcom
     // An address in the file or the environment is that of `serve`.
     if !matches!(settings.source("listen"), Source::Flag(_)) {
         config.hub.listen = ANY_PORT.parse().map_err(anyhow::Error::msg)?;
+        // And so is its token: the program has a key for Weave, and knows of no other.
+        config.hub.token = SecretPlace::default();
     }
     environment::take_over_targets(&mut config.weave, own).or_usage()?;
     let plan = Plan::check(&args.gateway, &config).or_usage()?;
@@ -178,7 +180,8 @@ fn parting(waiting: &Waiting, sync: &str) -> String {
 /// The command line that delivers the same to the same.
 fn sync_again(settings: &Settings) -> String {
     let said = settings.each().filter(|setting| {
-        OF_SYNC.contains(&setting.key.name()) && matches!(setting.source, Source::Flag(_))
+        let flag = setting.key.flag();
+        OF_SYNC.contains(&setting.key.name()) && *setting.source == Source::Flag(flag)
     });
     said.fold("backhaul sync".to_owned(), |text, setting| {
         format!("{text} {} {}", setting.key.flag(), setting.shown())
