@@ -11,3 +11,4 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sync;
+mod sync_weave;
