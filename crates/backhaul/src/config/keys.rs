@@ -94,6 +94,7 @@ pub static KEYS: &[Key] = &[
     key!(Weave, "wandb_url", weave.wandb_url, "The base of the GraphQL server that knows projects and users.").unset("https://api.wandb.ai"),
     key!(Weave, "weave_api_key", weave.api_key.value, "The key for both. In the file only where others cannot read that.").unset("the one that a client sends, else WANDB_API_KEY, else netrc"),
     key!(Weave, "weave_api_key_file", weave.api_key.file, "A file with that key in it."),
+    key!(Weave, "weave_compress", weave.compress, "Whether files of Weave's data are gzip (.jsonl.gz); else they are plain JSON lines (.jsonl)."),
     key!(Weave, "weave_max_file_size", weave.max_file_size, "A file of Weave's data is closed at this size."),
     key!(Weave, "weave_cap", weave.cap, "The most that all of Weave's data may take on disk, such as 5GB.").unset("as long as the disk has room"),
 ];

@@ -82,6 +82,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("wandb_url", "http://wandb:1", "\"http://wandb:1/\"", "http://wandb:1"),
     ("weave_api_key", " s3cret ", "\"s3cret\"", "(set, not shown)"),
     ("weave_api_key_file", "/k", "\"/k\"", "/k"),
+    ("weave_compress", "no", "false", "false"),
     ("weave_max_file_size", "16MB", "\"16MB\"", "16MB"),
     ("weave_cap", "5GB", "\"5GB\"", "5GB"),
 ];
