@@ -23,8 +23,8 @@ use crate::offline::OutageSwitch;
 /// How often what was received is made durable while little happens: what a crash
 /// makes the next start read again.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a batch under way to another hub is waited for at the end.
-const FORWARD_GRACE: Duration = Duration::from_secs(2);
+/// How long a batch under way to another server is waited for at the end.
+pub(super) const FORWARD_GRACE: Duration = Duration::from_secs(2);
 /// How long the last snapshot may take.
 const LAST_SNAPSHOT: Duration = Duration::from_secs(2);
 
@@ -141,7 +141,7 @@ async fn forward(
 }
 
 /// Those of the courier that forwards.
-pub(super) fn forwarding_options(config: &Config) -> SyncOptions {
+fn forwarding_options(config: &Config) -> SyncOptions {
     SyncOptions { stop_timeout: FORWARD_GRACE, ..config.offline.sync.clone() }
 }
 

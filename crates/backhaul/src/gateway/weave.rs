@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::intake::answer_by;
 use super::plan::Plan;
-use super::runs::forwarding_options;
+use super::runs::FORWARD_GRACE;
 use super::waiting::Waiting;
 use crate::collector::{self, WeaveCollector};
 use crate::config::Config;
@@ -97,7 +97,9 @@ impl Open {
         let opening = tokio::task::spawn_blocking(move || OfflineTraceServer::open(dir, options));
         let server = opening.await??;
         let remote = plan.weave_remote;
-        let forwarder = WeaveForwarder::new(server.clone(), remote.clone(), options_of(config))?;
+        let sync_options = config.weave.sync_options(&config.offline);
+        let sync_options = SyncOptions { stop_timeout: FORWARD_GRACE, ..sync_options };
+        let forwarder = WeaveForwarder::new(server.clone(), remote.clone(), sync_options)?;
         forwarder.watch(&config.offline.monitor()?);
         let outage = Arc::clone(&plan.outage);
         forwarder.offline_while(move || outage.outage());
@@ -161,11 +163,4 @@ fn waiting(server: &OfflineTraceServer, forwarder: &WeaveForwarder) -> Waiting {
         }
     }
     all
-}
-
-/// The size of a batch of run records says nothing of one of Weave's.
-fn options_of(config: &Config) -> SyncOptions {
-    let options = forwarding_options(config);
-    let batch_size = options.batch_size.filter(|size| *size != SyncOptions::DEFAULT_BATCH_SIZE);
-    SyncOptions { batch_size, ..options }
 }

@@ -11,7 +11,9 @@ use crate::support::{Hub, command, run};
 fn doctor(data_dir: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut doctor = command(&["doctor", "--data-dir"]);
     let of_weave = ["WANDB_API_KEY", "WANDB_BASE_URL", "WF_TRACE_SERVER_URL"];
-    of_weave.iter().for_each(|name| drop(doctor.env_remove(name)));
+    for name in of_weave {
+        doctor.env_remove(name);
+    }
     let output = doctor.arg(data_dir).args(arguments).env("HOME", data_dir).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -27,9 +29,10 @@ fn checks(stdout: &str, level: &str) -> Vec<Value> {
 fn a_device_where_all_is_well_is_healthy() {
     let (dir, hub_dir) = (tempdir().unwrap(), tempdir().unwrap());
     let hub = Hub::start(hub_dir.path());
-    Hub::start(dir.path()).post(&run(1));
+    let data = dir.path().join("data");
+    Hub::start(&data).post(&run(1));
     let url = format!("http://{}", hub.address);
-    let (code, stdout, stderr) = doctor(dir.path(), &["--runs-url", &url, "--json"]);
+    let (code, stdout, stderr) = doctor(&data, &["--runs-url", &url, "--json"]);
     assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
     assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["healthy"], true);
     assert!(checks(&stdout, "problem").is_empty(), "{stdout}");
@@ -39,7 +42,7 @@ fn a_device_where_all_is_well_is_healthy() {
         assert!(ok.iter().any(|found| found["check"] == check), "{check}: {stdout}");
     }
     // A line for each, and what to do below those that are not well.
-    let (code, stdout, _) = doctor(dir.path(), &["--runs-url", &url]);
+    let (code, stdout, _) = doctor(&data, &["--runs-url", &url]);
     assert_eq!(code, 0);
     assert!(stdout.contains("ok       runs hub"), "{stdout}");
 }

@@ -28,6 +28,7 @@ mod metrics;
 mod oversized;
 mod reserve;
 mod run;
+mod run_weave;
 mod state_of_devices;
 mod support;
 mod sync;

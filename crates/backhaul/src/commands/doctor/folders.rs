@@ -160,6 +160,7 @@ mod tests {
     #[test]
     fn a_folder_has_to_be_ours_and_closed() {
         let dir = tempfile::tempdir().unwrap();
+        set_mode(dir.path(), 0o700);
         assert_eq!(levels(dir.path()), [Level::Ok]);
         assert_eq!(levels(&dir.path().join("not/yet")), [Level::Ok]);
         set_mode(dir.path(), 0o750);

@@ -91,15 +91,17 @@ async fn hub(url: Option<&HubUrl>) -> Option<Finding> {
     })
 }
 
-/// The trace server, and whose key it is. Only where Weave is used: there is data, or a server
-/// was named.
+/// Whether there is data of Weave's, or a server was named.
+pub(super) fn uses_weave(patient: &Patient<'_>) -> bool {
+    let is_named = |name| *patient.settings.source(name) != Source::Default;
+    let has_data = || patient.config.weave.dir.as_ref().is_some_and(|dir| dir.is_dir());
+    is_named("weave_url") || is_named("wandb_url") || has_data()
+}
+
+/// The trace server, and whose key it is.
 async fn weave(patient: &Patient<'_>) -> Vec<Finding> {
     let config = patient.config;
-    let is_named = ["weave_url", "wandb_url"]
-        .iter()
-        .any(|name| *patient.settings.source(name) != Source::Default);
-    let has_data = config.weave.dir.as_ref().is_some_and(|dir| dir.is_dir());
-    if !is_named && !has_data {
+    if !uses_weave(patient) {
         return vec![Finding::ok("weave", "not used: no data, and no weave_url")];
     }
     match config.weave.remote(&config.offline) {

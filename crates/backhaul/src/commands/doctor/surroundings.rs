@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::Patient;
 use super::finding::Finding;
+use super::network::uses_weave;
 use crate::config::{SecretPlace, Settings, Source, URL_VARIABLE};
 use crate::offline::OutageSwitch;
 
@@ -29,7 +30,9 @@ pub(super) fn credentials(patient: &Patient<'_>) -> Vec<Finding> {
         findings.push(hub.unwrap_or_else(|| Finding::ok("key of the hub", none)));
     }
     findings.extend(key(patient, "token", &config.hub.token, "token"));
-    findings.push(of_weave(patient));
+    if uses_weave(patient) {
+        findings.push(of_weave(patient));
+    }
     findings
 }
 
