@@ -39,9 +39,6 @@ use self::upstream::Upstream;
 use crate::hub::token::Token;
 use crate::intake::{Intake, MostBytes, Pace};
 
-/// The key that a client is given which has none of its own: no server's.
-pub(crate) const PLACEHOLDER_KEY: &str = "backhaul-placeholder-key-of-no-server";
-
 /// A request of 64 MiB with what stands around it, which is twice what hosted Weave takes. In
 /// flight: one of the largest that is compressed, and another.
 const MOST_BYTES: MostBytes =

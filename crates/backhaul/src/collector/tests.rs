@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use super::{Options, PLACEHOLDER_KEY, WeaveCollector, router};
+use super::{Options, WeaveCollector, router};
 use crate::hub::limits;
 use crate::intake::Pace;
 
@@ -130,7 +130,7 @@ async fn a_clients_key_is_noted_and_the_placeholder_is_not() {
 
     let bench = Bench::new();
     let url = "http://127.0.0.1:9".parse().unwrap();
-    for key in [PLACEHOLDER_KEY, "s3cret", PLACEHOLDER_KEY] {
+    for key in [Credentials::PLACEHOLDER, "s3cret", Credentials::PLACEHOLDER] {
         let basic = format!("Basic {}", STANDARD.encode(format!("api:{key}")));
         let request = Request::get("/server_info").header(header::AUTHORIZATION, basic);
         let (status, _, _) = bench.send(request.body(Body::empty()).unwrap()).await;

@@ -40,6 +40,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("oversized", "summary", "\"summary\"", "summary"),
     ("rate_limit_kbps", "50", "50", "50"),
     ("bandwidth_path", "/b", "\"/b\"", "/b"),
+    ("drain_timeout", "0s", "\"0s\"", "0s"),
     ("sync_interval_seconds", "5", "5", "5"),
     ("batch_size", " 7 ", "7", "7"),
     ("batch_bytes", "1000", "1_000", "1000"),
