@@ -27,6 +27,7 @@ pub mod digest;
 mod entry;
 mod error;
 mod inflate;
+mod json;
 mod kind;
 mod offline;
 mod project;
@@ -38,8 +39,11 @@ mod sync;
 pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
+pub use json::plain_json;
 pub use kind::Kind;
-pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
+pub use offline::{
+    Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable,
+};
 pub use project::{ProjectError, ProjectId};
 pub use remote::Remote;
 pub use sync::{

@@ -60,9 +60,16 @@ impl Cli {
             Some(file) => Request::new().file(file),
             None => Request::new(),
         };
-        let in_data_dir = |arg: &DataDirArg| request.clone().flag("data_dir", arg.data_dir.clone());
+        let in_data_dir = |arg: &DataDirArg| {
+            let request = request.clone().flag("data_dir", arg.data_dir.clone());
+            request.flag("weave_dir", arg.weave_dir.clone())
+        };
+        let to_weave = |request: Request, arg: &WeaveArgs| {
+            let request = request.flag("weave_url", arg.weave_url.clone());
+            request.flag("wandb_url", arg.wandb_url.clone())
+        };
         match &self.command {
-            Command::Serve(args) => in_data_dir(&args.data_dir)
+            Command::Serve(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
                 .flag("listen", args.listen.clone())
                 .flag("runs_url", args.runs_url.clone())
                 .flag("token_file", args.token_file.clone())
@@ -71,7 +78,7 @@ impl Cli {
                 .flag("records_per_second", args.records_per_second.clone())
                 .flag("request_timeout", args.request_timeout.clone())
                 .flag("remember_keys", args.remember_keys.clone()),
-            Command::Sync(args) => in_data_dir(&args.data_dir)
+            Command::Sync(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
                 .flag("runs_url", args.runs_url.clone())
                 .flag("api_key_file", args.api_key_file.clone()),
             Command::Status(args) => in_data_dir(&args.data_dir),
@@ -112,6 +119,24 @@ pub(crate) struct DataDirArg {
     /// Where the data lies [default: ~/.local/share/backhaul]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<OsString>,
+    /// Where Weave's data lies [default: ~/.weave/offline, or `weave` in a data_dir that is
+    /// named]
+    #[arg(long, visible_alias = "offline-dir", value_name = "DIR")]
+    pub(crate) weave_dir: Option<OsString>,
+}
+
+/// Where Weave's data goes.
+#[derive(Debug, Args)]
+pub(crate) struct WeaveArgs {
+    /// The base of the trace server that Weave's data is delivered to. The key for it is
+    /// the one that a client sends, else WANDB_API_KEY, else netrc's [default:
+    /// https://trace.wandb.ai, or `traces` below wandb_url where that is set]
+    #[arg(long, value_name = "URL")]
+    pub(crate) weave_url: Option<OsString>,
+    /// The base of the GraphQL server that knows projects and users [default:
+    /// https://api.wandb.ai]
+    #[arg(long, value_name = "URL")]
+    pub(crate) wandb_url: Option<OsString>,
 }
 
 /// What most commands take.
@@ -150,6 +175,8 @@ pub(crate) struct Serve {
     /// the file that BACKHAUL_API_KEY_FILE names [default: none]
     #[arg(long, value_name = "URL")]
     pub(crate) runs_url: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) weave: WeaveArgs,
     /// A file with the token that clients have to send as `Authorization: Bearer TOKEN`
     /// [default: none; BACKHAUL_TOKEN holds one as well]
     #[arg(long, value_name = "FILE")]
@@ -238,7 +265,8 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueList {
-    /// Only this spool: runs (received) or offline (of an agent) [default: all there are]
+    /// Only this spool: runs (received), offline (of an agent), or weave, with the project and
+    /// the kind of data if need be: weave/my_team/my_project/calls [default: all there are]
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
@@ -253,7 +281,7 @@ pub(crate) struct QueueShow {
     /// The record: LANE/NUMBER as `queue list` shows it, or its full id.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// The spool that it is in: runs or offline [default: where there is such a record]
+    /// The spool that it is in: runs, offline or weave/… [default: where there is such a record]
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
@@ -278,6 +306,11 @@ pub(crate) struct Sync {
     /// A file with the key for it [default: none; BACKHAUL_API_KEY holds one as well]
     #[arg(long, alias = "token-file", value_name = "FILE")]
     pub(crate) api_key_file: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) weave: WeaveArgs,
+    /// Only this project of Weave's, such as my_team/my_project [default: everything]
+    #[arg(long, value_name = "ENTITY/PROJECT")]
+    pub(crate) project: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -349,6 +382,6 @@ mod tests {
             assert!(help.contains(&default), "{}: {help}", key.name());
             assert_eq!(key.flag(), format!("--{}", arg.get_long().unwrap()));
         }
-        assert_eq!(flags, 9);
+        assert_eq!(flags, 12);
     }
 }

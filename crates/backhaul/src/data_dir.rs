@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-pub(crate) use crate::config::OFFLINE;
+pub(crate) use crate::config::{OFFLINE, WEAVE};
 use anyhow::bail;
 use backhaul_store::{ErrorKind, Spool};
+use backhaul_weave::{Kind, ProjectId};
 
 use crate::exit;
 
@@ -24,6 +25,8 @@ pub(crate) struct DataDir {
     path: PathBuf,
     /// The folder of the agent's spool.
     offline: PathBuf,
+    /// The folder of Weave's data, which may lie elsewhere.
+    weave: Option<PathBuf>,
 }
 
 impl DataDir {
@@ -37,6 +40,7 @@ impl DataDir {
         };
         Ok(Self {
             offline: config.offline.storage_path.clone().unwrap_or_else(|| path.join(OFFLINE)),
+            weave: config.weave.dir.clone(),
             path,
         })
     }
@@ -86,21 +90,22 @@ impl DataDir {
         [self.path.join(RUNS), self.offline.clone()].into_iter().filter_map(remark).collect()
     }
 
-    /// The folders of the spools that are there, by name: `runs`, `offline`, and the
-    /// data dir itself where it is a spool's folder.
+    /// The folders of the spools that are there, by name: `runs`, `offline`,
+    /// `weave/ENTITY/PROJECT/KIND`, and the data dir itself where it is a spool's folder.
     ///
     /// # Errors
-    /// Where there is no such folder.
+    /// Where there is no data dir, and nothing of Weave's elsewhere.
     pub(crate) fn spools(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
         self.check_is_no_file()?;
-        if !self.path.is_dir() {
+        let present = self.present();
+        if !self.path.is_dir() && present.is_empty() {
             bail!(
                 "there is no data dir at {}: name another with --data-dir or {VARIABLE}, or make \
                  it with `backhaul serve`",
                 self.path.display()
             );
         }
-        Ok(self.present())
+        Ok(present)
     }
 
     /// The same, of a data dir that need not be there yet.
@@ -112,8 +117,9 @@ impl DataDir {
             (OFFLINE.to_owned(), self.offline.clone()),
             (own, self.path.clone()),
         ];
+        let of_weave = self.weave.as_deref().map(weave_candidates).unwrap_or_default();
         let is_spool = |path: &Path| path.join(IDENTITY).is_file();
-        candidates.into_iter().filter(|(_, path)| is_spool(path)).collect()
+        candidates.into_iter().chain(of_weave).filter(|(_, path)| is_spool(path)).collect()
     }
 
     /// The spools that are there, or the one asked for, open for reading.
@@ -138,7 +144,8 @@ impl DataDir {
         Ok(open)
     }
 
-    /// The folders of all spools, or of the one asked for.
+    /// The folders of all spools, or of the one asked for; `weave`, `weave/ENTITY` and
+    /// `weave/ENTITY/PROJECT` name all below them.
     ///
     /// # Errors
     /// Where there is none; says which there are.
@@ -154,12 +161,41 @@ impl DataDir {
         let Some(wanted) = wanted else { return Ok(found) };
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(" and ");
-        let chosen: Vec<_> = found.iter().filter(|(name, _)| name == wanted).cloned().collect();
+        let is_wanted = |name: &str| {
+            let rest = name.strip_prefix(wanted.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let chosen: Vec<_> = found.iter().filter(|(name, _)| is_wanted(name)).cloned().collect();
         if chosen.is_empty() {
             bail!("there is no spool {wanted} in {place}, there is {names}: say --spool with that");
         }
         Ok(chosen)
     }
+}
+
+/// The project and the kind of data of a spool of Weave's. `None`: it is another's.
+pub(crate) fn of_weave(spool: &str) -> Option<(ProjectId, Kind)> {
+    let (folder, kind) = spool.strip_prefix(WEAVE)?.strip_prefix('/')?.rsplit_once('/')?;
+    Some((ProjectId::of_folder(Path::new(folder))?, Kind::of_name(kind)?))
+}
+
+/// Where spools of Weave's data may be.
+fn weave_candidates(dir: &Path) -> Vec<(String, PathBuf)> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        folders.sort();
+        folders
+    };
+    let mut candidates = Vec::new();
+    for project in folders(dir).iter().flat_map(|entity| folders(entity)) {
+        let Some(name) = project.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };
+        if ProjectId::of_folder(Path::new(name)).is_some() {
+            let spool = |kind: Kind| (format!("{WEAVE}/{name}/{kind}"), project.join(kind.name()));
+            candidates.extend(Kind::ALL.map(spool));
+        }
+    }
+    candidates
 }
 
 /// Whether there is a file in the folder, or in a folder in it.

@@ -11,6 +11,7 @@
 //! | [`sync`] | the courier: destinations, retries, backoff |
 //! | [`observability`] | run records, contexts and run loggers |
 //! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
+//! | [`weave`] | Weave's trace data, kept until its server can be reached |
 //! | [`config`] | settings: flags, environment, file |
 //!
 //! Features, all on by default: `control` (an agent serves a control socket), `cli` (the
@@ -61,6 +62,8 @@ mod hub;
 #[cfg(feature = "control")]
 mod hub_address;
 #[cfg(feature = "cli")]
+mod intake;
+#[cfg(feature = "cli")]
 mod log;
 #[cfg(feature = "control")]
 mod metrics;
@@ -80,6 +83,7 @@ mod synced;
 
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
+pub use backhaul_weave as weave;
 
 /// Run records, what they are made of, and the loggers that collect them.
 pub mod observability {

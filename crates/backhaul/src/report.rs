@@ -133,6 +133,33 @@ impl SpoolReport {
             pending_by_lane: lanes.map(|(lane, books)| (lane.to_string(), books.pending)).collect(),
         }
     }
+
+    /// Takes another one in: two spools that are shown as one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.pending += other.pending;
+        self.synced += other.synced;
+        self.failed += other.failed;
+        self.oldest_age_seconds = self.oldest_age_seconds.max(other.oldest_age_seconds);
+        self.bytes += other.bytes;
+        self.high_water = self.high_water.take().or_else(|| other.high_water.clone());
+        self.oversized += other.oversized;
+        self.summarized += other.summarized;
+        self.quarantined += other.quarantined;
+        self.unreadable += other.unreadable;
+        self.damaged_ledger_lines += other.damaged_ledger_lines;
+        self.trouble = self.trouble.take().or_else(|| other.trouble.clone());
+        self.forwards = self.forwards.or(other.forwards);
+        // The one that is held up says more.
+        let is_held_up = |it: &CourierReport| it.paused.is_some() || it.blocked_by.is_some();
+        if !self.courier.as_ref().is_some_and(is_held_up) && other.courier.is_some() {
+            self.courier.clone_from(&other.courier);
+        }
+        self.books.books.add(&other.books.books);
+        self.books.balance &= other.books.balance;
+        for (lane, pending) in &other.pending_by_lane {
+            *self.pending_by_lane.entry(lane.clone()).or_default() += pending;
+        }
+    }
 }
 
 impl CourierReport {

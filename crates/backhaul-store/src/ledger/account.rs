@@ -108,7 +108,8 @@ impl Books {
         self.accepted == self.parts().iter().map(|(_, count)| count).sum::<u64>()
     }
 
-    pub(crate) fn add(&mut self, other: &Books) {
+    /// Adds those of another spool or lane.
+    pub fn add(&mut self, other: &Books) {
         self.accepted += other.accepted;
         self.delivered += other.delivered;
         self.expired += other.expired;

@@ -15,7 +15,7 @@ pub(crate) struct QueueRetry {
     /// All records that failed.
     #[arg(long)]
     pub(crate) all: bool,
-    /// The spool that they are in: runs or offline [default: where there are such records]
+    /// The spool that they are in: runs, offline or weave/… [default: where there are such records]
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(crate) struct QueueDrop {
     /// Ask nobody. Without a terminal nobody is asked either.
     #[arg(long)]
     pub(crate) yes: bool,
-    /// The spool that they are in: runs or offline [default: where there are such records]
+    /// The spool that they are in: runs, offline or weave/… [default: where there are such records]
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub(crate) struct Clean {
     /// How long ago it has to be stored, such as 12h or 0s [default: 7d]
     #[arg(long, value_name = "TIME", value_parser = parse_seconds, default_value = "7d", hide_default_value = true)]
     pub(crate) older_than: Duration,
-    /// Only this spool: runs or offline [default: all there are]
+    /// Only this spool: runs, offline or weave/… [default: all there are]
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &cli::Clean, config: &Config) -> anyhow::Result<Outcome>
         let of_spool = match asked {
             Some(of_spool) => of_spool,
             None => {
-                let keeper = resting::keeper(&name, &path, &config.offline)?;
+                let keeper = resting::keeper(&name, &path, config)?;
                 patiently(|| keeper.clean(args.older_than))?
             }
         };

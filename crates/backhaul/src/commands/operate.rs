@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{Config, OfflineConfig};
+use crate::config::Config;
 use anyhow::{anyhow, bail};
 use backhaul_store::ErrorKind;
 use serde_json::json;
@@ -47,7 +47,7 @@ pub(crate) fn retry(args: &cli::QueueRetry, config: &Config) -> anyhow::Result<O
     } else {
         find(&data_dir, spools, &names(&args.ids)?)?
     };
-    report(printer, Deed::Retry, &carry_out(Deed::Retry, wanted, &config.offline)?)
+    report(printer, Deed::Retry, &carry_out(Deed::Retry, wanted, config)?)
 }
 
 pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Result<Outcome> {
@@ -59,7 +59,7 @@ pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Re
         printer.talk("nothing was dropped");
         return Ok(Outcome::LeftBehind);
     }
-    report(printer, Deed::Drop, &carry_out(Deed::Drop, wanted, &config.offline)?)
+    report(printer, Deed::Drop, &carry_out(Deed::Drop, wanted, config)?)
 }
 
 fn names(ids: &[String]) -> anyhow::Result<Vec<RecordName>> {
@@ -118,7 +118,7 @@ fn find(
     Ok(spools.into_iter().filter_map(wanted).collect())
 }
 
-fn carry_out(deed: Deed, wanted: Vec<InSpool>, config: &OfflineConfig) -> anyhow::Result<Changed> {
+fn carry_out(deed: Deed, wanted: Vec<InSpool>, config: &Config) -> anyhow::Result<Changed> {
     let runtime = runtime::start(1)?;
     let mut all = Changed::default();
     for ((name, path), wanted) in wanted {

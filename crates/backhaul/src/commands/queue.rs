@@ -30,7 +30,8 @@ pub(crate) fn run(args: &cli::Queue, config: &Config) -> anyhow::Result<Outcome>
 fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let data_dir = DataDir::of(config).or_usage()?;
-    data_dir.choose(args.spool.as_deref()).or_usage()?;
+    let names = data_dir.choose(args.spool.as_deref()).or_usage()?;
+    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
     let mut has_head = false;
     for (name, spool) in data_dir.open_read_only(args.spool.as_deref())? {
         for standing in [Standing::Pending, Standing::Failed] {
@@ -41,9 +42,10 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
                     true => printer.object(&summary(&name, &entry, run_id.as_deref())),
                     false => {
                         // Part of the table, as with `ps`: scripts ask for --json.
-                        let head = (!std::mem::replace(&mut has_head, true)).then_some(HEAD);
+                        let head = (!std::mem::replace(&mut has_head, true)).then(|| head(width));
+                        let line = line(&name, width, &entry, run_id.as_deref());
                         head.map_or(Ok(()), |head| printer.data(head))
-                            .and_then(|()| printer.data(line(&name, &entry, run_id.as_deref())))
+                            .and_then(|()| printer.data(line))
                     }
                 };
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -57,12 +59,16 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-const HEAD: &str = "\
-spool     id               state      size      tries  enqueued                     run";
+fn head(width: usize) -> String {
+    format!(
+        "{:<width$}  id               state      size      tries  enqueued                     run",
+        "spool"
+    )
+}
 
-fn line(spool: &str, entry: &QueueEntry, run_id: Option<&str>) -> String {
+fn line(spool: &str, width: usize, entry: &QueueEntry, run_id: Option<&str>) -> String {
     let mut line = format!(
-        "{spool:<8}  {:<15}  {:<7}  {:>8}  {:>7}  {:<27}  {}",
+        "{spool:<width$}  {:<15}  {:<7}  {:>8}  {:>7}  {:<27}  {}",
         entry.id.position.to_string(),
         entry.standing.name(),
         ByteSize(entry.size_bytes as u64).to_string(),

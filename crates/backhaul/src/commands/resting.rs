@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backhaul_store::{ErrorKind, Layout, Spool};
+use backhaul_weave::OfflineTraceServer;
 
-use crate::config::OfflineConfig;
+use crate::config::{Config, OfflineConfig};
 use crate::control::Keeper;
-use crate::data_dir::RUNS;
+use crate::data_dir::{self, RUNS};
 use crate::exit;
 use crate::hub::{self, FOLDER, Hub};
 
@@ -23,7 +24,15 @@ const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// # Errors
 /// Where another process has it open in a way that excludes this one, or it cannot be read
 /// or written.
-pub(super) fn open_spool(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<Spool> {
+pub(super) fn open_spool(name: &str, path: &Path, config: &Config) -> anyhow::Result<Spool> {
+    if let Some((project, kind)) = data_dir::of_weave(name)
+        && let Some(dir) = path.ancestors().nth(3)
+    {
+        let server = OfflineTraceServer::open(dir, config.weave.options(&config.offline))?;
+        let spool = server.spool(&project, kind)?;
+        return spool.with_context(|| format!("there is no spool {name} any more"));
+    }
+    let config = &config.offline;
     let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
     match Spool::open_read_only(path).map_err(cannot)?.layout() {
         Layout::Folder => {
@@ -44,7 +53,7 @@ pub(super) fn open_spool(name: &str, path: &Path, config: &OfflineConfig) -> any
 ///
 /// # Errors
 /// As for [`open_spool`].
-pub(super) fn keeper(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<Keeper> {
+pub(super) fn keeper(name: &str, path: &Path, config: &Config) -> anyhow::Result<Keeper> {
     let data_dir = path.parent().unwrap_or(Path::new("."));
     if path.file_name().is_some_and(|name| name == RUNS) && data_dir.join(FOLDER).is_dir() {
         let options = hub::Options {
@@ -55,7 +64,7 @@ pub(super) fn keeper(name: &str, path: &Path, config: &OfflineConfig) -> anyhow:
             catch_up: true,
             keep_segments: true,
         };
-        return Ok(of_hub(&Arc::new(Hub::open(options, config.spool_options())?)));
+        return Ok(of_hub(&Arc::new(Hub::open(options, config.offline.spool_options())?)));
     }
     Ok(Keeper::new(open_spool(name, path, config)?))
 }

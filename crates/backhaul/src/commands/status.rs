@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::cli;
 use crate::control::Client;
 use crate::control::message::Overview;
-use crate::data_dir::{DataDir, RUNS};
+use crate::data_dir::{self, DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
 use crate::offline::{OutageReport, OutageSwitch};
 use crate::printer::{Printer, table};
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     let explicit = matches!(settings.source("data_dir"), Source::Flag(_));
     let config = settings.config();
     let data_dir = DataDir::of(config).or_usage()?;
-    if !explicit && !data_dir.path().exists() {
+    if !explicit && !data_dir.path().exists() && data_dir.present().is_empty() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
         return print(printer, &data_dir, &[], None);
     }
@@ -87,6 +87,7 @@ async fn ask_owners(printer: Printer, spools: &[(String, PathBuf)]) -> BTreeMap<
 }
 
 /// A spool, and who delivers from it.
+#[derive(Clone)]
 struct Found {
     name: String,
     report: SpoolReport,
@@ -148,7 +149,22 @@ fn print(
     Ok(Outcome::Done)
 }
 
+/// The kinds of data of one project of Weave's are shown as one.
+fn by_project(found: &[Found]) -> Vec<Found> {
+    let mut shown: Vec<Found> = Vec::new();
+    for one in found {
+        let project = data_dir::of_weave(&one.name).and_then(|_| one.name.rsplit_once('/'));
+        let name = project.map_or(one.name.as_str(), |(project, _)| project);
+        match shown.last_mut().filter(|last| last.name == name) {
+            Some(last) => last.report.add(&one.report),
+            None => shown.push(Found { name: name.to_owned(), ..one.clone() }),
+        }
+    }
+    shown
+}
+
 fn page(found: &[Found]) -> String {
+    let found = &by_project(found);
     let heads = ["spool", "pending", "oldest", "synced", "failed", "on disk", "cap"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for Found { name, report, .. } in found {

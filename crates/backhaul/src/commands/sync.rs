@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, HubUrl, OfflineConfig};
+use crate::config::{Config, HubUrl};
 use anyhow::Context as _;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
@@ -55,7 +55,7 @@ async fn sync_all(
             .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
             .or_usage()?;
         let outage = OutageSwitch::of(data_dir.of_spool(&path), config.outage);
-        let (spool, before) = open(&name, &path, offline)?;
+        let (spool, before) = open(&name, &path, config)?;
         // Nobody is told to wait a whole backoff for an operator who is there.
         let options = offline.sync.clone();
         let courier = courier::of_runs(spool, Arc::clone(hub), offline, options)?;
@@ -100,7 +100,7 @@ async fn sync_here(printer: Printer, name: &str, courier: &SyncManager) -> SyncR
 }
 
 /// Opens a spool to deliver from it, and gives its books from before.
-fn open(name: &str, path: &Path, config: &OfflineConfig) -> anyhow::Result<(Spool, Books)> {
+fn open(name: &str, path: &Path, config: &Config) -> anyhow::Result<(Spool, Books)> {
     let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
     let as_found = Spool::open_read_only(path).map_err(cannot)?;
     let before = as_found.status().map_err(cannot)?.books;

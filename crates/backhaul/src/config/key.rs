@@ -46,11 +46,13 @@ pub enum Group {
     Link,
     /// The intake of `serve`.
     Intake,
+    /// Weave's data.
+    Weave,
 }
 
 impl Group {
     /// All groups, in the order of the table.
-    pub const ALL: [Group; 7] = [
+    pub const ALL: [Group; 8] = [
         Group::Device,
         Group::Store,
         Group::Queue,
@@ -58,6 +60,7 @@ impl Group {
         Group::Link,
         Group::Priority,
         Group::Intake,
+        Group::Weave,
     ];
 
     /// The group in words.
@@ -70,6 +73,7 @@ impl Group {
             Group::Link => "Whether there is a link",
             Group::Priority => "What goes first",
             Group::Intake => "The intake of `backhaul serve`",
+            Group::Weave => "Weave's data, its collector and its delivery",
         }
     }
 }

@@ -87,6 +87,14 @@ pub static KEYS: &[Key] = &[
     key!(Intake, "records_per_second", hub.records_per_second, "The most records to store in a second; senders beyond that are told when to come again.").unset("as many as come"),
     key!(Intake, "request_timeout", hub.request_timeout, "How long one request may take."),
     key!(Intake, "remember_keys", hub.remember_keys, "How long idempotency keys are remembered."),
+
+    key!(Weave, "weave_dir", weave.dir, "The folder of Weave's data.").aliases(&["offline_dir"]).unset("~/.weave/offline, or `weave` in a data_dir that is named"),
+    key!(Weave, "weave_url", weave.url, "The base of the trace server that Weave's data is delivered to.").unset("https://trace.wandb.ai, or `traces` below wandb_url where that is set"),
+    key!(Weave, "wandb_url", weave.wandb_url, "The base of the GraphQL server that knows projects and users.").unset("https://api.wandb.ai"),
+    key!(Weave, "weave_api_key", weave.api_key.value, "The key for both. In the file only where others cannot read that.").unset("the one that a client sends, else WANDB_API_KEY, else netrc"),
+    key!(Weave, "weave_api_key_file", weave.api_key.file, "A file with that key in it."),
+    key!(Weave, "weave_max_file_size", weave.max_file_size, "A file of Weave's data is closed at this size."),
+    key!(Weave, "weave_cap", weave.cap, "The most that all of Weave's data may take on disk, such as 5GB.").unset("as long as the disk has room"),
 ];
 
 /// The setting that is called so.

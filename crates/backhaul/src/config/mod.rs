@@ -40,6 +40,7 @@ mod source;
 mod suggest;
 mod time_text;
 mod value;
+mod weave;
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +61,8 @@ pub use self::reference::reference;
 pub use self::settings::{Change, Reloaded, Request, Setting, Settings};
 pub use self::source::Source;
 pub use self::time_text::read_time;
-pub use self::value::{HubUrl, ListenAddress, OutageSetting, Secret, SecretPlace};
+pub use self::value::{HubUrl, ListenAddress, OutageSetting, Secret, SecretPlace, WebUrl};
+pub use self::weave::WeaveConfig;
 
 /// The values of all settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +79,8 @@ pub struct Config {
     pub offline: OfflineConfig,
     /// What the intake of `backhaul serve` is told.
     pub hub: HubConfig,
+    /// Where Weave's data lies, and where it goes.
+    pub weave: WeaveConfig,
 }
 
 impl Default for Config {
@@ -87,6 +91,7 @@ impl Default for Config {
             outage: OutageSetting::Off,
             offline: OfflineConfig::default(),
             hub: HubConfig::default(),
+            weave: WeaveConfig::default(),
         }
     }
 }
@@ -98,7 +103,8 @@ impl Config {
     /// Names the option, what was found and what was expected.
     pub fn check(&self) -> Result<(), OptionError> {
         self.offline.check()?;
-        self.hub.check()
+        self.hub.check()?;
+        self.weave.check()
     }
 }
 
@@ -109,5 +115,7 @@ fn default_data_dir() -> Option<PathBuf> {
 
 /// The folder of an agent's queue in a data dir.
 pub(crate) const OFFLINE: &str = "offline";
+/// The folder of Weave's data, in a data dir that was named.
+pub(crate) const WEAVE: &str = "weave";
 /// The folder of what was counted against the data cap, in the data dir.
 const BANDWIDTH: &str = "bandwidth";

@@ -13,7 +13,9 @@ use super::kind::Given;
 use super::settings::Request;
 use super::source::Source;
 use super::value::SecretPlace;
-use super::{BANDWIDTH, Config, ConfigError, OFFLINE, default_data_dir, suggest};
+use backhaul_weave::OfflineTraceServer;
+
+use super::{BANDWIDTH, Config, ConfigError, OFFLINE, WEAVE, default_data_dir, suggest};
 
 /// A configuration, with where each value comes from, in the order of the table.
 #[derive(Debug)]
@@ -171,23 +173,32 @@ impl Resolved {
             |value: &str, file: &str| self.source(file).rank() > self.source(value).rank();
         let of_hub = file_wins("api_key", "api_key_file");
         let of_intake = file_wins("token", "token_file");
+        let of_weave = file_wins("weave_api_key", "weave_api_key_file");
         choose(&mut self.config.offline.api_key, of_hub);
         choose(&mut self.config.hub.token, of_intake);
+        choose(&mut self.config.weave.api_key, of_weave);
     }
 
-    /// The folders of the queue and of the data cap follow from the data dir where they are not named, and where
-    /// somebody says at this moment which data dir they mean.
+    /// The folders of the queue and of the data cap follow from the data dir where they are
+    /// not named, and where somebody says at this moment which data dir they mean. So does
+    /// that of Weave's data, if the data dir is named; else it is where Weave's document has it.
     fn fill_in(&mut self) {
         let of_data_dir = self.source("data_dir").clone();
+        let weave_by_flag = matches!(self.source("weave_dir"), Source::Flag(_));
         let config = &mut self.config;
+        if config.data_dir.is_none() {
+            config.weave.dir = config.weave.dir.take().or_else(OfflineTraceServer::default_dir);
+        }
         config.data_dir = config.data_dir.take().or_else(default_data_dir);
         let (dir, offline) = (&config.data_dir, &mut config.offline);
         let mut follows = Vec::new();
-        for (path, name, key) in [
-            (&mut offline.storage_path, OFFLINE, "storage_path"),
-            (&mut offline.bandwidth_path, BANDWIDTH, "bandwidth_path"),
+        let is_moved = matches!(of_data_dir, Source::Flag(_));
+        for (path, name, key, is_moved) in [
+            (&mut offline.storage_path, OFFLINE, "storage_path", is_moved),
+            (&mut offline.bandwidth_path, BANDWIDTH, "bandwidth_path", is_moved),
+            (&mut config.weave.dir, WEAVE, "weave_dir", is_moved && !weave_by_flag),
         ] {
-            if path.is_none() || matches!(of_data_dir, Source::Flag(_)) {
+            if path.is_none() || is_moved {
                 *path = dir.as_ref().map(|dir| dir.join(name));
                 follows.push(key);
             }

@@ -76,6 +76,13 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("records_per_second", "300", "300", "300"),
     ("request_timeout", "2m", "\"120s\"", "2m"),
     ("remember_keys", "36h", "\"36h\"", "36h"),
+    ("weave_dir", "/w", "\"/w\"", "/w"),
+    ("weave_url", "https://weave/traces/", "\"https://me:pw@weave/traces\"", "https://weave/traces"),
+    ("wandb_url", "http://wandb:1", "\"http://wandb:1/\"", "http://wandb:1"),
+    ("weave_api_key", " s3cret ", "\"s3cret\"", "(set, not shown)"),
+    ("weave_api_key_file", "/k", "\"/k\"", "/k"),
+    ("weave_max_file_size", "16MB", "\"16MB\"", "16MB"),
+    ("weave_cap", "5GB", "\"5GB\"", "5GB"),
 ];
 
 const RULE: &str = r#"[{"name":"size","field":"size_kb","points_per_unit":1.5}]"#;
@@ -295,7 +302,7 @@ fn every_setting_is_read_from_the_file_from_variables_and_from_flags() {
 #[test]
 fn what_nobody_sets_has_its_default() {
     let settings = load(Request::new(), &[]).unwrap();
-    let derived = ["data_dir", "storage_path", "bandwidth_path"];
+    let derived = ["data_dir", "storage_path", "bandwidth_path", "weave_dir"];
     for setting in settings.each().filter(|setting| !derived.contains(&setting.key.name())) {
         assert_eq!(setting.shown(), setting.key.default());
         assert_eq!(setting.source, &Source::Default);
@@ -303,6 +310,7 @@ fn what_nobody_sets_has_its_default() {
     let home = std::env::home_dir().unwrap().join(".local/share/backhaul");
     assert_eq!(settings.config().data_dir, Some(home.clone()));
     assert_eq!(settings.config().offline.storage_path, Some(home.join("offline")));
+    assert_eq!(settings.config().weave.dir, backhaul_weave::OfflineTraceServer::default_dir());
     assert_eq!(
         settings.config().offline.sync,
         backhaul_sync::SyncOptions { batch_size: Some(50), ..Default::default() }
@@ -383,6 +391,23 @@ fn paths_in_a_file_are_relative_to_it() {
     assert_eq!(config.offline.storage_path, Some(std::env::home_dir().unwrap().join("queue")));
     assert_eq!(config.offline.api_key.file.as_deref(), Some(Path::new("/k")));
     assert_eq!(config.hub.token.file.as_deref(), Some(Path::new("t")));
+}
+
+#[test]
+fn the_data_of_weave_is_where_its_document_says_unless_a_data_dir_is_named() {
+    let dir_of = |request: Request, variables: &[(&str, &str)]| {
+        load(request, variables).unwrap().config().weave.dir.clone().unwrap()
+    };
+    let data_dir = ("BACKHAUL_DATA_DIR", "/d");
+    let weave_dir = ("BACKHAUL_OFFLINE_DIR", "/w");
+    let of_document = backhaul_weave::OfflineTraceServer::default_dir().unwrap();
+    assert_eq!(dir_of(Request::new(), &[]), of_document);
+    assert_eq!(dir_of(Request::new(), &[data_dir]), Path::new("/d/weave"));
+    assert_eq!(dir_of(Request::new(), &[data_dir, weave_dir]), Path::new("/w"));
+    let flag = Request::new().flag("data_dir", Some("/other"));
+    assert_eq!(dir_of(flag.clone(), &[data_dir, weave_dir]), Path::new("/other/weave"));
+    let flags = flag.flag("weave_dir", Some("/mine"));
+    assert_eq!(dir_of(flags, &[]), Path::new("/mine"));
 }
 
 #[test]

@@ -52,6 +52,55 @@ impl fmt::Debug for HubUrl {
     }
 }
 
+/// The base of a server's addresses, `http://HOST:PORT/PATH` or with `https`. It is shown
+/// without a user's name and password.
+///
+/// ```
+/// use backhaul::config::WebUrl;
+/// let url: WebUrl = "https://me:s3cret@weave.example.org/traces/".parse().unwrap();
+/// assert_eq!(url.to_string(), "https://weave.example.org/traces");
+/// assert!("weave.example.org".parse::<WebUrl>().is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebUrl(String);
+
+impl WebUrl {
+    /// The address with everything in it, without a `/` at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for WebUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = text.trim().trim_end_matches('/');
+        CloudRunLogger::check_url(url).map_err(|error| error.to_string())?;
+        Ok(Self(url.to_owned()))
+    }
+}
+
+impl fmt::Display for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_credentials(&self.0))
+    }
+}
+
+impl fmt::Debug for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebUrl({self})")
+    }
+}
+
+/// An address without a user's name and password.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
 /// A key or token. Nothing shows it; [`reveal`](Secret::reveal) gives it.
 ///
 /// ```

@@ -30,3 +30,4 @@ mod state_of_devices;
 mod support;
 mod sync;
 mod three_days;
+mod weave_spools;

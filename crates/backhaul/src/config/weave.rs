@@ -1,0 +1,91 @@
+//! What is told of Weave's data: where it lies, and where it goes.
+
+use std::path::PathBuf;
+
+use backhaul_store::Options;
+use backhaul_sync::{OptionError, Transport};
+use backhaul_weave::{Credentials, OfflineOptions, Remote};
+
+use super::byte_size::ByteSize;
+use super::value::{SecretPlace, WebUrl};
+use super::{ConfigError, OfflineConfig};
+
+/// Settings of Weave's data, its collector and its delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeaveConfig {
+    /// The folder of the data. Default: `~/.weave/offline`, or `weave` in a data dir that was
+    /// named.
+    pub dir: Option<PathBuf>,
+    /// The base of the trace server that it is delivered to. Default:
+    /// `https://trace.wandb.ai`, or `traces` below the GraphQL base, where that was named.
+    pub url: Option<WebUrl>,
+    /// The base of the GraphQL server that knows projects and users. Default:
+    /// `https://api.wandb.ai`.
+    pub wandb_url: Option<WebUrl>,
+    /// The key for both. Default: the one that clients send, else `WANDB_API_KEY`, else netrc.
+    pub api_key: SecretPlace,
+    /// A file is closed at this size. Default: 100 MB.
+    pub max_file_size: ByteSize,
+    /// The most that all of the data may take on disk. Default: as long as the disk has room.
+    pub cap: Option<ByteSize>,
+}
+
+impl Default for WeaveConfig {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            url: None,
+            wandb_url: None,
+            api_key: SecretPlace::default(),
+            max_file_size: ByteSize(OfflineOptions::default().max_file_size),
+            cap: None,
+        }
+    }
+}
+
+impl WeaveConfig {
+    /// Checks that the values make sense.
+    ///
+    /// # Errors
+    /// Names the option, what was found and what was expected.
+    pub fn check(&self) -> Result<(), OptionError> {
+        let size = self.max_file_size;
+        let options = Options { segment_bytes: size.0, ..Options::default() };
+        if options.check().is_err() {
+            let expected = "16384 bytes to 1073741824 bytes";
+            return Err(OptionError::new("weave_max_file_size", size.exact(), expected));
+        }
+        Ok(())
+    }
+
+    /// How the data is stored.
+    pub fn options(&self, offline: &OfflineConfig) -> OfflineOptions {
+        OfflineOptions {
+            max_file_size: self.max_file_size.0,
+            store: Options {
+                when_full: offline.when_full,
+                flush: offline.flush,
+                ..Options::default()
+            },
+            ..OfflineOptions::default()
+        }
+    }
+
+    /// The server that the data is delivered to, counted against the data cap where one is
+    /// set. Nothing is sent yet, and no key need be known.
+    ///
+    /// # Errors
+    /// Where the key's file cannot be read, the data cap makes no sense, or the machine has no
+    /// certificates to check an `https` address with.
+    pub fn remote(&self, offline: &OfflineConfig) -> Result<Remote, ConfigError> {
+        let problem = |error: &dyn std::fmt::Display| error.to_string();
+        let key = self.api_key.find()?.map(|key| key.reveal().to_owned());
+        let transport =
+            Transport::new(offline.delivery_timeout).map_err(|error| problem(&error))?;
+        let transport = offline.budget()?.into_iter().fold(transport, Transport::with_budget);
+        let [url, wandb_url] =
+            [&self.url, &self.wandb_url].map(|url| url.as_ref().map(WebUrl::as_str));
+        let remote = Remote::new(transport, url, wandb_url, Credentials::new(key));
+        Ok(remote.map_err(|error| problem(&error))?)
+    }
+}
