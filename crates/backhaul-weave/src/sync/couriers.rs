@@ -62,6 +62,13 @@ impl ProjectCouriers {
         self.open().iter().map(|(kind, courier)| (*kind, courier.manager.clone())).collect()
     }
 
+    /// Tells the courier of a kind, where it is open, that something was stored.
+    pub(super) fn notify(&self, kind: Kind) {
+        if let Some(courier) = self.open().get(&kind) {
+            courier.manager.notify();
+        }
+    }
+
     /// The courier of a kind. `Ok(None)`: nothing of it was ever logged.
     pub(super) async fn courier(
         self: &Arc<Self>,

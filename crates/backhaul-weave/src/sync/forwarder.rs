@@ -1,6 +1,6 @@
 //! Delivery for as long as a process runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backhaul_store::Books;
@@ -63,8 +63,10 @@ struct Inner {
 /// What runs between start and stop.
 #[derive(Default)]
 struct Background {
-    /// Kinds of which something was stored, and that have no courier yet.
+    /// Kinds of which something was stored, and whose couriers do not run yet.
     news: Option<mpsc::UnboundedSender<(ProjectId, Kind)>>,
+    /// Those whose couriers run.
+    running: HashSet<(ProjectId, Kind)>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -171,15 +173,9 @@ impl WeaveForwarder {
         let task = tokio::spawn(async move {
             while let Some((project, kind)) = heard.recv().await {
                 let Some(inner) = inner.upgrade() else { return };
-                match inner.project(&project).courier(kind).await {
-                    Ok(Some(courier)) => {
-                        courier.start().await;
-                        courier.notify();
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
-                    }
+                // Nobody tells of the record that there is such a project.
+                for kind in BTreeSet::from([Kind::Metadata, kind]) {
+                    inner.start_courier(&project, kind).await;
                 }
             }
         });
@@ -299,12 +295,31 @@ fn difference(before: &Books, after: &Books) -> (u64, u64) {
 impl Inner {
     /// Something of a kind was stored.
     fn hear(&self, project: &ProjectId, kind: Kind) {
-        let open = self.projects().get(project).map(|couriers| couriers.those_open());
-        let open = open.into_iter().flatten().find(|(of, _)| *of == kind);
-        match (open, &self.background().news) {
-            (Some((_, courier)), _) => courier.notify(),
-            (None, Some(news)) => drop(news.send((project.clone(), kind))),
-            (None, None) => {}
+        let place = (project.clone(), kind);
+        let background = self.background();
+        match &background.news {
+            Some(news) if !background.running.contains(&place) => drop(news.send(place)),
+            Some(_) => {
+                drop(background);
+                let couriers = self.projects().get(project).map(Arc::clone);
+                couriers.iter().for_each(|couriers| couriers.notify(kind));
+            }
+            None => {}
+        }
+    }
+
+    /// Has the courier of a kind run, where there is anything of it.
+    async fn start_courier(&self, project: &ProjectId, kind: Kind) {
+        match self.project(project).courier(kind).await {
+            Ok(Some(courier)) => {
+                courier.start().await;
+                courier.notify();
+                self.background().running.insert((project.clone(), kind));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
+            }
         }
     }
 
