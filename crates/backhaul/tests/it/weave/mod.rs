@@ -91,3 +91,18 @@ fn counts(data_dir: &Path, project: &str) -> Vec<(String, usize)> {
     counts.sort();
     counts
 }
+
+/// The values of an answer of one a line, which comes in chunks.
+fn lines(reply: &Reply) -> Vec<Value> {
+    assert!(reply.head.contains("transfer-encoding: chunked"), "{}", reply.head);
+    let (mut text, mut rest) = (String::new(), reply.body.as_str());
+    loop {
+        let (size, after) = rest.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        }
+        text.push_str(&after[..size]);
+        rest = &after[size + 2..];
+    }
+}
