@@ -11,24 +11,27 @@ mod drain;
 mod engines;
 mod hub;
 mod rate;
+mod reads;
 mod records;
 mod report;
 
 use report::Table;
 
-const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | choose RECORDS | open FOLDER";
+const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | reads GB | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
         ["courier", rounds] => courier::measure(number(rounds)),
+        ["reads", gigabytes] => reads::measure(gigabytes.parse().expect(USAGE)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.
         ["engine", seconds, key, dir] => {
             engines::run_child(key, dir.as_ref(), seconds.parse().expect(USAGE));
         }
+        ["read", what, folder] => reads::run_child(what, folder.as_ref()),
         ["hub"] => hub::run_child(),
         ["drain", ref drain @ ..] => drain::run_child(drain),
         _ => panic!("expected {USAGE}"),

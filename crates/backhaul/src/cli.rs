@@ -1,6 +1,7 @@
 //! What can be said on the command line. Pure: nothing is opened or looked up here.
 
 mod operating;
+mod traces;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use crate::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::operating::{Clean, Outage, QueueDrop, QueueRetry};
+pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +20,7 @@ Examples:
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
   backhaul sync --runs-url http://hub:7117    deliver what waits, now
+  backhaul traces list                what agents logged with Weave, here on the device
   backhaul outage for 10m             count as offline, to see what happens
 
 Exit codes: 0 done; 1 not wholly done, or something was left behind; 2 wrong usage or
@@ -44,6 +47,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Queue(Queue),
     Sync(Sync),
+    #[command(subcommand)]
+    Traces(Traces),
     Clean(Clean),
     #[command(subcommand)]
     Outage(Outage),
@@ -86,6 +91,8 @@ impl Cli {
             Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Retry(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Drop(args)) => in_data_dir(&args.common.data_dir),
+            Command::Traces(Traces::List(args)) => in_data_dir(&args.data_dir),
+            Command::Traces(Traces::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Clean(args) => in_data_dir(&args.common.data_dir),
             Command::Outage(outage) => in_data_dir(&outage.common().data_dir),
             Command::Config(_) | Command::Demo(_) | Command::DemoAgent(_) => request,
