@@ -17,6 +17,40 @@ pub fn record(seed: u64) -> Vec<u8> {
     serde_json::to_vec(&record).expect("a record is JSON")
 }
 
+/// A call of Weave's, from its start to its end, of about 2 KB: the `number`th, of which ten
+/// each are a trace that begins with the first of them.
+pub fn call(number: u64, project: &str) -> serde_json::Value {
+    let mut random = Random(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let id = |number: u64| format!("01930000-0000-7000-8000-{number:012x}");
+    let trace = number / 10 * 10;
+    let ops = ["agent_step", "plan", "predict", "search", "read_sensors", "score"];
+    let op = if number == trace { ops[0] } else { ops[1 + random.below(5)] };
+    let words: Vec<&str> = (0..190).map(|_| WORDS[random.below(WORDS.len())]).collect();
+    let at = |millis: u64| {
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+        let (days, hours) = (hours / 24, hours % 24);
+        let (month, day) = (1 + days / 28 % 12, 1 + days % 28);
+        let second = seconds % 60;
+        format!("2026-{month:02}-{day:02}T{hours:02}:{minutes:02}:{second:02}.{millis:03}000Z")
+    };
+    let failed = random.below(50) == 0;
+    serde_json::json!({
+        "project_id": project,
+        "id": id(number),
+        "trace_id": format!("01930000-0000-7000-9000-{trace:012x}"),
+        "parent_id": (number != trace).then(|| id(trace)),
+        "op_name": format!("weave:///{project}/op/{op}:Ybm7UTiaQS9I0VeKCUGILJlkmxlY9Xl3ceG7FLqi0Tw"),
+        "started_at": at(number * 500),
+        "ended_at": at(number * 500 + 1 + random.below(4000) as u64),
+        "attributes": {"weave": {"client_version": "0.54.0", "source": "python-sdk"}},
+        "inputs": {"prompt": words[..120].join(" "), "temperature": random.below(1000) as f64 / 10.0},
+        "output": {"text": words[120..].join(" "), "score": random.below(100)},
+        "exception": failed.then_some(r#"{"type":"ValueError","message":"no"}"#),
+        "summary": {"usage": {"gpt": {"total_tokens": random.below(4000), "requests": 1}}},
+    })
+}
+
 /// A run record of `len` bytes, or a few more: tool calls with random numbers and text.
 pub fn run(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Random::new(seed);

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod operating;
+mod traces;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::gateway::{Gateway, Run, Serve};
 pub(crate) use self::operating::{Clean, Doctor, Outage, QueueDrop, QueueRetry};
+pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +24,7 @@ Examples:
   backhaul queue list --spool runs    each record that waits or failed
   backhaul sync --runs-url http://hub:7117    deliver what waits, now
   backhaul doctor                     what is in the way, and what to do
+  backhaul traces list                what agents logged with Weave, here on the device
   backhaul outage for 10m             count as offline, to see what happens
 
 Exit codes: 0 done; 1 not wholly done, or something was left behind; 2 wrong usage or
@@ -49,6 +52,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Queue(Queue),
     Sync(Sync),
+    #[command(subcommand)]
+    Traces(Traces),
     Clean(Clean),
     #[command(subcommand)]
     Outage(Outage),
@@ -100,6 +105,8 @@ impl Cli {
             Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Retry(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Drop(args)) => in_data_dir(&args.common.data_dir),
+            Command::Traces(Traces::List(args)) => in_data_dir(&args.data_dir),
+            Command::Traces(Traces::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Clean(args) => in_data_dir(&args.common.data_dir),
             Command::Outage(outage) => in_data_dir(&outage.common().data_dir),
             Command::Config(_) | Command::Demo(_) | Command::DemoAgent(_) => request,

@@ -36,6 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Status(args) => commands::status::run(&args, &settings),
         Command::Queue(args) => commands::queue::run(&args, config),
         Command::Sync(args) => commands::sync::run(&args, config),
+        Command::Traces(args) => commands::traces::run(&args, config),
         Command::Clean(args) => commands::clean::run(&args, config),
         Command::Outage(args) => commands::outage::run(&args, config),
         Command::Config(args) => commands::config::run(&args, &settings),

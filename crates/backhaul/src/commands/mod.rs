@@ -12,3 +12,4 @@ pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sync;
 mod sync_weave;
+pub(crate) mod traces;
