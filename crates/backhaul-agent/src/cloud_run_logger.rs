@@ -120,7 +120,7 @@ impl CloudRunLoggerBuilder {
 impl fmt::Debug for CloudRunLoggerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CloudRunLoggerBuilder")
-            .field("api_url", &client::without_credentials(&self.api_url))
+            .field("api_url", &backhaul_sync::shown_url(&self.api_url))
             .field("api_key", &self.api_key.as_ref().map(|_| "[redacted]"))
             .field("timeout", &self.timeout)
             .field("gzip", &self.gzip)
@@ -175,7 +175,7 @@ impl CloudRunLogger {
 
     /// An address as it may be shown: without a user's name and password.
     pub fn shown_url(api_url: &str) -> String {
-        client::without_credentials(api_url)
+        backhaul_sync::shown_url(api_url)
     }
 
     /// Posts one request, and once more without gzip where the hub does not know it.

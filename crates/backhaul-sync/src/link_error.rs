@@ -128,6 +128,26 @@ impl LinkError {
         }
     }
 
+    /// What an HTTP status that is none of success means for a batch. A redirection, and 511,
+    /// are a captive portal's; what is not known passes until it is: nobody has to act on a
+    /// guess.
+    ///
+    /// ```
+    /// use backhaul_sync::{LinkError, LinkErrorKind};
+    /// assert_eq!(LinkError::of_status(422, "no such field").kind(), LinkErrorKind::BadBatch);
+    /// assert_eq!(LinkError::of_status(503, "full").kind(), LinkErrorKind::Busy);
+    /// ```
+    pub fn of_status(status: u16, reason: impl Into<String>) -> Self {
+        let kind = match status {
+            300..=399 | 511 => LinkErrorKind::Unreachable,
+            400 | 422 => LinkErrorKind::BadBatch,
+            413 => LinkErrorKind::TooLarge,
+            401 | 403 | 404 | 405 | 407 | 410 => LinkErrorKind::Refused,
+            _ => LinkErrorKind::Busy,
+        };
+        Self::new(kind, reason).with_status(status)
+    }
+
     /// Adds the HTTP status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {

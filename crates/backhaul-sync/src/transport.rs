@@ -6,6 +6,7 @@
 mod answer;
 mod http_date;
 mod metered_body;
+mod shown_url;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +15,13 @@ use std::time::Duration;
 use backhaul_store::{Clock as _, SystemClock};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
-use reqwest::{Body, Client, Response, Url};
+use reqwest::{Body, Client, Method, Response, Url};
 use tokio::time::Instant;
 
 pub use self::answer::Answer;
 use self::metered_body::{MeteredBody, Traffic};
-use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, wire_bytes};
+pub use self::shown_url::shown_url;
+use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, Reservation, wire_bytes};
 use crate::blocking::blocking;
 use crate::causes::with_causes;
 use crate::link_error::LinkError;
@@ -74,20 +76,23 @@ struct Kept {
     left_open: Option<Instant>,
 }
 
-/// A request that posts bytes.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// What is asked for.
+    pub method: Method,
     /// Where to. `http` or `https`.
     pub url: Url,
     /// All headers but those that HTTP itself needs.
     pub headers: HeaderMap,
-    /// What is posted.
+    /// What is sent along.
     pub body: bytes::Bytes,
     /// Most bytes of the answer's body. What sends more is no server that was meant, such as
     /// a captive portal.
     pub answer_bytes: usize,
-    /// Whether it may use what a data cap keeps for critical records.
-    pub criticality: Criticality,
+    /// Whether it may use what a data cap keeps for critical records. `None`: it is counted,
+    /// and no cap stops it.
+    pub criticality: Option<Criticality>,
 }
 
 /// Why a [`Transport`] cannot be made.
@@ -171,7 +176,7 @@ impl Transport {
         *self.kept() = Kept::default();
     }
 
-    /// Posts a request and reads the answer, whatever its status is.
+    /// Sends a request and reads the answer, whatever its status is.
     ///
     /// Dropping the future breaks the request off; what had left is counted.
     ///
@@ -180,9 +185,9 @@ impl Transport {
     /// [`Timeout`](crate::LinkErrorKind::Timeout) where there is no whole answer,
     /// [`OverBudget`](crate::LinkErrorKind::OverBudget) where the data cap forbids it:
     /// nothing was sent then.
-    pub async fn post(&self, mut request: Request) -> Result<Answer, LinkError> {
+    pub async fn send(&self, mut request: Request) -> Result<Answer, LinkError> {
         for _ in 0..MOST_REDIRECTS {
-            let answer = self.post_once(&request).await?;
+            let answer = self.send_once(&request).await?;
             match answer.moved_to(&request.url) {
                 Some(url) => request.url = url,
                 None => return Ok(answer),
@@ -191,9 +196,10 @@ impl Transport {
         Err(LinkError::unreachable(format!("redirected more than {MOST_REDIRECTS} times")))
     }
 
-    async fn post_once(&self, request: &Request) -> Result<Answer, LinkError> {
+    async fn send_once(&self, request: &Request) -> Result<Answer, LinkError> {
         let traffic = self.traffic(request).await?;
-        let posting = self.client()?.post(request.url.clone()).headers(request.headers.clone());
+        let (method, url) = (request.method.clone(), request.url.clone());
+        let sending = self.client()?.request(method, url).headers(request.headers.clone());
         let (body, timeout) = match &traffic {
             Some(traffic) => {
                 traffic.count(wire_bytes(head_of(request)));
@@ -203,7 +209,7 @@ impl Transport {
             }
             None => (Body::from(request.body.clone()), self.timeout),
         };
-        let sent = posting.timeout(timeout).body(body).send().await;
+        let sent = sending.timeout(timeout).body(body).send().await;
         let answer =
             read(sent.map_err(link_error)?, request.answer_bytes, traffic.as_ref()).await?;
         if let (Some(budget), "https", Some(date)) =
@@ -216,18 +222,15 @@ impl Transport {
         Ok(answer)
     }
 
-    /// Sets aside the most that a request can come to.
+    /// What a request is counted with, where something counts.
     async fn traffic(&self, request: &Request) -> Result<Option<Traffic>, LinkError> {
         let Some(budget) = &self.budget else { return Ok(None) };
-        let there = wire_bytes(head_of(request)) + wire_bytes(request.body.len() as u64);
-        let back = wire_bytes(ANSWER_HEAD + request.answer_bytes as u64);
         let connection = if self.has_connection() { 0 } else { CONNECTION_BYTES };
-        let most = there + back + CONNECTION_BYTES;
-        let (of_budget, kind) = (budget.clone(), request.criticality);
-        let reserved = blocking(move || of_budget.reserve(most, kind)).await;
-        let reserved =
-            reserved.ok_or_else(|| LinkError::unreachable("the data cap was not read"))?;
-        let traffic = Traffic::new(budget.clone(), reserved?);
+        let reservation = match request.criticality {
+            Some(kind) => Some(reserve(budget.clone(), request, kind).await?),
+            None => None,
+        };
+        let traffic = Traffic::new(budget.clone(), reservation);
         traffic.count(connection);
         Ok(Some(traffic))
     }
@@ -263,6 +266,20 @@ fn client(tls: &rustls::ClientConfig) -> Result<Client, TransportError> {
         .tls_backend_preconfigured(tls.clone())
         .build()
         .map_err(|error| TransportError(format!("cannot make an HTTP client: {error}")))
+}
+
+/// Sets aside the most that a request can come to, on a connection of its own.
+async fn reserve(
+    budget: BandwidthManager,
+    request: &Request,
+    kind: Criticality,
+) -> Result<Reservation, LinkError> {
+    let there = wire_bytes(head_of(request)) + wire_bytes(request.body.len() as u64);
+    let back = wire_bytes(ANSWER_HEAD + request.answer_bytes as u64);
+    let most = there + back + CONNECTION_BYTES;
+    let reserved = blocking(move || budget.reserve(most, kind)).await;
+    let reserved = reserved.ok_or_else(|| LinkError::unreachable("the data cap was not read"))?;
+    Ok(reserved?)
 }
 
 /// Bytes of a request before its body.

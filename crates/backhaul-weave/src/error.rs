@@ -12,6 +12,8 @@ pub enum TraceErrorKind {
     NotFound,
     /// Bytes on disk are not what they should be.
     Damaged,
+    /// No API key is known for the server.
+    NoCredentials,
     /// The store: its own error is the [source](std::error::Error::source). Nothing was
     /// acknowledged; the same call may succeed later.
     Store,

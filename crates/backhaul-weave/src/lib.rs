@@ -6,6 +6,7 @@
 //! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
+//! - [`Remote`], [`Credentials`]: a server, and the key that it is asked with.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
@@ -20,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod credentials;
 pub mod digest;
 mod entry;
 mod error;
@@ -28,10 +30,13 @@ mod kind;
 mod offline;
 mod project;
 pub mod refs;
+mod remote;
 pub mod salvage;
 
+pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
 pub use kind::Kind;
 pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
 pub use project::{ProjectError, ProjectId};
+pub use remote::Remote;

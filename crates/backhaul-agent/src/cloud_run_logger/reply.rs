@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backhaul_sync::{LinkError, LinkErrorKind, Verdict};
+use backhaul_sync::{LinkError, Verdict};
 use serde_json::{Map, Value};
 
 use crate::shorten;
@@ -41,24 +41,14 @@ pub(super) fn read(reply: &Reply<'_>, records: usize) -> Result<Vec<Verdict>, Li
             Err(LinkError::unreachable(why).with_status(status))
         }
         300..=399 => {
-            let to = reply.location.map(super::client::without_credentials).unwrap_or_default();
+            let to = reply.location.map(backhaul_sync::shown_url).unwrap_or_default();
             let why = format!("redirected to {:?} (is there a captive portal?)", cut(&to));
-            Err(LinkError::unreachable(why).with_status(status))
+            Err(LinkError::of_status(status, why))
         }
         // Only networks say so, never a hub: it is a captive portal that owns up.
-        511 => {
-            Err(LinkError::unreachable(format!("{} (a captive portal)", reason()))
-                .with_status(status))
-        }
+        511 => Err(LinkError::of_status(status, format!("{} (a captive portal)", reason()))),
         _ => {
-            let kind = match status {
-                400 | 422 => LinkErrorKind::BadBatch,
-                413 => LinkErrorKind::TooLarge,
-                401 | 403 | 404 | 405 | 407 | 410 => LinkErrorKind::Refused,
-                // What is not known passes until it is: nobody has to act on a guess.
-                _ => LinkErrorKind::Busy,
-            };
-            let mut error = LinkError::new(kind, reason()).with_status(status);
+            let mut error = LinkError::of_status(status, reason());
             if let Some(wait) = reply.retry_after {
                 error = error.with_retry_after(wait);
             }
@@ -195,6 +185,8 @@ fn cut(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use backhaul_sync::LinkErrorKind;
+
     use super::*;
 
     fn answer(status: u16, body: &str, records: usize) -> Result<Vec<Verdict>, LinkError> {

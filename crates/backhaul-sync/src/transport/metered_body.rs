@@ -19,12 +19,13 @@ const PIECE: u64 = 16 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct Traffic {
     budget: BandwidthManager,
-    reservation: Arc<Mutex<Reservation>>,
+    /// None: nothing was set aside.
+    reservation: Option<Arc<Mutex<Reservation>>>,
 }
 
 impl Traffic {
-    pub(super) fn new(budget: BandwidthManager, reservation: Reservation) -> Self {
-        Self { budget, reservation: Arc::new(Mutex::new(reservation)) }
+    pub(super) fn new(budget: BandwidthManager, reservation: Option<Reservation>) -> Self {
+        Self { budget, reservation: reservation.map(|held| Arc::new(Mutex::new(held))) }
     }
 
     /// Counts what went or came just now. The rate makes what is sent next wait for it.
@@ -35,7 +36,10 @@ impl Traffic {
 
     /// Counts what the rate has let through.
     fn count_paced(&self, wire_bytes: u64) {
-        self.reservation.lock().unwrap_or_else(PoisonError::into_inner).sent(wire_bytes);
+        match &self.reservation {
+            Some(held) => held.lock().unwrap_or_else(PoisonError::into_inner).sent(wire_bytes),
+            None => self.budget.record_sent(wire_bytes),
+        }
     }
 
     /// How long the rate would make so many bytes wait.

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use backhaul_store::Options;
-use backhaul_sync::OptionError;
-use backhaul_weave::OfflineOptions;
+use backhaul_sync::{OptionError, Transport};
+use backhaul_weave::{Credentials, OfflineOptions, Remote};
 
-use super::OfflineConfig;
 use super::byte_size::ByteSize;
 use super::value::{SecretPlace, WebUrl};
+use super::{ConfigError, OfflineConfig};
 
 /// Settings of Weave's data, its collector and its delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,5 +69,23 @@ impl WeaveConfig {
             },
             ..OfflineOptions::default()
         }
+    }
+
+    /// The server that the data is delivered to, counted against the data cap where one is
+    /// set. Nothing is sent yet, and no key need be known.
+    ///
+    /// # Errors
+    /// Where the key's file cannot be read, the data cap makes no sense, or the machine has no
+    /// certificates to check an `https` address with.
+    pub fn remote(&self, offline: &OfflineConfig) -> Result<Remote, ConfigError> {
+        let problem = |error: &dyn std::fmt::Display| error.to_string();
+        let key = self.api_key.find()?.map(|key| key.reveal().to_owned());
+        let transport =
+            Transport::new(offline.delivery_timeout).map_err(|error| problem(&error))?;
+        let transport = offline.budget()?.into_iter().fold(transport, Transport::with_budget);
+        let [url, wandb_url] =
+            [&self.url, &self.wandb_url].map(|url| url.as_ref().map(WebUrl::as_str));
+        let remote = Remote::new(transport, url, wandb_url, Credentials::new(key));
+        Ok(remote.map_err(|error| problem(&error))?)
     }
 }
