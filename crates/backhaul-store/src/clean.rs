@@ -12,6 +12,8 @@ use crate::spool::{Inner, Spool};
 /// What [`Spool::clean`] removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cleaned {
+    /// Files that are gone: segments, or records' own.
+    pub files: u64,
     /// Records whose data is gone. They stay in the books.
     pub records: u64,
     /// Bytes on disk that are free now and were not before: less where records came
@@ -53,17 +55,17 @@ impl Spool {
         let now = inner.context.clock.now();
         let is_due = |unit: &Unit| inner.is_old(unit, older_than, &now);
         inner.close_delivered(&is_due);
-        let records = {
+        let (files, records) = {
             let mut courier = inner.courier();
             courier.require(inner)?;
             let due: Vec<Unit> = courier.removable_units(inner).filter(is_due).collect();
             courier.remove_units(inner, &due)?;
-            due.iter().map(|unit| unit.next - unit.first).sum()
+            (due.len() as u64, due.iter().map(|unit| unit.next - unit.first).sum())
         };
         if records > 0 {
             crate::attachments::sweep(inner)?;
         }
-        Ok(Cleaned { records, bytes: used.saturating_sub(inner.context.quota.used()) })
+        Ok(Cleaned { files, records, bytes: used.saturating_sub(inner.context.quota.used()) })
     }
 }
 

@@ -11,6 +11,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::clock::Timestamp;
+
 /// A file system as the store needs it.
 ///
 /// Paths are absolute or relative to the process, as for `std::fs`. Errors keep
@@ -33,6 +35,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn sync_all(&self, path: &Path) -> io::Result<()>;
     /// What is free for this user on the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
+    /// When a file's content was changed last, by the wall clock of then. `Unsupported` on a
+    /// disk that keeps no such times.
+    fn modified(&self, path: &Path) -> io::Result<Timestamp> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// An open file: positioned reads and writes, so that one handle serves many threads.
@@ -54,6 +62,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Takes the advisory lock if nobody else has it. The lock goes with the
     /// handle, and with the process. `Ok(false)`: somebody else holds it.
     fn try_lock(&self) -> io::Result<bool>;
+    /// Takes the advisory lock together with others that take it so, if nobody has it alone.
+    /// A disk that knows no such locks gives it to one at a time.
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.try_lock()
+    }
 
     /// Reads exactly `len` bytes, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {

@@ -60,8 +60,9 @@ impl Error {
         }))
     }
 
-    /// Classifies an operating system error once, here, for everybody.
-    pub(crate) fn io(doing: &str, path: &Path, source: io::Error) -> Self {
+    /// What an error of the operating system comes to, met while `doing` something to `path`:
+    /// [`ErrorKind::Full`], [`ErrorKind::NotFound`] or [`ErrorKind::Io`], here, for everybody.
+    pub fn io(doing: &str, path: &Path, source: io::Error) -> Self {
         const ENOSPC: i32 = 28;
         const EDQUOT: i32 = 122;
         const EFBIG: i32 = 27;
@@ -103,7 +104,7 @@ impl Error {
 
     /// Whether the medium could not give what is stored on it. Other errors of the
     /// system (no handles, no memory, no permission) say nothing of the stored bytes.
-    pub(crate) fn is_of_the_medium(&self) -> bool {
+    pub fn is_of_the_medium(&self) -> bool {
         const EIO: i32 = 5;
         const ENODATA: i32 = 61; // What a disk's driver says of a critical medium error.
         const EBADMSG: i32 = 74;

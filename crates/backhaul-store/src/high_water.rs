@@ -180,6 +180,8 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::options::Options;
 
     const ROOMY: Space =
@@ -187,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_cap_is_close_from_four_fifths_until_below_seven_tenths() {
-        let quota = Quota::new(&Options { max_bytes: Some(1_000_000), ..Options::default() });
+        let options = Options { max_bytes: Some(1_000_000), ..Options::default() };
+        let quota = Quota::new(&options, Path::new(""));
         let mut alert = None;
         let mut at = |used| {
             alert = HighWater::find(&quota, used, &ROOMY, alert.as_ref());
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn the_floor_is_close_below_twice_of_it_until_three_times() {
-        let quota = Quota::new(&Options { min_free_bytes: 100, ..Options::default() });
+        let options = Options { min_free_bytes: 100, ..Options::default() };
+        let quota = Quota::new(&options, Path::new(""));
         let mut alert = None;
         let mut at = |free_bytes| {
             let space = Space { free_bytes, ..ROOMY };

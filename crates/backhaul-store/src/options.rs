@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Flush;
+use crate::shared_cap::SharedCap;
 
 /// How records stand on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,6 +62,8 @@ pub struct Options {
     pub flush: Flush,
     /// The cap on everything in the spool's folder; `None`: only the free-space floor. Default: none.
     pub max_bytes: Option<u64>,
+    /// A cap on this and other spools together, beside the spool's own. Default: none.
+    pub shared_cap: Option<SharedCap>,
     /// What gives way at the cap. Default: reject.
     pub when_full: WhenFull,
     /// Free bytes to leave on the file system. Default: 10 MB, as memfaultd leaves.
@@ -83,6 +86,9 @@ pub struct Options {
     ///
     /// [`Spool::release`]: crate::Spool::release
     pub keep_until_released: bool,
+    /// Whether files that are no segments, though they are called so, stay where they are,
+    /// for whoever knows what they are. Default: off; they are put in quarantine.
+    pub leave_foreign_files: bool,
     /// Whether a background thread maintains the spool. Tests turn it off and call
     /// [`Spool::maintain`](crate::Spool::maintain). Default: on.
     pub maintenance_thread: bool,
@@ -101,6 +107,7 @@ impl Default for Options {
             layout: Layout::Segments,
             flush: Flush::Always,
             max_bytes: None,
+            shared_cap: None,
             when_full: WhenFull::Reject,
             min_free_bytes: 10_000_000,
             min_free_inodes: 100,
@@ -110,6 +117,7 @@ impl Default for Options {
             keep_delivered_for: Duration::from_secs(7 * 24 * 3600),
             keep_delivered_share: 0.1,
             keep_until_released: false,
+            leave_foreign_files: false,
             maintenance_thread: true,
             machine: None,
             sabotage_skip_checksums: false,

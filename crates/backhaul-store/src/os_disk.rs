@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::FlockOperation;
 
+use crate::clock::Timestamp;
 use crate::disk::{Disk, DiskFile, Entry, Open, Space};
 
 /// Files are readable and writable by their owner alone.
@@ -79,6 +80,12 @@ impl Disk for OsDisk {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         })
     }
+
+    fn modified(&self, path: &Path) -> io::Result<Timestamp> {
+        let since_1970 = std::fs::metadata(path)?.modified()?.duration_since(std::time::UNIX_EPOCH);
+        let micros = since_1970.map_or(0, |passed| i64::try_from(passed.as_micros()).unwrap_or(0));
+        Ok(Timestamp::from_micros(micros))
+    }
 }
 
 #[derive(Debug)]
@@ -116,7 +123,17 @@ impl DiskFile for OsFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+        self.flock(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.flock(FlockOperation::NonBlockingLockShared)
+    }
+}
+
+impl OsFile {
+    fn flock(&self, operation: FlockOperation) -> io::Result<bool> {
+        match rustix::fs::flock(&self.0, operation) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
             Err(error) => Err(error.into()),

@@ -1,6 +1,6 @@
 //! Room: the cap on a spool's folder, and the floor of free space on its file system.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_room::KeptFiles;
 use crate::options::Options;
+use crate::shared_cap::SharedCap;
 
 /// Files take whole blocks; 4 KiB is what nearly all file systems use.
 const BLOCK: u64 = 4096;
@@ -23,6 +24,8 @@ pub(crate) fn on_disk(len: u64) -> u64 {
 pub(crate) struct Quota {
     used: AtomicU64,
     max: Option<u64>,
+    /// A cap over several spools, and the folder that this one counts under.
+    shared: Option<(SharedCap, PathBuf)>,
     pub(crate) min_free_bytes: u64,
     pub(crate) min_free_inodes: u64,
     /// What of `used` is reserved for files that others keep in the folder.
@@ -30,10 +33,11 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, dir: &Path) -> Self {
         Self {
             used: AtomicU64::new(0),
             max: options.max_bytes,
+            shared: options.shared_cap.clone().map(|cap| (cap, dir.to_owned())),
             min_free_bytes: options.min_free_bytes,
             min_free_inodes: options.min_free_inodes,
             kept: Mutex::default(),
@@ -50,12 +54,17 @@ impl Quota {
 
     /// Whether `bytes` more stay within the cap.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
-        self.max.is_none_or(|max| self.used().saturating_add(bytes) <= max)
+        let within = |used: u64, max: u64| used.saturating_add(bytes) <= max;
+        self.max.is_none_or(|max| within(self.used(), max))
+            && self.shared.as_ref().is_none_or(|(cap, _)| within(cap.used_bytes(), cap.max_bytes()))
     }
 
     /// Takes over what was found by measuring the folder.
     pub(crate) fn set_used(&self, bytes: u64) {
         self.used.store(bytes, Ordering::Relaxed);
+        if let Some((cap, dir)) = &self.shared {
+            cap.set(dir, bytes);
+        }
     }
 
     /// Reserves room for `bytes` more.
@@ -88,23 +97,48 @@ impl Quota {
         let reserved = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|&after| after <= max)
         });
-        match reserved {
-            Ok(_) => Ok(()),
-            Err(used) => Err(Error::at(
+        if let Err(used) = reserved {
+            return Err(Error::at(
                 ErrorKind::Full,
                 dir,
                 format!("the spool holds {used} of at most {max} bytes: no room for {bytes} more"),
-            )),
+            ));
         }
+        self.reserve_shared(dir, bytes).inspect_err(|_| self.release_own(bytes))
+    }
+
+    fn reserve_shared(&self, dir: &Path, bytes: u64) -> Result<()> {
+        let Some((cap, counted)) = &self.shared else { return Ok(()) };
+        if cap.reserve(counted, bytes) {
+            return Ok(());
+        }
+        let (used, max) = (cap.used_bytes(), cap.max_bytes());
+        Err(Error::at(
+            ErrorKind::Full,
+            dir,
+            format!(
+                "all spools together hold {used} of at most {max} bytes: no room for {bytes} more"
+            ),
+        ))
     }
 
     /// Counts what had to be written whatever the limits say: the ledger's own lines.
     pub(crate) fn add(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
+        if let Some((cap, dir)) = &self.shared {
+            cap.add(dir, bytes);
+        }
     }
 
     /// Gives room back.
     pub(crate) fn release(&self, bytes: u64) {
+        self.release_own(bytes);
+        if let Some((cap, dir)) = &self.shared {
+            cap.release(dir, bytes);
+        }
+    }
+
+    fn release_own(&self, bytes: u64) {
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             Some(used.saturating_sub(bytes))
         });

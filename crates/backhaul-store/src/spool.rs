@@ -184,7 +184,7 @@ impl Spool {
     ) -> Result<Self> {
         let read_only = writer_lock.is_none();
         let layout = identity.layout();
-        let quota = Quota::new(&options);
+        let quota = Quota::new(&options, dir);
         let released = options.keep_until_released.then(Released::new);
         let has_maintainer = AtomicBool::new(options.maintenance_thread && !read_only);
         let context = Arc::new(Context {

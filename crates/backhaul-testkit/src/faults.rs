@@ -11,7 +11,7 @@ use crate::errno;
 pub enum Call {
     /// `Disk::create_dir_all`.
     CreateDir,
-    /// `Disk::open` with `Open::Read` or `Open::Write`.
+    /// `Disk::open` with `Open::Read` or `Open::Write`, and `Disk::modified`.
     Open,
     /// `Disk::open` with `Open::Create` or `Open::CreateNew`, whether or not the file is there.
     Create,
@@ -37,7 +37,7 @@ pub enum Call {
     SetLen,
     /// `DiskFile::flush`.
     Flush,
-    /// `DiskFile::try_lock`.
+    /// `DiskFile::try_lock` and `try_lock_shared`.
     Lock,
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use backhaul_store::{Disk, DiskFile, Entry, Open, Space};
+use backhaul_store::{Disk, DiskFile, Entry, Open, Space, Timestamp};
 
 use crate::errno::error;
 use crate::faults::{Call, Faults};
@@ -92,6 +92,11 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         check(&self.faults, Call::Space, &[path])?;
         self.disk.space(path)
     }
+
+    fn modified(&self, path: &Path) -> io::Result<Timestamp> {
+        check(&self.faults, Call::Open, &[path])?;
+        self.disk.modified(path)
+    }
 }
 
 #[derive(Debug)]
@@ -145,6 +150,11 @@ impl DiskFile for FaultyFile {
     fn try_lock(&self) -> io::Result<bool> {
         self.check(Call::Lock)?;
         self.file.try_lock()
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.check(Call::Lock)?;
+        self.file.try_lock_shared()
     }
 }
 

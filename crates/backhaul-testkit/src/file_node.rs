@@ -16,6 +16,7 @@ pub(crate) struct FileNode {
     /// Those of them that have not heard yet that a flush has failed.
     unheard: BTreeSet<u64>,
     locked_by: Option<u64>,
+    shared_by: BTreeSet<u64>,
 }
 
 /// An unflushed change of a file's content.
@@ -46,6 +47,7 @@ impl FileNode {
     pub(crate) fn close(&mut self, handle: u64) {
         self.open_handles.remove(&handle);
         self.unheard.remove(&handle);
+        self.shared_by.remove(&handle);
         if self.locked_by == Some(handle) {
             self.locked_by = None;
         }
@@ -56,10 +58,21 @@ impl FileNode {
         self.open_handles.clear();
         self.unheard.clear();
         self.locked_by = None;
+        self.shared_by.clear();
     }
 
     pub(crate) fn try_lock(&mut self, handle: u64) -> bool {
-        *self.locked_by.get_or_insert(handle) == handle
+        self.shared_by.iter().all(|other| *other == handle)
+            && *self.locked_by.get_or_insert(handle) == handle
+    }
+
+    pub(crate) fn try_lock_shared(&mut self, handle: u64) -> bool {
+        let is_free = self.locked_by.is_none_or(|owner| owner == handle);
+        if is_free {
+            self.locked_by = None;
+            self.shared_by.insert(handle);
+        }
+        is_free
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -71,4 +71,8 @@ impl DiskFile for SimFile {
     fn try_lock(&self) -> io::Result<bool> {
         self.disk.state().try_lock(self.handle)
     }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.disk.state().try_lock_shared(self.handle)
+    }
 }

@@ -301,6 +301,11 @@ impl State {
         Ok(self.file_mut(handle.node)?.try_lock(handle.id))
     }
 
+    pub(crate) fn try_lock_shared(&mut self, handle: Handle) -> io::Result<bool> {
+        self.opened(handle)?;
+        Ok(self.file_mut(handle.node)?.try_lock_shared(handle.id))
+    }
+
     fn opened(&self, handle: Handle) -> io::Result<&FileNode> {
         if handle.epoch == self.epoch { self.file(handle.node) } else { Err(error(EIO)) }
     }

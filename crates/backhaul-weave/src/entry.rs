@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{TraceError, TraceErrorKind};
+use crate::json::{plain_json, text_of, value_of};
 use crate::kind::Kind;
 
 /// What a record says, after the request that it was made of.
@@ -105,7 +106,8 @@ impl EntryType {
 
 /// The label of records of objects and tables: the digest that was answered for them.
 pub const DIGEST_LABEL: &str = "digest";
-/// The label of records of objects: the object's name.
+/// The label of records of objects: the object's name. Those with one name are delivered in
+/// order, one at a time.
 pub const OBJECT_LABEL: &str = "object_id";
 
 /// One thing that is logged: its type, its data, and when it came.
@@ -144,26 +146,14 @@ impl Entry {
     /// # Errors
     /// [`TraceErrorKind::InvalidInput`] where `data` is no JSON.
     pub fn new(entry_type: EntryType, data: &[u8]) -> Result<Self, TraceError> {
-        let text = std::str::from_utf8(data).ok().filter(|text| is_json(text));
-        let data = match text {
-            // Line ends stand between tokens alone: in strings they are escaped.
-            Some(text) => text.trim().replace(['\n', '\r'], " "),
-            None => Self::of_python(data)?,
-        };
+        // Line ends stand between tokens alone: in strings they are escaped.
+        let data = plain_json(data)?.trim().replace(['\n', '\r'], " ");
         Ok(Self { entry_type, data, timestamp: None, labels: Vec::new() })
     }
 
     /// An entry with a value as data.
     pub fn of_value(entry_type: EntryType, data: &Value) -> Self {
         Self { entry_type, data: text_of(data), timestamp: None, labels: Vec::new() }
-    }
-
-    fn of_python(data: &[u8]) -> Result<String, TraceError> {
-        let mut value = backhaul_json::from_slice(data).map_err(|error| {
-            TraceError::new(TraceErrorKind::InvalidInput, format!("not JSON: {error}"))
-        })?;
-        without_bare_words(&mut value);
-        Ok(text_of(&value))
     }
 
     /// When it came, where that is not now.
@@ -196,7 +186,7 @@ impl Entry {
 
     /// The data, read.
     pub fn value(&self) -> Value {
-        backhaul_json::from_slice(self.data.as_bytes()).unwrap_or(Value::Null)
+        value_of(&self.data)
     }
 
     /// The record that is stored of it.
@@ -207,7 +197,11 @@ impl Entry {
             self.entry_type.name(),
             self.data
         );
-        let record = Record::new(self.entry_type.name(), body.into_bytes());
+        let mut record = Record::new(self.entry_type.name(), body.into_bytes());
+        // What becomes of an object is delivered in order: its last version is the latest.
+        if let Some((_, object)) = self.labels.iter().find(|(key, _)| *key == OBJECT_LABEL) {
+            record = record.stream(object);
+        }
         self.labels.iter().fold(record, |record, (key, value)| record.label(*key, value))
     }
 
@@ -233,28 +227,5 @@ impl Entry {
             .ok_or_else(|| damaged(format!("the type {:?} is not known", line.entry_type)))?;
         let timestamp = Timestamp::parse(&line.timestamp);
         Ok(Self { entry_type, data: line.data.get().to_owned(), timestamp, labels: Vec::new() })
-    }
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
-}
-
-fn text_of(value: &Value) -> String {
-    // In this style it is ASCII.
-    String::from_utf8_lossy(&backhaul_json::to_vec(value, backhaul_json::Style::Python))
-        .into_owned()
-}
-
-/// What Weave's clients make of them too.
-fn without_bare_words(value: &mut Value) {
-    let mut left = vec![value];
-    while let Some(value) = left.pop() {
-        match value {
-            Value::String(held) if backhaul_json::is_bare_word(held) => *value = Value::Null,
-            Value::Array(items) => left.extend(items),
-            Value::Object(map) => left.extend(map.values_mut()),
-            _ => {}
-        }
     }
 }

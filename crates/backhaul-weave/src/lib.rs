@@ -7,6 +7,7 @@
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
 //! - [`Remote`], [`Credentials`]: a server, and the key that it is asked with.
+//! - [`WeaveForwarder`], [`sync_offline_data`]: delivery to it.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
 //! - [`ProjectId`]: a project of an entity, and the folder that its data lies in.
 //!
@@ -26,17 +27,26 @@ pub mod digest;
 mod entry;
 mod error;
 mod inflate;
+mod json;
 mod kind;
 mod offline;
 mod project;
 pub mod refs;
 mod remote;
 pub mod salvage;
+mod sync;
 
 pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};
+pub use json::plain_json;
 pub use kind::Kind;
-pub use offline::{CreatedTable, OfflineOptions, OfflineTraceServer, STATE};
+pub use offline::{
+    Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable,
+};
 pub use project::{ProjectError, ProjectId};
 pub use remote::Remote;
+pub use sync::{
+    CourierStatus, OfflineDataSyncer, SyncArguments, SyncStatistics, WeaveForwarder,
+    init_weave_get_server, sync_offline_data,
+};

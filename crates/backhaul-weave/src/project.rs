@@ -4,10 +4,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use sha2::{Digest as _, Sha256};
+
 /// The most bytes of a folder's name that file systems take, less some for what is added.
 const LONGEST_NAME: usize = 200;
+/// What is left of a longer name, before its hash.
+const CUT_NAME: usize = 120;
 /// Marks an escaped byte in the name of a folder.
 const ESCAPE: char = '%';
+/// Stands between a name that was cut and its hash. No other folder has it in its name.
+const CUT: char = '~';
 
 /// A project of an entity, as in `my_team/my_project`.
 ///
@@ -55,29 +61,37 @@ impl ProjectId {
     ///
     /// Names that a file system does not take, or that lead elsewhere, are escaped: each
     /// byte that is no letter, digit, `_`, `-`, `.` or space becomes `%` and two digits, and so
-    /// does a dot in front. The same holds the other way round:
+    /// does a dot or a space in front or at the end. The same holds the other way round:
     /// [`of_folder`](ProjectId::of_folder).
     ///
     /// ```
     /// use backhaul_weave::ProjectId;
     /// let project = ProjectId::new("..", "a:b")?;
-    /// assert_eq!(project.folder().to_str(), Some("%2e./a%3ab"));
+    /// assert_eq!(project.folder().to_str(), Some("%2e%2e/a%3ab"));
     /// assert_eq!(ProjectId::of_folder(&project.folder()), Some(project));
     /// # Ok::<(), backhaul_weave::ProjectError>(())
     /// ```
     ///
-    /// A name of which more than 200 bytes would be left is refused: see
-    /// [`has_folder`](ProjectId::has_folder).
+    /// Of a name that would be longer than 200 bytes the first 120 are left, with `~` and 32 hex
+    /// digits of its SHA-256 behind them; its true name then stands in a file in the folder.
+    ///
+    /// ```
+    /// use backhaul_weave::ProjectId;
+    /// let project = ProjectId::new("me", &"long".repeat(100))?;
+    /// assert_eq!(project.folder().to_str().unwrap().len(), "me/".len() + 120 + 1 + 32);
+    /// # Ok::<(), backhaul_weave::ProjectError>(())
+    /// ```
     pub fn folder(&self) -> PathBuf {
-        [escaped(&self.entity), escaped(&self.project)].iter().collect()
+        [folder_name(&self.entity), folder_name(&self.project)].iter().collect()
     }
 
-    /// Whether its names are short enough for folders.
-    pub fn has_folder(&self) -> bool {
-        [&self.entity, &self.project].iter().all(|name| escaped(name).len() <= LONGEST_NAME)
+    /// Whether a name of a folder does not tell the project's.
+    pub(crate) fn is_cut(folder: &Path) -> bool {
+        folder.to_string_lossy().contains(CUT)
     }
 
-    /// The project whose folder this is. `None`: no project's is called so.
+    /// The project whose folder this is. `None`: no project's is called so, or its name was
+    /// too long for it.
     pub fn of_folder(folder: &Path) -> Option<Self> {
         let mut names = folder.iter().map(|name| unescaped(name.to_str()?));
         let (entity, project) = (names.next()??, names.next()??);
@@ -86,11 +100,26 @@ impl ProjectId {
     }
 }
 
+fn folder_name(name: &str) -> String {
+    let mut folder = escaped(name);
+    if folder.len() > LONGEST_NAME {
+        folder.truncate(CUT_NAME);
+        // No half of an escaped byte is left.
+        if let Some(at) = folder.rfind(ESCAPE).filter(|at| at + 3 > CUT_NAME) {
+            folder.truncate(at);
+        }
+        folder.push(CUT);
+        let hash = Sha256::digest(name);
+        folder.extend(hash.iter().take(16).map(|byte| format!("{byte:02x}")));
+    }
+    folder
+}
+
 fn escaped(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for (at, byte) in name.bytes().enumerate() {
         let is_plain = byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte);
-        let is_edge = at == 0 && byte == b'.' || byte == b' ' && (at == 0 || at + 1 == name.len());
+        let is_edge = b". ".contains(&byte) && (at == 0 || at + 1 == name.len());
         if is_plain && !is_edge {
             escaped.push(char::from(byte));
         } else {

@@ -241,6 +241,15 @@ fn base_of(text: &str, transport: &Transport) -> Result<Url, TraceError> {
     Ok(url)
 }
 
+/// A name as a part of a path.
+pub(crate) fn segment(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let escaped = |byte: u8| {
+        if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    name.bytes().map(escaped).collect()
+}
+
 /// A path below a base, with the query that it may have.
 fn joined(base: &Url, path: &str) -> Url {
     let (path, query) = match path.split_once('?') {
@@ -289,7 +298,8 @@ mod tests {
         let url = |base: &str, path| joined(&base.parse().unwrap(), path).to_string();
         assert_eq!(url("http://a/traces", "/call/read"), "http://a/traces/call/read");
         assert_eq!(url("http://a", "/tags?project_id=e/p"), "http://a/tags?project_id=e/p");
-        assert_eq!(url("http://a", "/objs/a%2Fb/aliases"), "http://a/objs/a%2Fb/aliases");
+        let path = format!("/objs/{}/aliases", segment("a/b ?ö"));
+        assert_eq!(url("http://a", &path), "http://a/objs/a%2Fb%20%3F%C3%B6/aliases");
     }
 
     #[test]

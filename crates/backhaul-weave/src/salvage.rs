@@ -85,6 +85,26 @@ pub fn lines(
     Ok(salvaged)
 }
 
+/// Reads the lines of a file that is not compressed, in their order; see [`lines`].
+///
+/// ```
+/// let file = std::io::Cursor::new(b"{\"n\": 1}\n{\"n\": {\"n\": 3}\n");
+/// let salvaged = backhaul_weave::salvage::plain_lines(file, |line| line.ends_with(b"1}"))?;
+/// assert_eq!((salvaged.lines, salvaged.refused), (1, 1));
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// Where the file cannot be read from the disk.
+pub fn plain_lines(
+    mut file: impl BufRead,
+    mut take: impl FnMut(&[u8]) -> bool,
+) -> io::Result<Salvaged> {
+    let mut salvaged = Salvaged::default();
+    lines_of(&mut file, &mut take, &mut salvaged)?;
+    Ok(salvaged)
+}
+
 /// What decoders say of bytes that are no gzip, or end too soon.
 fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
@@ -133,12 +153,19 @@ fn member_lines(
     take: &mut impl FnMut(&[u8]) -> bool,
     salvaged: &mut Salvaged,
 ) -> io::Result<()> {
-    let mut member = BufReader::new(Member::new(file));
+    lines_of(&mut BufReader::new(Member::new(file)), take, salvaged)
+}
+
+fn lines_of(
+    file: &mut impl BufRead,
+    take: &mut impl FnMut(&[u8]) -> bool,
+    salvaged: &mut Salvaged,
+) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
         // What breaks off in the middle of a line is dropped with it.
-        (&mut member).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        file.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             return Ok(());
         }

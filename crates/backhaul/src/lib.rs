@@ -62,6 +62,8 @@ mod hub;
 #[cfg(feature = "control")]
 mod hub_address;
 #[cfg(feature = "cli")]
+mod intake;
+#[cfg(feature = "cli")]
 mod log;
 #[cfg(feature = "control")]
 mod metrics;

@@ -1,12 +1,13 @@
 //! What the store knows of its files, and how it finds that out.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::head::{Head, Note};
 use super::member::{self, Fault, Header, Kind, PAGE};
 use super::{SegmentStore, index, lock, name, scan};
 use crate::clock::Timestamp;
-use crate::disk::{DiskFile, Open};
+use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::id::Chain;
 
@@ -213,7 +214,8 @@ impl SegmentStore {
             opened => opened.doing("open a segment", &path)?,
         };
         let Some(mut segment) = self.read_segment(&*file, name, len)? else {
-            return if self.context.read_only { Ok(()) } else { self.set_aside(name) };
+            let stays = self.context.read_only || self.context.options.leave_foreign_files;
+            return if stays { Ok(()) } else { self.set_aside(name) };
         };
         let known = catalog
             .get(&segment.head.chain)
@@ -314,6 +316,24 @@ impl SegmentStore {
         }
         disk.sync_dir(&self.context.dir).doing("sync the spool folder", &self.context.dir)
     }
+}
+
+/// Whether a file is a segment of a spool, by what is in it and whatever it is called: of
+/// this format or a newer one, damaged or whole.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn is_segment(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let file = disk.open(path, Open::Read).doing("open a file", path)?;
+    let mut page = vec![0; PAGE];
+    let read = file.read_at(&mut page, 0).doing("read a file", path)?;
+    page.truncate(read);
+    match Head::parse(&page) {
+        Ok(Some(_)) | Err(Fault::Unsupported(..)) => return Ok(true),
+        Ok(None) | Err(Fault::Damaged) => {}
+    }
+    let len = file.len().doing("measure a file", path)?;
+    Ok(first_member(&*file, len).doing("read a file", path)?.is_some())
 }
 
 /// A segment ends where the next of its chain begins: what stands behind was

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) use self::append::Part;
 use self::catalog::Segment;
 pub(crate) use self::catalog::State;
+pub use self::catalog::is_segment;
 use self::head::Head;
 use self::member::{Encoder, Level, PAGE};
 pub(crate) use self::read::Read;

@@ -1,25 +1,39 @@
 //! Where everything that is logged stands until a server has it, and after.
 
+mod cap;
+mod cleaning;
+mod disk_reader;
 mod files;
+mod internal_ids;
+mod names;
 mod newest;
+mod objects;
 mod options;
 mod project_store;
+mod prototype;
+mod table_rows;
+mod tables;
+mod whole_file;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use backhaul_store::{Clock, Disk, OsDisk, RecordId, Spool, SystemClock};
-use serde_json::{Value, json};
+use backhaul_store::{Clock, Disk, OsDisk, RecordId, SharedCap, Spool, SystemClock};
+use serde_json::json;
 
+pub use self::cleaning::Cleaned;
+use self::internal_ids::InternalIds;
 pub use self::options::OfflineOptions;
-use self::project_store::ProjectStore;
-use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
-use crate::error::{TraceError, TraceErrorKind};
+use self::project_store::{ProjectStore, Shared};
+pub use self::prototype::Imported;
+pub use self::tables::{CreatedTable, UpdatedTable};
+use crate::digest;
+use crate::entry::{DIGEST_LABEL, Entry, EntryType};
+use crate::error::TraceError;
 use crate::kind::Kind;
 use crate::project::ProjectId;
-use crate::{digest, refs};
 
 /// What this program keeps beside the projects: no entity's folder is called so.
 pub const STATE: &str = ".backhaul";
@@ -55,29 +69,16 @@ pub struct OfflineTraceServer {
 }
 
 struct Inner {
-    dir: PathBuf,
-    options: OfflineOptions,
-    disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
+    shared: Shared,
     projects: Mutex<BTreeMap<ProjectId, Arc<ProjectStore>>>,
-    /// What the server that is synced with calls projects, as far as that is known.
-    internal_ids: RwLock<BTreeMap<ProjectId, String>>,
+    looks: cap::Looks,
     listener: OnceLock<Listener>,
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Inner").field("dir", &self.shared.dir).finish_non_exhaustive()
     }
-}
-
-/// A table that was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatedTable {
-    /// The table's name.
-    pub digest: String,
-    /// Those of its rows, in order.
-    pub row_digests: Vec<String>,
 }
 
 impl OfflineTraceServer {
@@ -102,20 +103,19 @@ impl OfflineTraceServer {
     ) -> Result<Self, TraceError> {
         options.check()?;
         let dir = dir.as_ref().to_owned();
-        disk.create_dir_all(&dir.join(STATE)).map_err(|error| {
-            let path = dir.display();
-            TraceError::new(
-                TraceErrorKind::Store,
-                format!("the folder {path} for Weave's data cannot be made: {error}"),
-            )
-        })?;
-        let inner = Inner {
+        whole_file::make_folder_and_parents(&*disk, &dir.join(STATE))?;
+        let shared = Shared {
+            cap: options.max_bytes.map(SharedCap::new),
             dir,
             options,
             disk,
             clock,
+            internal_ids: Arc::new(InternalIds::default()),
+        };
+        let inner = Inner {
+            shared,
             projects: Mutex::default(),
-            internal_ids: RwLock::default(),
+            looks: cap::Looks::default(),
             listener: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -130,7 +130,7 @@ impl OfflineTraceServer {
 
     /// The folder.
     pub fn dir(&self) -> &Path {
-        &self.inner.dir
+        &self.inner.shared.dir
     }
 
     /// Has the first listener that is given called after each time that something was stored.
@@ -144,76 +144,26 @@ impl OfflineTraceServer {
     /// # Errors
     /// Some of the entries may be stored then, and none is acknowledged.
     pub fn log(&self, project: &ProjectId, entries: &[Entry]) -> Result<Vec<RecordId>, TraceError> {
-        let store = self.project(project)?;
-        let now = self.inner.clock.now().wall;
+        let store = self.project(project);
+        let now = self.inner.shared.clock.now().wall;
+        let bytes = entries.iter().map(|entry| entry.data().len() as u64).sum();
+        self.make_room(bytes)?;
         let mut tickets = Vec::with_capacity(entries.len());
         for entry in entries {
             let spool = store.open(entry.entry_type().kind())?;
             tickets.push(spool.submit(entry.to_record(now))?);
         }
         let ids = tickets.into_iter().map(|ticket| ticket.wait()).collect::<Result<_, _>>()?;
-        let mut kinds: Vec<Kind> = entries.iter().map(|entry| entry.entry_type().kind()).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        for (listener, kind) in self
-            .inner
-            .listener
-            .get()
-            .into_iter()
-            .flat_map(|listener| kinds.iter().map(move |kind| (listener, *kind)))
-        {
-            listener(project, kind);
-        }
+        self.tell_listener(project, entries);
         Ok(ids)
     }
 
-    /// Stores a version of an object or an op, given as the `obj` of a request, and gives its
-    /// digest. The version that is the newest of its object already is not stored again.
-    ///
-    /// # Errors
-    /// [`TraceErrorKind::InvalidInput`] where `object` has no `object_id` or no `val`.
-    pub fn create_object(&self, project: &ProjectId, object: &Value) -> Result<String, TraceError> {
-        let (Some(name), Some(value)) = (object["object_id"].as_str(), object.get("val")) else {
-            return Err(TraceError::new(
-                TraceErrorKind::InvalidInput,
-                "an object lacks its object_id or its val",
-            ));
-        };
-        let digest = self.digest_of(value);
-        let store = self.project(project)?;
-        let entry_type = match value["weave_type"]["type"].as_str() {
-            Some("Op") => EntryType::OpCreate,
-            _ => EntryType::ObjCreate,
-        };
-        // Held until it is stored: the newest is the one that is stored last.
-        let mut newest = store.newest()?;
-        if !newest.is(name, &digest) {
-            let entry = Entry::of_value(entry_type, object)
-                .label(OBJECT_LABEL, name)
-                .label(DIGEST_LABEL, &digest);
-            self.log(project, &[entry])?;
-            newest.note(name, &digest);
-        }
-        Ok(digest)
-    }
-
-    /// Stores a table, given as the `table` of a request.
-    ///
-    /// # Errors
-    /// [`TraceErrorKind::InvalidInput`] where it has no `rows`.
-    pub fn create_table(
-        &self,
-        project: &ProjectId,
-        table: &Value,
-    ) -> Result<CreatedTable, TraceError> {
-        let rows = table["rows"].as_array().ok_or_else(|| {
-            TraceError::new(TraceErrorKind::InvalidInput, "a table lacks its rows")
-        })?;
-        let row_digests: Vec<String> = rows.iter().map(|row| self.digest_of(row)).collect();
-        let digest = digest::of_table(&row_digests);
-        let entry = Entry::of_value(EntryType::TableCreate, table).label(DIGEST_LABEL, &digest);
-        self.log(project, &[entry])?;
-        Ok(CreatedTable { digest, row_digests })
+    fn tell_listener(&self, project: &ProjectId, entries: &[Entry]) {
+        let Some(listener) = self.inner.listener.get() else { return };
+        let mut kinds: Vec<Kind> = entries.iter().map(|entry| entry.entry_type().kind()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds.into_iter().for_each(|kind| listener(project, kind));
     }
 
     /// Stores a file's bytes at `files/DIGEST`, and a record that names it; gives the digest.
@@ -227,8 +177,11 @@ impl OfflineTraceServer {
         content_type: Option<&str>,
         content: &[u8],
     ) -> Result<String, TraceError> {
-        let store = self.project(project)?;
+        let store = self.project(project);
         let digest = digest::of_file(content);
+        self.make_room(content.len() as u64)?;
+        store.open(Kind::Files)?;
+        let _until_it_is_named = store.creating()?;
         store.write_file(&digest, content)?;
         let data = json!({
             "project_id": project.to_string(),
@@ -249,34 +202,26 @@ impl OfflineTraceServer {
     /// [`TraceErrorKind::NotFound`] where it is not here, [`TraceErrorKind::Damaged`] where
     /// its bytes do not have the digest.
     pub fn file(&self, project: &ProjectId, digest: &str) -> Result<Vec<u8>, TraceError> {
-        self.project(project)?.read_file(digest)
-    }
-
-    /// The digest of a value, as the server that is synced with gives it, as far as its names
-    /// for projects are known.
-    pub fn digest_of(&self, value: &Value) -> String {
-        let internal_ids = self.inner.internal_ids.read().unwrap_or_else(PoisonError::into_inner);
-        if internal_ids.is_empty() {
-            return digest::of_value(value);
-        }
-        let mut value = value.clone();
-        refs::rewrite(&mut value, &mut |project, rest| {
-            let id = internal_ids.get(project)?;
-            Some(format!("{}{id}/{rest}", refs::INTERNAL_SCHEME))
-        });
-        digest::of_value(&value)
+        self.project(project).read_file(digest)
     }
 
     /// Notes what the server that is synced with calls a project.
     pub fn set_internal_id(&self, project: &ProjectId, id: impl Into<String>) {
-        let mut ids = self.inner.internal_ids.write().unwrap_or_else(PoisonError::into_inner);
-        ids.insert(project.clone(), id.into());
+        self.inner.shared.internal_ids.set(project, id.into());
     }
 
     /// What the server that is synced with calls a project, where that is known.
     pub fn internal_id(&self, project: &ProjectId) -> Option<String> {
-        let ids = self.inner.internal_ids.read().unwrap_or_else(PoisonError::into_inner);
-        ids.get(project).cloned()
+        self.inner.shared.internal_ids.get(project)
+    }
+
+    /// What was taken over of data that the prototype of Weave's offline mode had stored for a
+    /// project, since its folder is there. That happens when one of its kinds is used first.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn imported(&self, project: &ProjectId) -> Result<Imported, TraceError> {
+        prototype::imported(&self.project_for_a_moment(project))
     }
 
     /// The projects that have a folder here, in order.
@@ -284,50 +229,46 @@ impl OfflineTraceServer {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn projects(&self) -> Result<Vec<ProjectId>, TraceError> {
-        let Inner { dir, disk, .. } = &*self.inner;
+        let Shared { dir, disk, .. } = &self.inner.shared;
         let folders = |path: &Path| -> Result<Vec<String>, TraceError> {
-            let entries = disk.list(path).map_err(|error| {
-                let path = path.display();
-                TraceError::new(
-                    TraceErrorKind::Store,
-                    format!("the folder {path} cannot be read: {error}"),
-                )
-            })?;
-            Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+            let entries = names::list(&**disk, path)?.into_iter();
+            Ok(entries.filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
         };
         let mut projects = Vec::new();
         for entity in folders(dir)?.into_iter().filter(|name| name != STATE) {
             for project in folders(&dir.join(&entity))? {
-                projects.extend(ProjectId::of_folder(&Path::new(&entity).join(project)));
+                let folder = Path::new(&entity).join(project);
+                projects.extend(names::of_folder(&**disk, dir, &folder)?);
             }
         }
         projects.sort();
+        projects.dedup();
         Ok(projects)
     }
 
-    /// The spool of a kind of data of a project. `Ok(None)`: nothing of it was ever logged.
+    /// The spool of a kind of data of a project, with what the prototype left of it.
+    /// `Ok(None)`: nothing of it was ever logged.
     ///
     /// # Errors
     /// Where it cannot be opened.
     pub fn spool(&self, project: &ProjectId, kind: Kind) -> Result<Option<Spool>, TraceError> {
-        self.project(project)?.open_if_there(kind)
+        self.project(project).open_if_there(kind)
     }
 
-    fn project(&self, project: &ProjectId) -> Result<Arc<ProjectStore>, TraceError> {
-        if let Some(store) = self.stores().get(project) {
-            return Ok(Arc::clone(store));
-        }
-        if !project.has_folder() {
-            return Err(TraceError::new(
-                TraceErrorKind::InvalidInput,
-                format!("the name of the project {project} is too long for a folder"),
-            ));
-        }
-        let Inner { dir, options, disk, clock, .. } = &*self.inner;
-        let folder = dir.join(project.folder());
-        let store = ProjectStore::new(folder, options.clone(), Arc::clone(disk), Arc::clone(clock));
+    fn project(&self, project: &ProjectId) -> Arc<ProjectStore> {
         let mut stores = self.stores();
-        Ok(Arc::clone(stores.entry(project.clone()).or_insert_with(|| Arc::new(store))))
+        let store = stores.entry(project.clone()).or_insert_with(|| self.new_store(project));
+        Arc::clone(store)
+    }
+
+    /// The same, but its spools are closed again, unless the project is in use.
+    fn project_for_a_moment(&self, project: &ProjectId) -> Arc<ProjectStore> {
+        let known = self.stores().get(project).map(Arc::clone);
+        known.unwrap_or_else(|| self.new_store(project))
+    }
+
+    fn new_store(&self, project: &ProjectId) -> Arc<ProjectStore> {
+        Arc::new(ProjectStore::new(project.clone(), self.inner.shared.clone()))
     }
 
     fn stores(&self) -> MutexGuard<'_, BTreeMap<ProjectId, Arc<ProjectStore>>> {

@@ -7,6 +7,8 @@
 )]
 
 mod digests;
+mod naming;
+mod offline;
 mod projects;
 mod reference;
 mod salvage;

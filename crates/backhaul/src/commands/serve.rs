@@ -22,6 +22,7 @@ use crate::exit::{OrUsage as _, Outcome};
 use crate::hub::token::Token;
 use crate::hub::{self, Hub, limits, server};
 use crate::hub_address;
+use crate::intake::Pace;
 use crate::log::Log;
 use crate::metrics;
 use crate::offline::OutageSwitch;
@@ -91,7 +92,7 @@ impl Plan {
             limits: hub::Limits {
                 connections: given.max_connections.get(),
                 head_timeout: args.head_timeout.unwrap_or(limits::HEAD_TIMEOUT),
-                pace: hub::Pace {
+                pace: Pace {
                     grace: args.body_grace.unwrap_or(limits::BODY_GRACE),
                     bytes_per_second: limits::BODY_BYTES_PER_SECOND,
                 },

@@ -65,7 +65,7 @@ impl Keeper {
         if let Some(prepare) = &self.before_cleaning {
             prepare()?;
         }
-        let backhaul_store::Cleaned { records, bytes } = self.spool().clean(older_than)?;
+        let backhaul_store::Cleaned { records, bytes, .. } = self.spool().clean(older_than)?;
         tracing::info!(records, bytes, "delivered data was removed by an operator");
         Ok(Cleaned { records, bytes })
     }

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::elements::elements;
 use super::limits::MAX_RECORDS;
 use super::origin::Place;
-use super::refusal::Refusal;
 use super::seen::Key;
+use crate::intake::Refusal;
 
 /// The kind of all records that the hub stores.
 pub(crate) const KIND: &str = "run";

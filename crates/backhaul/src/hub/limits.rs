@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-/// Bytes of a request as they come over the wire. Thirty times the largest batch
-/// that a backhaul sends; a client that sends more is better off with several
-/// requests, since a broken link costs it the whole one.
-pub(crate) const MAX_BODY_BYTES: usize = 32_000_000;
+use crate::intake::MostBytes;
 
-/// Bytes of a request once decompressed. JSON of run records shrinks to a tenth and
-/// less, so that this and not [`MAX_BODY_BYTES`] is what a compressed request meets.
-pub(crate) const MAX_DECOMPRESSED_BYTES: usize = 64_000_000;
-
-/// Bytes of bodies in memory, of all requests together; a request beyond is asked
-/// to come again in a moment. Four of the largest.
-pub(crate) const MAX_BYTES_IN_FLIGHT: usize = 4 * MAX_DECOMPRESSED_BYTES;
+/// Bytes of bodies. As they come over the wire: thirty times the largest batch that a
+/// backhaul sends; a client that sends more is better off with several requests, since a
+/// broken link costs it the whole one. JSON of run records shrinks to a tenth and less, so
+/// that the second is what a compressed request meets. In flight: four of the largest.
+pub(crate) const MOST_BYTES: MostBytes =
+    MostBytes { received: 32_000_000, decompressed: 64_000_000, in_flight: 256_000_000 };
 
 /// Records in one request: more than two full windows of a device, and few enough
 /// that one request holds no other up for long.
@@ -43,13 +39,3 @@ pub(crate) const BODY_BYTES_PER_SECOND: u64 = 100;
 /// How long open requests may go on once the process was told to stop: service
 /// managers kill after 10 seconds and more.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-
-/// Requests that are decompressed, parsed and stored at one moment. The waiting for
-/// one flush is shared by as many as are in here.
-pub(crate) const MAX_AT_WORK: usize = 64;
-
-/// What a sender is told to wait when there is no room: somebody has to make some.
-pub(crate) const RETRY_AFTER_FULL: Duration = Duration::from_secs(30);
-
-/// What a sender is told to wait after an I/O error, or when too much is in flight.
-pub(crate) const RETRY_AFTER_TROUBLE: Duration = Duration::from_secs(5);

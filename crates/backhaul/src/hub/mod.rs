@@ -6,13 +6,10 @@
 //! share the flushes of the spool.
 
 mod admission;
-mod body;
-mod budget;
 mod elements;
 mod incoming;
 pub(crate) mod limits;
 mod origin;
-mod refusal;
 mod requests;
 mod routes;
 mod seen;
@@ -38,15 +35,14 @@ use backhaul_store::{
     Clock, Disk, Layout, OsDisk, RecordId, Spool, StoredRecord, SystemClock, Ticket,
 };
 
-pub(crate) use self::body::Pace;
 pub(crate) use self::incoming::FROM;
 use self::incoming::{ClientKey, Incoming};
 use self::origin::{Origin, Place, Source};
-pub(crate) use self::refusal::Refusal;
 pub(crate) use self::routes::{Limits, Service, router};
 use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
 use crate::exit::{self, OrUsage as _};
+use crate::intake::Refusal;
 
 /// The folder in the data dir of what the hub has seen.
 pub(crate) const FOLDER: &str = "hub";

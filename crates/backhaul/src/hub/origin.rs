@@ -7,8 +7,8 @@ use axum::http::HeaderMap;
 use backhaul_store::{Chain, DeviceId, Epoch, Position, RecordId, Sequence};
 
 use super::limits::MAX_RECORDS;
-use super::refusal::Refusal;
 use super::window::Window;
+use crate::intake::Refusal;
 
 const SOURCE: &str = "backhaul-source";
 const FLOOR: &str = "backhaul-floor";

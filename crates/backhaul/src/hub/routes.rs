@@ -15,19 +15,16 @@ use axum::routing::{get, post};
 use backhaul_store::Lane;
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Hub;
 use super::admission::{Admission, Sender, Told};
-use super::body::{Coding, Pace, decompress, discard, receive};
-use super::budget::Budget;
 use super::limits;
 use super::origin::Origin;
-use super::refusal::{Refusal, whole_seconds};
 use super::requests::Requests;
 use super::token::{self, Token};
 use crate::data_dir::RUNS;
+use crate::intake::{Coding, Intake, Pace, Refusal, whole_seconds};
 use crate::metrics::{self, Page};
 
 /// The limits that can be set.
@@ -50,8 +47,7 @@ pub(crate) struct Service {
     limits: Limits,
     /// Adds what is measured beside the hub to a page of metrics.
     measure_others: Box<dyn Fn(&mut Page) + Send + Sync>,
-    budget: Budget,
-    at_work: Semaphore,
+    intake: Intake,
     began: Instant,
     admission: Option<Mutex<Admission>>,
     requests: Requests,
@@ -72,8 +68,7 @@ impl Service {
             token,
             limits,
             measure_others: Box::new(measure_others),
-            budget: Budget::new(limits::MAX_BYTES_IN_FLIGHT),
-            at_work: Semaphore::new(limits::MAX_AT_WORK),
+            intake: Intake::new(limits::MOST_BYTES, limits.pace),
             began: Instant::now(),
             admission: limits.records_per_second.map(|rate| Mutex::new(Admission::new(rate))),
             requests: Requests::default(),
@@ -144,39 +139,24 @@ async fn take_runs(
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Response, Refusal> {
-    let mut share = service.budget.share();
+    let mut share = service.intake.share();
     let received = async {
         let asked = understand(&service, &headers)?;
         let next = service.admit(&asked).await?;
-        let body = receive(&headers, &mut body, service.limits.pace, &mut share).await?;
+        let body = service.intake.receive(&headers, &mut body, &mut share).await?;
         Ok::<_, Refusal>((asked, next, body))
     };
     let (asked, next, body) = match received.await {
         Ok(received) => received,
-        Err(refusal) => {
-            // The answer goes out at once, while the rest is read and thrown away. Who
-            // was too slow gets no more time.
-            if refusal.status != StatusCode::REQUEST_TIMEOUT {
-                tokio::spawn(async move { discard(&headers, &mut body).await });
-            }
-            let close = [(header::CONNECTION, "close")];
-            return Ok((close, refusal).into_response());
-        }
+        Err(refusal) => return Ok(service.intake.refuse(refusal, headers, body)),
     };
-    let closed = |_| Refusal::unavailable("the hub is stopping");
-    let permit = service.at_work.acquire().await.map_err(closed)?;
-    let hub = Arc::clone(&service.hub);
     let told_before = asked.records();
-    // Once begun, it goes on to its end whether or not the sender waits.
-    let work = tokio::task::spawn_blocking(move || {
-        let body = decompress(body, asked.coding, &mut share)?;
-        hub.take(&body, asked.origin.as_ref(), asked.key.as_deref())
+    let shared = Arc::clone(&service);
+    let receipt = service.intake.work(move || {
+        let body = shared.intake.decompress(body, asked.coding, &mut share)?;
+        shared.hub.take(&body, asked.origin.as_ref(), asked.key.as_deref())
     });
-    let receipt = work.await.map_err(|error| {
-        tracing::error!(%error, "a request failed inside the hub");
-        Refusal::unavailable("the request failed inside the hub")
-    })?;
-    drop(permit);
+    let receipt = receipt.await?;
     if service.crash_before_reply && matches!(&receipt, Ok(receipt) if receipt.accepted > 0) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     }

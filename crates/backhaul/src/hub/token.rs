@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::refusal::Refusal;
+use crate::intake::Refusal;
 
 /// A bearer token. Only its digest is kept, and nothing shows it.
 #[derive(Clone)]

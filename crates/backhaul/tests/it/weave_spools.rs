@@ -12,7 +12,7 @@ use crate::support::backhaul;
 
 const PROJECT: &str = "my_team/my_project";
 
-/// A data dir with an object and three calls of Weave's, and nothing else.
+/// A data dir with an object and three calls of Weave's, and that there is such a project.
 fn logged(dir: &Path) -> OfflineTraceServer {
     let options = OfflineOptions { min_free_bytes: Some(0), ..OfflineOptions::default() };
     let server = OfflineTraceServer::open(dir.join("weave"), options).unwrap();
@@ -41,7 +41,7 @@ fn status_shows_a_project_as_one_and_its_kinds_in_json() {
     assert_eq!(spools["weave/my_team/my_project/objects"]["pending"], 1);
     let (code, stdout, _) = backhaul(&["status"], dir.path());
     assert_eq!(code, 0);
-    assert!(stdout.contains("weave/my_team/my_project: 4 accepted = 4 pending"), "{stdout}");
+    assert!(stdout.contains("weave/my_team/my_project: 5 accepted = 5 pending"), "{stdout}");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn queue_lists_all_of_weave_or_one_kind() {
         assert_eq!(code, 0, "{stderr}");
         stdout.lines().count()
     };
-    assert_eq!((listed("weave"), listed("weave/my_team/my_project")), (4, 4));
+    assert_eq!((listed("weave"), listed("weave/my_team/my_project")), (5, 5));
     assert_eq!(listed("weave/my_team/my_project/calls"), 3);
     let (code, _, stderr) = backhaul(&["queue", "list", "--spool", "weav"], dir.path());
     assert_eq!(code, 2);

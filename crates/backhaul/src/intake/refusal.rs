@@ -9,7 +9,11 @@ use axum::response::{IntoResponse, Response};
 use backhaul_store::ErrorKind;
 use serde_json::json;
 
-use super::limits::{RETRY_AFTER_FULL, RETRY_AFTER_TROUBLE};
+/// What a sender is told to wait when there is no room: somebody has to make some.
+const RETRY_AFTER_FULL: Duration = Duration::from_secs(30);
+
+/// What a sender is told to wait after an I/O error, or when too much is in flight.
+const RETRY_AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// An answer other than 200. Nothing of the request is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,15 @@
 //! Receives a request's body and decompresses it, within the limits.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use flate2::read::MultiGzDecoder;
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
 use super::budget::Share;
-use super::limits::{MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES};
 use super::refusal::Refusal;
 
 /// How slowly a body may come.
@@ -38,6 +37,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) enum Coding {
     Identity,
     Gzip,
+    Deflate,
 }
 
 impl Coding {
@@ -50,35 +50,57 @@ impl Coding {
             coding = match (text.as_str(), coding) {
                 ("" | "identity", coding) => coding,
                 ("gzip" | "x-gzip", Self::Identity) => Self::Gzip,
+                ("deflate", Self::Identity) => Self::Deflate,
                 _ => {
                     return Err(Refusal::new(
                         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                        format!("Content-Encoding is {text:?}: send gzip, or none"),
+                        format!("Content-Encoding is {text:?}: send gzip, deflate, or none"),
                     ));
                 }
             };
         }
         Ok(coding)
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// What reads a body of this coding.
+    fn reader(self, body: &[u8]) -> Box<dyn Read + '_> {
+        match self {
+            Self::Identity => Box::new(body),
+            Self::Gzip => Box::new(MultiGzDecoder::new(body)),
+            // Some senders leave out zlib's head, which is a multiple of 31 and says 8.
+            Self::Deflate => match body {
+                [first, second, ..]
+                    if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0 =>
+                {
+                    Box::new(ZlibDecoder::new(body))
+                }
+                _ => Box::new(DeflateDecoder::new(body)),
+            },
+        }
+    }
 }
 
-/// Receives the whole body.
-///
-/// # Errors
-/// 413 above the limit, told before the body is read where its length is announced;
-/// 408 when the sender falls silent or is slower than the pace, 503 when too much is in
-/// flight, 400 when the connection breaks off.
-pub(crate) async fn receive(
+/// As [`Intake::receive`](super::Intake::receive).
+pub(super) async fn receive(
     headers: &HeaderMap,
     body: &mut Body,
     pace: Pace,
+    most: usize,
     share: &mut Share,
 ) -> Result<Vec<u8>, Refusal> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > MAX_BODY_BYTES) {
-        return Err(too_long());
+    if announced.is_some_and(|announced| announced > most) {
+        return Err(too_long(most));
     }
     let mut received = Vec::new();
     let began = Instant::now();
@@ -90,8 +112,8 @@ pub(crate) async fn receive(
         let frame =
             frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if received.len() + data.len() > MAX_BODY_BYTES {
-            return Err(too_long());
+        if received.len() + data.len() > most {
+            return Err(too_long(most));
         }
         reserve(share, data.len())?;
         received.extend_from_slice(&data);
@@ -101,12 +123,12 @@ pub(crate) async fn receive(
 /// Reads on without keeping anything, so that a sender that is still writing sees
 /// the answer and not a broken connection, which would look like an outage to it.
 /// One that waits to be asked for the body gets its answer at once.
-pub(crate) async fn discard(headers: &HeaderMap, body: &mut Body) {
+pub(super) async fn discard(headers: &HeaderMap, body: &mut Body, most: usize) {
     if headers.contains_key(header::EXPECT) {
         return;
     }
     let rest = async {
-        let mut left = MAX_BODY_BYTES;
+        let mut left = most;
         while let Some(Ok(frame)) = body.frame().await {
             let len = frame.data_ref().map_or(0, bytes::Bytes::len);
             left = left.saturating_sub(len);
@@ -118,33 +140,29 @@ pub(crate) async fn discard(headers: &HeaderMap, body: &mut Body) {
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
 }
 
-/// Gives a body as it was before it was compressed.
-///
-/// # Errors
-/// 413 above the limit, as soon as it is passed; 400 for what is no gzip; 503 when
-/// too much is in flight.
-pub(crate) fn decompress(
+/// As [`Intake::decompress`](super::Intake::decompress).
+pub(super) fn decompress(
     body: Vec<u8>,
     coding: Coding,
+    most: usize,
     share: &mut Share,
 ) -> Result<Vec<u8>, Refusal> {
     if coding == Coding::Identity {
         return Ok(body);
     }
     let mut plain = Vec::new();
-    let mut decoder = MultiGzDecoder::new(body.as_slice());
+    let mut decoder = coding.reader(&body);
     let mut piece = vec![0; 64 << 10];
     loop {
-        let read = decoder
-            .read(&mut piece)
-            .map_err(|error| Refusal::bad_request(format!("the body is no gzip: {error}")))?;
+        let read = decoder.read(&mut piece).map_err(|error| {
+            Refusal::bad_request(format!("the body is no {}: {error}", coding.name()))
+        })?;
         if read == 0 {
             return Ok(plain);
         }
-        if plain.len() + read > MAX_DECOMPRESSED_BYTES {
+        if plain.len() + read > most {
             return Err(Refusal::too_large(format!(
-                "the body decompresses to more than {MAX_DECOMPRESSED_BYTES} bytes: send fewer \
-                 records at a time"
+                "the body decompresses to more than {most} bytes: send fewer records at a time"
             )));
         }
         reserve(share, read)?;
@@ -170,8 +188,8 @@ fn too_slow(received: usize, took: Duration, pace: Pace) -> Refusal {
     Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
 }
 
-fn too_long() -> Refusal {
+fn too_long(most: usize) -> Refusal {
     Refusal::too_large(format!(
-        "the body has more than {MAX_BODY_BYTES} bytes: send fewer records at a time, or gzip"
+        "the body has more than {most} bytes: send fewer records at a time, or gzip"
     ))
 }

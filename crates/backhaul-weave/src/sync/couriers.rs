@@ -1,0 +1,152 @@
+//! The couriers of one project, one for each kind of its data.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backhaul_store::Books;
+use backhaul_sync::{
+    Blocked, BlockedKind, ConnectivityMonitor, LinkError, LinkErrorKind, PlannedOutage, SyncEvent,
+    SyncManager, SyncOptions, SyncPrioritizer,
+};
+
+use super::destination::KindDestination;
+use super::server::Server;
+use crate::error::{TraceError, TraceErrorKind};
+use crate::kind::Kind;
+use crate::project::ProjectId;
+
+/// Records in a batch where nobody says otherwise: as many calls as clients put into a request.
+const BATCH_SIZE: usize = 1_000;
+
+type Outage = dyn Fn() -> Option<PlannedOutage> + Send + Sync;
+type OnEvent = dyn Fn(&ProjectId, Kind, &SyncEvent) + Send + Sync;
+
+/// What each courier is given.
+#[derive(Clone, Default)]
+pub(super) struct Setup {
+    pub(super) options: SyncOptions,
+    pub(super) monitor: Option<ConnectivityMonitor>,
+    pub(super) prioritizer: Option<SyncPrioritizer>,
+    pub(super) outage: Option<Arc<Outage>>,
+    pub(super) on_event: Option<Arc<OnEvent>>,
+}
+
+/// The couriers of a project, each opened when it is needed.
+pub(super) struct ProjectCouriers {
+    pub(super) server: Arc<Server>,
+    pub(super) project: ProjectId,
+    setup: Setup,
+    open: Mutex<BTreeMap<Kind, SyncManager>>,
+}
+
+impl std::fmt::Debug for ProjectCouriers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProjectCouriers").field("project", &self.project).finish_non_exhaustive()
+    }
+}
+
+impl ProjectCouriers {
+    pub(super) fn new(server: Arc<Server>, project: ProjectId, setup: Setup) -> Self {
+        Self { server, project, setup, open: Mutex::default() }
+    }
+
+    /// The couriers that are open, in the order in which kinds depend on each other.
+    pub(super) fn those_open(&self) -> Vec<(Kind, SyncManager)> {
+        self.open().iter().map(|(kind, courier)| (*kind, courier.clone())).collect()
+    }
+
+    /// The courier of a kind. `Ok(None)`: nothing of it was ever logged.
+    pub(super) async fn courier(
+        self: &Arc<Self>,
+        kind: Kind,
+    ) -> Result<Option<SyncManager>, TraceError> {
+        if let Some(courier) = self.open().get(&kind) {
+            return Ok(Some(courier.clone()));
+        }
+        let (offline, project) = (self.server.offline.clone(), self.project.clone());
+        let opened = tokio::task::spawn_blocking(move || offline.spool(&project, kind)).await;
+        let opened = opened.map_err(|error| {
+            TraceError::new(TraceErrorKind::Store, format!("a spool was not opened: {error}"))
+        })?;
+        let Some(spool) = opened? else { return Ok(None) };
+        let mut open = self.open();
+        if let Some(courier) = open.get(&kind) {
+            return Ok(Some(courier.clone()));
+        }
+        let destination = Arc::new(KindDestination::new(self, kind, spool.clone()));
+        let options = SyncOptions {
+            batch_size: self.setup.options.batch_size.or(Some(BATCH_SIZE)),
+            ..self.setup.options.clone()
+        };
+        let courier = SyncManager::new(spool, destination, options)
+            .map_err(|error| TraceError::new(TraceErrorKind::InvalidInput, error.to_string()))?;
+        let courier = self.set_up(courier, kind);
+        open.insert(kind, courier.clone());
+        Ok(Some(courier))
+    }
+
+    fn set_up(&self, mut courier: SyncManager, kind: Kind) -> SyncManager {
+        if let Some(prioritizer) = &self.setup.prioritizer {
+            courier = courier.with_prioritizer(prioritizer.clone());
+        }
+        let project = self.project.to_string();
+        courier.describe_entries(move |record, entry| {
+            let facts =
+                [("project", &*project), ("kind", kind.name()), ("type", &*record.facts.kind)];
+            entry.metadata.extend(facts.map(|(key, value)| (key.to_owned(), value.into())));
+        });
+        if let Some(outage) = self.setup.outage.clone() {
+            courier.offline_while(move || outage());
+        }
+        if let Some(monitor) = &self.setup.monitor {
+            courier.watch(monitor);
+        }
+        if let Some(on_event) = self.setup.on_event.clone() {
+            let project = self.project.clone();
+            courier.on_event(move |event| on_event(&project, kind, event));
+        }
+        courier
+    }
+
+    /// Delivers what waits of the kinds before one, as far as nothing is in the way. What was
+    /// put off is not waited for.
+    pub(super) async fn deliver_before(self: &Arc<Self>, kind: Kind) -> Result<(), LinkError> {
+        for earlier in Kind::ALL.into_iter().take_while(|earlier| *earlier != kind) {
+            let opened = self.courier(earlier).await;
+            let opened = opened.map_err(|error| LinkError::busy(error.to_string()))?;
+            let Some(courier) = opened else { continue };
+            if books(&courier).await.pending == 0 {
+                continue;
+            }
+            if let Some(blocked) = courier.sync_now().await.blocked_by
+                && blocked.kind != BlockedKind::PutOff
+            {
+                return Err(of_earlier(earlier, &blocked));
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Kind, SyncManager>> {
+        // No call leaves it half changed.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The books of a courier's spool; empty where they cannot be read.
+pub(super) async fn books(courier: &SyncManager) -> Books {
+    let spool = courier.spool().clone();
+    let books = tokio::task::spawn_blocking(move || spool.books()).await;
+    books.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// What is in the way of an earlier kind is in the way of this one.
+fn of_earlier(earlier: Kind, blocked: &Blocked) -> LinkError {
+    let kind = match blocked.kind {
+        BlockedKind::Offline => LinkErrorKind::Unreachable,
+        BlockedKind::Refused => LinkErrorKind::Refused,
+        BlockedKind::Cap => LinkErrorKind::OverBudget,
+        _ => LinkErrorKind::Busy,
+    };
+    LinkError::new(kind, format!("{earlier} go first: {}", blocked.reason))
+}

@@ -1,0 +1,72 @@
+//! Where the records of a kind go: to the server, once all that they refer to went there.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use backhaul_store::{Batch, Spool};
+use backhaul_sync::{BandwidthManager, Deliver, Destination, LinkError, Verdict, Way};
+
+use super::couriers::ProjectCouriers;
+use super::job::Job;
+use super::memory::Memory;
+use super::{calls, feedback};
+use crate::kind::Kind;
+use crate::remote::Remote;
+
+/// Delivers one kind of a project's data.
+///
+/// What a record refers to was stored before it. So once a batch was taken, and the kinds before
+/// it were delivered as far as nothing is in the way, all that it refers to was delivered,
+/// refused or put off, and the server's digests of it are known.
+#[derive(Debug)]
+pub(super) struct KindDestination {
+    project: Weak<ProjectCouriers>,
+    remote: Remote,
+    kind: Kind,
+    spool: Spool,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl KindDestination {
+    pub(super) fn new(project: &Arc<ProjectCouriers>, kind: Kind, spool: Spool) -> Self {
+        let remote = project.server.remote.clone();
+        Self { project: Arc::downgrade(project), remote, kind, spool, memory: Arc::default() }
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<Vec<Verdict>, LinkError> {
+        let Some(project) = self.project.upgrade() else {
+            return Err(LinkError::busy("the courier is being stopped"));
+        };
+        project.deliver_before(self.kind).await?;
+        let server = Arc::clone(&project.server);
+        let target = server.target(&project.project).await?;
+        server.digests.refresh().map_err(|error| {
+            LinkError::busy(format!("the server's digests cannot be read: {error}"))
+        })?;
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).doubt.begin(batch);
+        let (spool, memory) = (self.spool.clone(), Arc::clone(&self.memory));
+        let job = Job::new(server, target, spool, self.kind, memory, batch.chain.lane);
+        match self.kind {
+            Kind::Calls => calls::deliver(&job, batch).await,
+            Kind::Feedback => feedback::deliver(&job, batch).await,
+            _ => job.one_by_one(batch).await.conclude(),
+        }
+    }
+}
+
+impl Destination for KindDestination {
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a> {
+        Box::pin(self.send(batch))
+    }
+
+    fn bandwidth(&self) -> Option<&BandwidthManager> {
+        self.remote.transport().budget()
+    }
+
+    fn way(&self) -> Option<Way> {
+        Some(self.remote.way())
+    }
+
+    fn forget_connections(&self) {
+        self.remote.transport().forget_connections();
+    }
+}

@@ -1,0 +1,222 @@
+//! Feedback on calls and objects.
+//!
+//! A server that is sent the same feedback twice may have it twice, under one id: so it is asked
+//! which ids it has, of those that are in doubt.
+
+use std::collections::{HashSet, VecDeque};
+
+use backhaul_store::{Batch, RecordId};
+use backhaul_sync::{LinkError, Verdict};
+use serde_json::{Value, json};
+
+use super::fates::{Fates, is_failure_of_the_server, is_no_path, is_refusal};
+use super::job::{Job, unreadable};
+use crate::entry::{Entry, EntryType};
+
+/// Most in a request, as clients have it.
+const MOST: usize = 100;
+/// Most bytes of records in a request: servers take 32 MiB, and clients send 31.
+const MOST_BYTES: usize = 31 << 20;
+
+/// A record of a batch, read.
+struct Record {
+    at: usize,
+    id: RecordId,
+    entry_type: EntryType,
+    value: Value,
+    bytes: usize,
+}
+
+/// A batch of feedback on its way.
+struct Run<'a> {
+    job: &'a Job,
+    fates: Fates,
+    is_over: bool,
+}
+
+pub(super) async fn deliver(job: &Job, batch: &Batch) -> Result<Vec<Verdict>, LinkError> {
+    let mut run = Run { job, fates: Fates::new(batch.records.len()), is_over: false };
+    let mut new = Vec::new();
+    for (at, offer) in batch.records.iter().enumerate() {
+        let entry = match Entry::of_record(&offer.record) {
+            Ok(entry) => entry,
+            Err(error) => {
+                run.fates.say(at, unreadable(&error));
+                continue;
+            }
+        };
+        let record = Record {
+            at,
+            id: offer.record.id,
+            entry_type: entry.entry_type(),
+            value: job.value_of(&entry),
+            bytes: offer.record.body.len(),
+        };
+        if record.entry_type == EntryType::FeedbackCreate {
+            new.push(record);
+        } else {
+            // It is about what came before it.
+            run.create(std::mem::take(&mut new)).await;
+            run.change(record).await;
+        }
+    }
+    run.create(new).await;
+    let verdicts = run.fates.conclude()?;
+    let mut memory = job.memory();
+    for (offer, verdict) in batch.records.iter().zip(&verdicts) {
+        memory.note("", offer.record.id, verdict);
+    }
+    drop(memory);
+    Ok(verdicts)
+}
+
+impl Run<'_> {
+    async fn create(&mut self, records: Vec<Record>) {
+        let mut groups = self.groups(records);
+        while let Some(group) = groups.pop_front() {
+            if self.is_over {
+                return;
+            }
+            let group = match self.without_known(group).await {
+                Ok(group) => group,
+                Err(error) => return self.stop(&error),
+            };
+            if group.is_empty() {
+                continue;
+            }
+            match self.job.create_feedback(&group).await {
+                Ok(()) => group.iter().for_each(|one| self.fates.say(one.at, Verdict::Delivered)),
+                Err(error) => self.failed(group, &error, &mut groups),
+            }
+        }
+    }
+
+    fn groups(&self, records: Vec<Record>) -> VecDeque<Vec<Record>> {
+        let memory = self.job.memory();
+        let mut groups: VecDeque<Vec<Record>> = VecDeque::new();
+        let (mut alone, mut room) = (Vec::new(), 0);
+        for record in records {
+            if memory.suspects.contains(&record.id) {
+                alone.push(vec![record]);
+                continue;
+            }
+            let bytes = record.bytes;
+            match groups.back_mut().filter(|group| room >= bytes && group.len() < MOST) {
+                Some(group) => group.push(record),
+                None => {
+                    room = MOST_BYTES;
+                    groups.push_back(vec![record]);
+                }
+            }
+            room = room.saturating_sub(bytes);
+        }
+        groups.extend(alone);
+        groups
+    }
+
+    /// Finds out which of several is refused.
+    fn failed(
+        &mut self,
+        mut group: Vec<Record>,
+        error: &LinkError,
+        groups: &mut VecDeque<Vec<Record>>,
+    ) {
+        self.note_doubt(&group);
+        if is_refusal(error) && group.len() > 1 {
+            let rest = group.split_off(group.len() / 2);
+            groups.push_front(rest);
+            groups.push_front(group);
+            return;
+        }
+        let records: Vec<usize> = group.iter().map(|one| one.at).collect();
+        let alone = records.len() == 1;
+        self.fates.fail(&records, error, alone);
+        let goes_on = is_refusal(error) || alone && is_failure_of_the_server(error);
+        self.is_over |= !goes_on;
+        if is_failure_of_the_server(error) {
+            self.job.memory().suspects.extend(group.iter().map(|one| one.id));
+        }
+    }
+
+    /// Replaces feedback, or removes it.
+    async fn change(&mut self, record: Record) {
+        if self.is_over {
+            return;
+        }
+        let path = match record.entry_type {
+            EntryType::FeedbackReplace => "/feedback/replace",
+            _ => "/feedback/purge",
+        };
+        let mut group = match self.without_known(vec![record]).await {
+            Ok(group) => group,
+            Err(error) => return self.stop(&error),
+        };
+        let Some(mut record) = group.pop() else { return };
+        match self.job.post(path, record.value.take()).await {
+            Ok(_) => self.fates.say(record.at, Verdict::Delivered),
+            Err(error) => {
+                self.note_doubt(std::slice::from_ref(&record));
+                self.fates.fail(&[record.at], &error, true);
+                self.is_over |= !is_refusal(&error);
+            }
+        }
+    }
+
+    /// Leaves out what the server has.
+    async fn without_known(&mut self, records: Vec<Record>) -> Result<Vec<Record>, LinkError> {
+        let in_doubt: Vec<&str> = {
+            let memory = self.job.memory();
+            let is_in_doubt = |record: &&Record| memory.doubt.is_about(&record.id);
+            records.iter().filter(is_in_doubt).filter_map(|one| one.value["id"].as_str()).collect()
+        };
+        let known = self.job.known_feedback(&in_doubt).await?;
+        let is_known =
+            |record: &Record| record.value["id"].as_str().is_some_and(|id| known.contains(id));
+        let (there, left): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_known);
+        there.iter().for_each(|record| self.fates.say(record.at, Verdict::Duplicate));
+        Ok(left)
+    }
+
+    fn stop(&mut self, error: &LinkError) {
+        self.is_over = true;
+        self.fates.fail_open(error);
+    }
+
+    fn note_doubt(&self, records: &[Record]) {
+        let mut memory = self.job.memory();
+        records.iter().for_each(|record| memory.doubt.note(record.id));
+    }
+}
+
+impl Job {
+    async fn create_feedback(&self, records: &[Record]) -> Result<(), LinkError> {
+        let support = &self.server.feedback_batch;
+        if support.is_likely() {
+            let batch: Vec<&Value> = records.iter().map(|record| &record.value).collect();
+            match self.post("/feedback/batch/create", json!({"batch": batch})).await {
+                Err(error) if is_no_path(&error) => {}
+                said => return said.map(|_| support.note(true)),
+            }
+        }
+        for record in records {
+            self.post("/feedback/create", record.value.clone()).await?;
+            support.note(false);
+        }
+        Ok(())
+    }
+
+    async fn known_feedback(&self, ids: &[&str]) -> Result<HashSet<String>, LinkError> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let literals: Vec<Value> = ids.iter().map(|id| json!({"$literal": id})).collect();
+        let asked = json!({
+            "project_id": self.target.real.to_string(),
+            "fields": ["id"],
+            "query": {"$expr": {"$in": [{"$getField": "id"}, literals]}},
+        });
+        let said = self.post("/feedback/query", asked).await?;
+        let rows = said["result"].as_array().into_iter().flatten();
+        Ok(rows.filter_map(|row| row["id"].as_str()).map(ToOwned::to_owned).collect())
+    }
+}

@@ -1,0 +1,327 @@
+//! Delivery for as long as a process runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backhaul_store::Books;
+use backhaul_sync::{
+    Blocked, BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
+    SyncPrioritizer, SyncStatus,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::couriers::{ProjectCouriers, Setup, books};
+use super::server::Server;
+use super::statistics::SyncStatistics;
+use crate::error::TraceError;
+use crate::kind::Kind;
+use crate::offline::OfflineTraceServer;
+use crate::project::ProjectId;
+use crate::remote::Remote;
+
+/// Delivers what an [`OfflineTraceServer`] holds, and what is stored in it later, to a real
+/// server: a courier for each kind of each project's data.
+///
+/// What a record refers to goes before it: files, tables, ops and objects before calls, and
+/// those before feedback. Where the server calls something by another digest, what refers to it
+/// is rewritten. Nothing is there twice, whatever is broken off and when.
+///
+/// Cheap to clone; all clones are one. Belongs to the tokio runtime that it is used on.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use backhaul_sync::{SyncOptions, Transport};
+/// use backhaul_weave::{
+///     Credentials, OfflineOptions, OfflineTraceServer, Remote, WeaveForwarder,
+/// };
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = OfflineTraceServer::open("/var/lib/weave", OfflineOptions::default())?;
+/// let transport = Transport::new(Duration::from_secs(60))?;
+/// let remote = Remote::new(transport, None, None, Credentials::new(None))?;
+///
+/// let forwarder = WeaveForwarder::new(server, remote, SyncOptions::default())?;
+/// forwarder.start().await;
+/// // Until the process is told to end.
+/// forwarder.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct WeaveForwarder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    server: Arc<Server>,
+    setup: Mutex<Setup>,
+    projects: Mutex<BTreeMap<ProjectId, Arc<ProjectCouriers>>>,
+    background: Mutex<Background>,
+}
+
+/// What runs between start and stop.
+#[derive(Default)]
+struct Background {
+    /// Kinds of which something was stored, and that have no courier yet.
+    news: Option<mpsc::UnboundedSender<(ProjectId, Kind)>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for WeaveForwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeaveForwarder")
+            .field("remote", &self.inner.server.remote)
+            .field("dir", &self.inner.server.offline.dir())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the courier of one kind of a project's data stands.
+#[derive(Debug, Clone)]
+pub struct CourierStatus {
+    /// The project, as it is called here.
+    pub project: ProjectId,
+    /// The kind.
+    pub kind: Kind,
+    /// How it stands.
+    pub status: SyncStatus,
+}
+
+impl WeaveForwarder {
+    /// A forwarder that does nothing yet. A `batch_size` of `None` is 1,000 records.
+    ///
+    /// # Errors
+    /// Where what is known of the server cannot be read, and for options that make no sense.
+    pub fn new(
+        server: OfflineTraceServer,
+        remote: Remote,
+        options: SyncOptions,
+    ) -> Result<Self, TraceError> {
+        options.check().map_err(|error| {
+            TraceError::new(crate::error::TraceErrorKind::InvalidInput, error.to_string())
+        })?;
+        let server = Arc::new(Server::open(server, remote)?);
+        let inner = Inner {
+            server,
+            setup: Mutex::new(Setup { options, ..Setup::default() }),
+            projects: Mutex::default(),
+            background: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Has a monitor say whether there is a link: see [`SyncManager::watch`]. To be called
+    /// before anything is delivered, as the next three.
+    pub fn watch(&self, monitor: &ConnectivityMonitor) {
+        self.inner.setup().monitor = Some(monitor.clone());
+    }
+
+    /// Has `prioritizer` say which records of a spool go first: see
+    /// [`SyncManager::with_prioritizer`]. Its rules see `project`, `kind` and `type` in the
+    /// metadata of each record.
+    pub fn prioritize(&self, prioritizer: SyncPrioritizer) {
+        self.inner.setup().prioritizer = Some(prioritizer);
+    }
+
+    /// Has `outage` asked before each request: see [`SyncManager::offline_while`].
+    pub fn offline_while(
+        &self,
+        outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,
+    ) {
+        self.inner.setup().outage = Some(Arc::new(outage));
+    }
+
+    /// Has `callback` called with what happens, and whose it is, on threads that may wait: see
+    /// [`SyncManager::on_event`].
+    pub fn on_event(
+        &self,
+        callback: impl Fn(&ProjectId, Kind, &SyncEvent) + Send + Sync + 'static,
+    ) {
+        self.inner.setup().on_event = Some(Arc::new(callback));
+    }
+
+    /// The server that it delivers to.
+    pub fn remote(&self) -> &Remote {
+        &self.inner.server.remote
+    }
+
+    /// Starts delivering in the background: what waits, and what is stored from now on by this
+    /// process. What other processes store is found after
+    /// [`SyncOptions::sync_interval_seconds`], where the project has it already.
+    pub async fn start(&self) {
+        let (news, mut heard) = mpsc::unbounded_channel();
+        let inner = Arc::downgrade(&self.inner);
+        self.inner.server.offline.on_stored(move |project, kind| {
+            if let Some(inner) = inner.upgrade() {
+                inner.hear(project, kind);
+            }
+        });
+        {
+            let mut background = self.inner.background();
+            if background.news.is_some() {
+                return;
+            }
+            background.news = Some(news.clone());
+        }
+        for project in self.inner.server.offline.projects().unwrap_or_default() {
+            Kind::ALL.into_iter().for_each(|kind| drop(news.send((project.clone(), kind))));
+        }
+        let inner = Arc::downgrade(&self.inner);
+        let task = tokio::spawn(async move {
+            while let Some((project, kind)) = heard.recv().await {
+                let Some(inner) = inner.upgrade() else { return };
+                match inner.project(&project).courier(kind).await {
+                    Ok(Some(courier)) => {
+                        courier.start().await;
+                        courier.notify();
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
+                    }
+                }
+            }
+        });
+        self.inner.background().task = Some(task);
+    }
+
+    /// Stops delivering in the background. Requests under way are waited for, as long as
+    /// [`SyncOptions::stop_timeout`] says; past that their records wait again.
+    pub async fn stop(&self) {
+        let background = std::mem::take(&mut *self.inner.background());
+        drop(background.news);
+        if let Some(task) = background.task {
+            let _ = task.await;
+        }
+        // Those that others wait for are stopped last.
+        for (_, _, courier) in self.inner.couriers().into_iter().rev() {
+            courier.stop().await;
+        }
+    }
+
+    /// Delivers now what waits of one project, or of all, whatever intervals and backoffs say,
+    /// and says what came of it. A server that cannot be reached is no error.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub async fn sync_now(
+        &self,
+        project: Option<&ProjectId>,
+    ) -> Result<SyncStatistics, TraceError> {
+        self.sync(project, false).await
+    }
+
+    /// The same; `patiently`: records that were put off are tried again, as often as their
+    /// retries go.
+    pub(super) async fn sync(
+        &self,
+        project: Option<&ProjectId>,
+        patiently: bool,
+    ) -> Result<SyncStatistics, TraceError> {
+        let projects = match project {
+            Some(project) => vec![project.clone()],
+            None => self.inner.server.offline.projects()?,
+        };
+        let mut statistics = SyncStatistics::default();
+        for project in projects {
+            let couriers = self.inner.project(&project);
+            let mut of_project = [(0, 0); Kind::ALL.len()];
+            for (kind, numbers) in Kind::ALL.into_iter().zip(&mut of_project) {
+                if let Some(courier) = couriers.courier(kind).await? {
+                    *numbers = self.sync_kind(&courier, patiently).await;
+                }
+            }
+            let name = self.inner.server.name_of(&project).await;
+            statistics.add(&name, of_project);
+        }
+        Ok(statistics)
+    }
+
+    /// How many records arrived, and how many did not.
+    async fn sync_kind(&self, courier: &SyncManager, patiently: bool) -> (u64, u64) {
+        let before = books(courier).await;
+        let options = courier.options();
+        let rounds = if patiently { options.max_retries.saturating_add(1) } else { 0 };
+        let mut round = 0;
+        loop {
+            let report = courier.sync_now().await;
+            let is_put_off = |blocked: Blocked| blocked.kind == BlockedKind::PutOff;
+            if round == rounds || !report.blocked_by.is_some_and(is_put_off) {
+                break;
+            }
+            tokio::time::sleep(options.backoff().delay(round)).await;
+            round += 1;
+        }
+        difference(&before, &books(courier).await)
+    }
+
+    /// How the couriers stand that are open, project by project. Waits for the disk.
+    pub fn status(&self) -> Vec<CourierStatus> {
+        let couriers = self.inner.couriers().into_iter();
+        couriers
+            .map(|(project, kind, courier)| CourierStatus {
+                project,
+                kind,
+                status: courier.status(),
+            })
+            .collect()
+    }
+
+    /// Tells that something waits again, such as after an operator has brought records back.
+    pub fn notify(&self, project: &ProjectId, kind: Kind) {
+        self.inner.hear(project, kind);
+    }
+}
+
+/// What became of records between two looks at the books: delivered, and refused or waiting.
+fn difference(before: &Books, after: &Books) -> (u64, u64) {
+    let delivered = after.delivered.saturating_sub(before.delivered);
+    let refused = after.rejected.saturating_sub(before.rejected);
+    (delivered, refused + after.pending)
+}
+
+impl Inner {
+    /// Something of a kind was stored.
+    fn hear(&self, project: &ProjectId, kind: Kind) {
+        let open = self.projects().get(project).map(|couriers| couriers.those_open());
+        let open = open.into_iter().flatten().find(|(of, _)| *of == kind);
+        match (open, &self.background().news) {
+            (Some((_, courier)), _) => courier.notify(),
+            (None, Some(news)) => drop(news.send((project.clone(), kind))),
+            (None, None) => {}
+        }
+    }
+
+    fn project(&self, project: &ProjectId) -> Arc<ProjectCouriers> {
+        let setup = self.setup().clone();
+        let mut projects = self.projects();
+        Arc::clone(projects.entry(project.clone()).or_insert_with(|| {
+            Arc::new(ProjectCouriers::new(Arc::clone(&self.server), project.clone(), setup))
+        }))
+    }
+
+    /// All couriers that are open.
+    fn couriers(&self) -> Vec<(ProjectId, Kind, SyncManager)> {
+        let projects = self.projects();
+        let couriers = projects.iter().flat_map(|(project, couriers)| {
+            let open = couriers.those_open().into_iter();
+            open.map(move |(kind, courier)| (project.clone(), kind, courier))
+        });
+        couriers.collect()
+    }
+
+    // No call leaves any of these half changed.
+
+    fn projects(&self) -> MutexGuard<'_, BTreeMap<ProjectId, Arc<ProjectCouriers>>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn setup(&self) -> MutexGuard<'_, Setup> {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn background(&self) -> MutexGuard<'_, Background> {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

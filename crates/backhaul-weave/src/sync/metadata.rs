@@ -1,0 +1,51 @@
+//! Projects, and what models cost.
+
+use backhaul_store::RecordId;
+use backhaul_sync::{LinkError, Verdict};
+use serde_json::{Map, Value, json};
+
+use super::job::Job;
+use crate::entry::{Entry, EntryType};
+
+pub(super) async fn deliver(job: &Job, entry: &Entry, id: &RecordId) -> Result<Verdict, LinkError> {
+    if entry.entry_type() == EntryType::Project {
+        // It was made before anything of it was sent: see `Server::target`.
+        return Ok(Verdict::Delivered);
+    }
+    let mut request = job.value_of(entry);
+    if job.is_in_doubt(id) && leave_out_known(job, &mut request).await? {
+        return Ok(Verdict::Duplicate);
+    }
+    job.post("/cost/create", request).await?;
+    Ok(Verdict::Delivered)
+}
+
+/// Takes out of a request what the server has: the same costs sent again would be there twice.
+/// Says whether nothing is left.
+async fn leave_out_known(job: &Job, request: &mut Value) -> Result<bool, LinkError> {
+    let models: Vec<Value> = costs(request)
+        .map(|costs| costs.keys().cloned())
+        .into_iter()
+        .flatten()
+        .map(|model| json!({"$literal": model}))
+        .collect();
+    let asked = json!({
+        "project_id": request["project_id"],
+        "query": {"$expr": {"$in": [{"$getField": "llm_id"}, models]}},
+    });
+    let said = job.post("/cost/query", asked).await?;
+    let there = said["results"].as_array().cloned().unwrap_or_default();
+    let Some(costs) = request["costs"].as_object_mut() else { return Ok(false) };
+    costs.retain(|model, cost| !there.iter().any(|row| is_that(row, model, cost)));
+    Ok(costs.is_empty())
+}
+
+fn costs(request: &Value) -> Option<&Map<String, Value>> {
+    request["costs"].as_object()
+}
+
+/// Whether a row of the server's is this cost of a model.
+fn is_that(row: &Value, model: &str, cost: &Value) -> bool {
+    let is_same = |field: &str| row[field].as_f64() == cost[field].as_f64();
+    row["llm_id"] == model && is_same("prompt_token_cost") && is_same("completion_token_cost")
+}
