@@ -46,6 +46,8 @@ pub mod config;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod collector;
+#[cfg(feature = "cli")]
 mod commands;
 #[cfg(feature = "control")]
 mod control;

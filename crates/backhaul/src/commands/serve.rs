@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,15 @@ use crate::config::{Config, Reloaded, Settings};
 use anyhow::{Context as _, bail};
 use backhaul_agent::CloudRunLogger;
 use backhaul_sync::{SyncManager, SyncOptions};
+use backhaul_weave::{OfflineOptions, OfflineTraceServer, Remote};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::resting;
 use crate::cli;
+use crate::collector::{self, WeaveCollector};
+use crate::config::WEAVE;
 use crate::control::{ControlSocket, Desk, Forwarding};
 use crate::courier;
 use crate::data_dir::{DataDir, RUNS};
@@ -36,6 +40,8 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 const FORWARD_GRACE: Duration = Duration::from_secs(2);
 /// Open files of the spool, the database and the runtime, with some to spare.
 const OTHER_FILES: u64 = 100;
+/// The entity of Weave's projects that name none.
+const ENTITY: &str = "WANDB_ENTITY";
 /// Threads that serve connections: the work is on the blocking threads.
 const WORKER_THREADS: usize = 2;
 
@@ -54,6 +60,8 @@ struct Plan {
     token: Option<Token>,
     hub: hub::Options,
     spool: backhaul_store::Options,
+    weave: (PathBuf, OfflineOptions),
+    weave_remote: Remote,
     limits: hub::Limits,
     forward_to: Option<(String, Arc<CloudRunLogger>)>,
     outage: Arc<OutageSwitch>,
@@ -75,6 +83,7 @@ impl Plan {
         }
         let data_dir = DataDir::of(config)?.for_writing()?;
         let offline = &config.offline;
+        let weave_dir = config.weave.dir.clone().unwrap_or_else(|| data_dir.join(WEAVE));
         let url = offline.runs_url.as_ref().map(|url| hub_address::shown(url.as_str()));
         Ok(Self {
             address,
@@ -89,6 +98,8 @@ impl Plan {
                 keep_segments: true,
             },
             spool: offline.spool_options(),
+            weave: (weave_dir, config.weave.options(offline)),
+            weave_remote: config.weave.remote(offline)?,
             limits: hub::Limits {
                 connections: given.max_connections.get(),
                 head_timeout: args.head_timeout.unwrap_or(limits::HEAD_TIMEOUT),
@@ -140,7 +151,21 @@ async fn serve(plan: Plan, settings: Settings, log: Log) -> anyhow::Result<Outco
     let data_dir = plan.hub.data_dir.clone();
     let hub = tokio::task::spawn_blocking(move || Hub::open(plan.hub, plan.spool)).await??;
     let hub = Arc::new(hub);
+    let (weave_dir, weave_options) = plan.weave;
+    let weave =
+        tokio::task::spawn_blocking(move || OfflineTraceServer::open(weave_dir, weave_options));
     let outage = plan.outage;
+    let collector = WeaveCollector::new(collector::Options {
+        server: weave.await??,
+        remote: Some(plan.weave_remote),
+        token: plan.token.clone(),
+        pace: plan.limits.pace,
+        entity: std::env::var(ENTITY).ok(),
+        is_outage: {
+            let outage = Arc::clone(&outage);
+            Box::new(move || outage.outage().is_some())
+        },
+    });
     let forwarding = match plan.forward_to {
         Some((url, other)) => Some(forward(&hub, other, url, settings.config(), &outage).await?),
         None => None,
@@ -173,7 +198,7 @@ async fn serve(plan: Plan, settings: Settings, log: Log) -> anyhow::Result<Outco
         "listening on http://{address}, storing in {}",
         data_dir.join(RUNS).display()
     ));
-    let router = hub::router(service);
+    let router = hub::router(service, collector::router(collector));
     let broken_off = server::serve(listener, router, plan.limits, shutdown).await;
     if broken_off > 0 {
         let seconds = limits::SHUTDOWN_GRACE.as_secs();

@@ -106,20 +106,21 @@ struct Readiness {
 
 type Shared = State<Arc<Service>>;
 
-/// All that the hub can be asked for.
-pub(crate) fn router(service: Arc<Service>) -> Router {
+/// All that the hub can be asked for, beside others with whom it shares a listener, and who
+/// answer what nobody knows.
+pub(crate) fn router(service: Arc<Service>, others: Router) -> Router {
     Router::new()
         .route("/v1/runs", post(take_runs))
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(async || Json(json!({"ok": true}))))
         .route("/readyz", get(show_readiness))
-        .fallback(async |uri: Uri| Refusal::not_found(&uri))
+        .with_state(Arc::clone(&service))
+        .merge(others)
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let reason = format!("{method} is not for {}", uri.path());
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason)
         })
-        .layer(from_fn_with_state(Arc::clone(&service), count_and_bound))
-        .with_state(service)
+        .layer(from_fn_with_state(service, count_and_bound))
 }
 
 /// Counts each request, and ends it where it takes too long.

@@ -30,5 +30,6 @@ mod state_of_devices;
 mod support;
 mod sync;
 mod three_days;
+mod weave;
 mod weave_outages;
 mod weave_spools;
