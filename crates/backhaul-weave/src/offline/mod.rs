@@ -43,7 +43,7 @@ type Listener = Box<dyn Fn(&ProjectId, Kind) + Send + Sync>;
 /// A folder that takes what a Weave trace server would, for any number of projects.
 ///
 /// Each kind of data of a project is a [`Spool`] in `entity/project/KIND`: gzip files of JSON
-/// lines, `YYYYMMDD_0000.jsonl.gz`. What a call returns from is on stable storage. Several
+/// lines, `YYYYMMDD_0000.jsonl.gz`, or plain ones, `….jsonl`. What a call returns from is on stable storage. Several
 /// processes may log to one folder.
 ///
 /// Cheap to clone; all clones are one. Calls block for as long as the disk takes.

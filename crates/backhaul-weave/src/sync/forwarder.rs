@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backhaul_store::Books;
 use backhaul_sync::{
-    Blocked, BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
+    BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
     SyncPrioritizer, SyncStatus,
 };
 use tokio::sync::mpsc;
@@ -225,35 +225,50 @@ impl WeaveForwarder {
         };
         let mut statistics = SyncStatistics::default();
         for project in projects {
-            let couriers = self.inner.project(&project);
-            let mut of_project = [(0, 0); Kind::ALL.len()];
-            for (kind, numbers) in Kind::ALL.into_iter().zip(&mut of_project) {
-                if let Some(courier) = couriers.courier(kind).await? {
-                    *numbers = self.sync_kind(&courier, patiently).await;
-                }
-            }
+            let numbers = self.sync_project(&project, patiently).await?;
             let name = self.inner.server.name_of(&project).await;
-            statistics.add(&name, of_project);
+            statistics.add(&name, numbers);
         }
         Ok(statistics)
     }
 
-    /// How many records arrived, and how many did not.
-    async fn sync_kind(&self, courier: &SyncManager, patiently: bool) -> (u64, u64) {
-        let before = books(courier).await;
-        let options = courier.options();
-        let rounds = if patiently { options.max_retries.saturating_add(1) } else { 0 };
-        let mut round = 0;
-        loop {
-            let report = courier.sync_now().await;
-            let is_put_off = |blocked: Blocked| blocked.kind == BlockedKind::PutOff;
-            if round == rounds || !report.blocked_by.is_some_and(is_put_off) {
+    /// How many records of each kind arrived, and how many did not.
+    async fn sync_project(
+        &self,
+        project: &ProjectId,
+        patiently: bool,
+    ) -> Result<[(u64, u64); Kind::ALL.len()], TraceError> {
+        let couriers = self.inner.project(project);
+        let mut those_there = Vec::new();
+        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+            if let Some(courier) = couriers.courier(kind).await? {
+                let before = books(&courier).await;
+                those_there.push((at, courier, before));
+            }
+        }
+        let options = self.inner.setup().options.clone();
+        for round in 0..=options.max_retries.saturating_add(1) {
+            let mut worth_another = false;
+            for (_, courier, _) in &those_there {
+                let report = courier.sync_now().await;
+                // A server that fails over one record shows it by taking others.
+                worth_another |= report.blocked_by.is_some_and(|blocked| {
+                    matches!(blocked.kind, BlockedKind::PutOff | BlockedKind::Busy)
+                });
+            }
+            if !patiently || !worth_another {
                 break;
             }
             tokio::time::sleep(options.backoff().delay(round)).await;
-            round += 1;
         }
-        difference(&before, &books(courier).await)
+        let mut numbers = [(0, 0); Kind::ALL.len()];
+        for (at, courier, before) in those_there {
+            let after = books(&courier).await;
+            if let Some(slot) = numbers.get_mut(at) {
+                *slot = difference(&before, &after);
+            }
+        }
+        Ok(numbers)
     }
 
     /// How the couriers stand that are open, project by project. Waits for the disk.

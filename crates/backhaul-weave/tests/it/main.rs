@@ -3,12 +3,15 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
 mod digests;
+mod forms;
 mod naming;
 mod offline;
 mod projects;
 mod reference;
 mod salvage;
+mod sync;

@@ -9,3 +9,4 @@ mod resting;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sync;
+mod sync_weave;

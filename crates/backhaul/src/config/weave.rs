@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use backhaul_store::Options;
-use backhaul_sync::{OptionError, Transport};
+use backhaul_sync::{OptionError, SyncOptions, Transport};
 use backhaul_weave::{Credentials, OfflineOptions, Remote};
 
 use super::byte_size::ByteSize;
@@ -62,6 +62,7 @@ impl WeaveConfig {
     pub fn options(&self, offline: &OfflineConfig) -> OfflineOptions {
         OfflineOptions {
             max_file_size: self.max_file_size.0,
+            max_bytes: self.cap.map(|cap| cap.0),
             store: Options {
                 when_full: offline.when_full,
                 flush: offline.flush,
@@ -69,6 +70,14 @@ impl WeaveConfig {
             },
             ..OfflineOptions::default()
         }
+    }
+
+    /// How couriers of the data behave: as those of runs, but that a batch is as large as a
+    /// request may be where `batch_size` is left as it is.
+    pub fn sync_options(&self, offline: &OfflineConfig) -> SyncOptions {
+        let is_set = |size: &usize| *size != SyncOptions::DEFAULT_BATCH_SIZE;
+        let batch_size = offline.sync.batch_size.filter(is_set);
+        SyncOptions { batch_size, ..offline.sync.clone() }
     }
 
     /// The server that the data is delivered to, counted against the data cap where one is

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::Disk as _;
+use backhaul_store::{Disk as _, Limits, Settled, State};
 use backhaul_testkit::{ManualClock, SimDisk};
 use backhaul_weave::{Kind, TraceErrorKind};
 use serde_json::json;
@@ -56,6 +56,21 @@ fn what_waits_stays_with_the_bytes_that_it_names() {
     assert_eq!(server.file(&project, &both).unwrap(), b"both");
     assert_eq!(server.file(&project, &gone).unwrap_err().kind(), TraceErrorKind::NotFound);
     assert_eq!(call_ids(&server, &project), ["waits"]);
+}
+
+#[test]
+fn what_was_refused_stays_for_its_owner_to_decide() {
+    let disk = SimDisk::new();
+    let server = open(&disk);
+    let project = project("me/mine");
+    let digest = server.create_file(&project, "refused", None, b"abc").unwrap();
+    let spool = server.spool(&project, Kind::Files).unwrap().unwrap();
+    let batch = spool.take(&Limits::default()).unwrap().unwrap();
+    let refused = Settled::new(State::Rejected).reason("no");
+    spool.settle(&[(batch.records[0].record.id.position, refused)]).unwrap();
+    assert_eq!(server.clean_synced_files(Duration::ZERO).unwrap().files, 0);
+    assert_eq!(server.file(&project, &digest).unwrap(), b"abc");
+    assert_eq!(spool.requeue_all().unwrap(), 1);
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! Digests that are others on the server, and references to them.
+
+use serde_json::{Value, json};
+
+use super::{World, numbers};
+
+/// What a reference leads to on the server.
+async fn read(world: &World, reference: &Value) -> Value {
+    let said = world.ask("/refs/read_batch", json!({"refs": [reference]})).await;
+    said["vals"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_lead_to_what_an_older_server_calls_otherwise() {
+    let world = World::new("0.52.23");
+    let offline = world.offline();
+    let of_project = |rest: String| format!("weave:///local/mine/{rest}");
+    // 0.52.23 hashes keys in the order in which they come.
+    let table = json!({"project_id": "local/mine", "rows": [{"z": 1, "a": 2}, {"z": 3, "a": 4}]});
+    let table = offline.create_table(&world.project, &table).unwrap();
+    let rows = of_project(format!("table/{}", table.digest));
+    let data = world.publish(&offline, "data", json!({"rows": rows, "_type": "Dataset"}));
+    let row = format!("object/data:{data}/attr/rows/id/{}", table.row_digests[1]);
+    let model = world.publish(&offline, "model", json!({"z": 1, "data": of_project(row.clone())}));
+    let (kind, mut start) = world.start(1, "f");
+    start["inputs"] =
+        json!({"model": of_project(format!("object/model:{model}")), "row": of_project(row)});
+    world.log(&offline, &[(kind, start), world.end(1)]);
+    assert!(world.syncer_of(&offline).sync().await.unwrap().is_complete());
+
+    let calls = world.calls().await;
+    let inputs = &calls[0]["inputs"];
+    assert_ne!(inputs["model"], of_project(format!("object/model:{model}")));
+    assert_eq!(read(&world, &inputs["row"]).await, json!({"z": 3, "a": 4}));
+    let model_there = read(&world, &inputs["model"]).await;
+    assert_eq!(model_there["z"], 1);
+    assert_eq!(read(&world, &model_there["data"]).await, json!({"z": 3, "a": 4}));
+
+    // What is logged by a later process refers to what was delivered by this one.
+    drop(offline);
+    let offline = world.offline();
+    let (kind, mut start) = world.start(2, "f");
+    start["output"] = json!(null);
+    start["inputs"] = json!({"model": of_project(format!("object/model:{model}"))});
+    world.log(&offline, &[(kind, start)]);
+    assert!(world.syncer_of(&offline).sync().await.unwrap().is_complete());
+    let calls = world.calls().await;
+    assert_eq!(calls[1]["inputs"]["model"], inputs["model"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_known_rows_is_the_same_on_each_version() {
+    for version in ["0.52.42", "0.52.23"] {
+        let world = World::new(version);
+        let offline = world.offline();
+        let rows = json!([{"z": 1, "a": 2}, {"z": 3, "a": 4}]);
+        let table = json!({"project_id": "local/mine", "rows": rows});
+        let table = offline.create_table(&world.project, &table).unwrap();
+        let digests: Vec<&String> = table.row_digests.iter().rev().collect();
+        let turned = backhaul_weave::digest::of_table(&digests);
+        let entry = json!({"project_id": "local/mine", "row_digests": digests});
+        let entry =
+            backhaul_weave::Entry::of_value(backhaul_weave::EntryType::TableFromDigests, &entry);
+        let entry = entry.label(backhaul_weave::DIGEST_LABEL, turned.clone());
+        offline.log(&world.project, &[entry]).unwrap();
+        let reference = format!("weave:///local/mine/table/{turned}");
+        let data = world.publish(&offline, "data", json!({"rows": reference}));
+        let statistics = world.syncer_of(&offline).sync().await.unwrap();
+        assert_eq!(numbers(&statistics, "local/mine")[2], (2, 0), "{version}");
+        let asked = json!({"project_id": "local/mine", "object_id": "data", "digest": "latest"});
+        let there = world.ask("/obj/read", asked).await;
+        let digest = there["obj"]["val"]["rows"].as_str().unwrap().rsplit_once('/').unwrap().1;
+        let asked = json!({"project_id": "local/mine", "digest": digest});
+        let said = world.ask("/table/query", asked).await;
+        assert_eq!(said["rows"][0]["val"], json!({"z": 3, "a": 4}), "{version} {data}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_calls_the_project_makes_later_digests_right() {
+    let world = World::new("0.52.42");
+    let offline = world.offline();
+    let reference = json!({"itself": "weave:///local/mine/call/1"});
+    let before = world.publish(&offline, "before", reference.clone());
+    assert!(world.syncer_of(&offline).sync().await.unwrap().is_complete());
+    assert_ne!(world.versions("before").await, [(before, true)]);
+    let after = world.publish(&offline, "after", reference.clone());
+    drop(offline);
+    let offline = world.offline();
+    let syncer = world.syncer_of(&offline);
+    let later = world.publish(&offline, "later", reference);
+    assert!(syncer.sync().await.unwrap().is_complete());
+    assert_eq!(world.versions("after").await, [(after.clone(), true)]);
+    assert_eq!(world.versions("later").await, [(after, true)]);
+    assert!(!later.is_empty());
+}
