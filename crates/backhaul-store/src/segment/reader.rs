@@ -106,6 +106,23 @@ impl SegmentReader {
         self.name == name && self.nonce == nonce
     }
 
+    /// Looks for the next member at this byte.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        self.lines = Vec::new().into_iter().peekable();
+        self.offset = offset;
+    }
+
+    /// The places of members by first sequence, where the segment is sealed and its index
+    /// is whole.
+    pub(super) fn index(&self) -> io::Result<Option<Vec<(u64, u64)>>> {
+        if self.sealed { index::read(&*self.file, self.nonce) } else { Ok(None) }
+    }
+
+    /// The records of a member; `None`: damaged.
+    pub(super) fn records(&self, member: &Member) -> io::Result<Option<Vec<u8>>> {
+        member.records(&*self.file)
+    }
+
     /// The sequence after the last record stepped over; 0 after a seek.
     pub(crate) fn position(&self) -> u64 {
         self.position

@@ -24,7 +24,9 @@ use backhaul_store::{Clock, Disk, OsDisk, RecordId, SharedCap, Spool, SystemCloc
 use serde_json::json;
 
 pub use self::cleaning::Cleaned;
+pub(crate) use self::files::read_file;
 use self::internal_ids::InternalIds;
+pub(crate) use self::names::projects;
 pub use self::options::OfflineOptions;
 use self::project_store::{ProjectStore, Shared};
 pub use self::prototype::Imported;
@@ -230,20 +232,12 @@ impl OfflineTraceServer {
     /// Where the folder cannot be read.
     pub fn projects(&self) -> Result<Vec<ProjectId>, TraceError> {
         let Shared { dir, disk, .. } = &self.inner.shared;
-        let folders = |path: &Path| -> Result<Vec<String>, TraceError> {
-            let entries = names::list(&**disk, path)?.into_iter();
-            Ok(entries.filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
-        };
-        let mut projects = Vec::new();
-        for entity in folders(dir)?.into_iter().filter(|name| name != STATE) {
-            for project in folders(&dir.join(&entity))? {
-                let folder = Path::new(&entity).join(project);
-                projects.extend(names::of_folder(&**disk, dir, &folder)?);
-            }
-        }
-        projects.sort();
-        projects.dedup();
-        Ok(projects)
+        names::projects(&**disk, dir)
+    }
+
+    /// The disk that it is on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.shared.disk
     }
 
     /// The spool of a kind of data of a project, with what the prototype left of it.

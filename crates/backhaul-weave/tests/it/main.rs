@@ -9,9 +9,11 @@
 
 mod digests;
 mod forms;
+mod http;
 mod naming;
 mod offline;
 mod projects;
+mod reads;
 mod reference;
 mod salvage;
 mod sync;

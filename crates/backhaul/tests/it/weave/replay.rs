@@ -1,9 +1,11 @@
 //! What real clients sent to a real server is sent to the collector, and answered in the same
 //! way. The recordings are of one agent: `{"method", "path", "headers", "request", "status",
-//! "answer"}` a line; of files only text is in them.
+//! "answer"}` a line; of two files the bytes are not in them.
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tempfile::tempdir;
 
@@ -97,7 +99,7 @@ fn replay_one(hub: &Hub, prefix: &str, recorded: &Value, is_old_server: bool) {
 
 struct Body {
     bytes: Vec<u8>,
-    /// Not so where the recording holds no text of a file.
+    /// Not so where the recording does not hold the bytes of the file.
     is_whole: bool,
 }
 
@@ -115,10 +117,9 @@ fn sent(recorded: &Value) -> (Vec<(String, String)>, Body) {
     headers.push(header("Content-Type", "multipart/form-data; boundary=cut"));
     let mut body = Body { bytes: Vec::new(), is_whole: true };
     for part in parts {
-        let len = usize::try_from(part["len"].as_u64().unwrap()).unwrap();
-        let text = part["text"].as_str();
-        body.is_whole &= text.is_some_and(|text| text.len() == len);
-        let content = text.map_or_else(|| vec![0xff; len], |text| text.as_bytes().to_vec());
+        let content = part["base64"].as_str().map(|text| STANDARD.decode(text).unwrap());
+        body.is_whole &= content.is_some();
+        let content = content.unwrap_or_else(|| b"another".to_vec());
         body.bytes.extend(b"--cut\r\n");
         for line in part["headers"].as_array().unwrap() {
             body.bytes.extend(format!("{}\r\n", line.as_str().unwrap()).as_bytes());
