@@ -34,4 +34,5 @@ mod support;
 mod sync;
 mod three_days;
 mod weave;
+mod weave_outages;
 mod weave_spools;
