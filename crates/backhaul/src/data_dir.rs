@@ -6,7 +6,7 @@ use crate::config::Config;
 pub(crate) use crate::config::{OFFLINE, WEAVE};
 use anyhow::bail;
 use backhaul_store::{ErrorKind, Spool};
-use backhaul_weave::Kind;
+use backhaul_weave::{Kind, ProjectId};
 
 use crate::exit;
 
@@ -185,6 +185,11 @@ pub(crate) fn of_weave(spool: &str) -> Option<(&Path, Kind)> {
 
 fn is_spool(path: &Path) -> bool {
     path.join(IDENTITY).is_file()
+}
+
+/// The name of a spool of Weave's.
+pub(crate) fn weave_spool(project: &ProjectId, kind: Kind) -> String {
+    format!("{WEAVE}/{}/{kind}", project.folder().display())
 }
 
 /// Where spools of Weave's data may be.

@@ -114,7 +114,7 @@ impl WeaveForwarder {
     }
 
     /// Has a monitor say whether there is a link: see [`SyncManager::watch`]. To be called
-    /// before anything is delivered, as the next three.
+    /// before anything is delivered, as the next four.
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
         self.inner.setup().monitor = Some(monitor.clone());
     }
@@ -141,6 +141,15 @@ impl WeaveForwarder {
         callback: impl Fn(&ProjectId, Kind, &SyncEvent) + Send + Sync + 'static,
     ) {
         self.inner.setup().on_event = Some(Arc::new(callback));
+    }
+
+    /// Has `callback` called with each courier that is opened, inside the runtime, and whose it
+    /// is: for what is to be there beside it, such as a control socket.
+    pub fn on_courier(
+        &self,
+        callback: impl Fn(&ProjectId, Kind, &SyncManager) + Send + Sync + 'static,
+    ) {
+        self.inner.setup().on_courier = Some(Arc::new(callback));
     }
 
     /// The server that it delivers to.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::sync::{sync_by_owner, with_progress};
 use crate::config::Config;
-use crate::data_dir::{DataDir, WEAVE};
+use crate::data_dir::{DataDir, WEAVE, weave_spool};
 use crate::exit::OrUsage as _;
 use crate::offline::OutageSwitch;
 use crate::printer::Printer;
@@ -95,17 +95,13 @@ async fn sync_by_its_owner(
     let mut is_owned = false;
     for kind in Kind::ALL {
         let path = dir.join(project.folder()).join(kind.name());
-        let name = spool_name(project, kind);
+        let name = weave_spool(project, kind);
         if let Some(of_owner) = sync_by_owner(printer, &name, &path, None).await? {
             synced.add_of_owner(project, kind, name, of_owner);
             is_owned = true;
         }
     }
     Ok(is_owned)
-}
-
-fn spool_name(project: &ProjectId, kind: Kind) -> String {
-    format!("{WEAVE}/{}/{kind}", project.folder().display())
 }
 
 async fn sync_here(
@@ -181,7 +177,7 @@ fn reports(
             blocked_by: courier.and_then(|it| it.status.blocked_by.clone()),
             ..SyncReport::default()
         };
-        reports.push((spool_name(project, kind), Synced::new(&report, &before, &spool)));
+        reports.push((weave_spool(project, kind), Synced::new(&report, &before, &spool)));
     }
     Ok(reports)
 }

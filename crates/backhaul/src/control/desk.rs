@@ -56,13 +56,23 @@ impl Forwarding {
 impl Desk {
     /// Of an agent that delivers from its own queue.
     pub(crate) fn of_agent(courier: SyncManager, url: &str, outage: Arc<OutageSwitch>) -> Self {
+        Self::of_courier(OFFLINE.to_owned(), courier, url, outage)
+    }
+
+    /// Of a spool that others may deliver from too.
+    pub(crate) fn of_courier(
+        spool: String,
+        courier: SyncManager,
+        url: &str,
+        outage: Arc<OutageSwitch>,
+    ) -> Self {
         let forwarding = Forwarding { courier, url: hub_address::shown(url) };
         let measured = (forwarding.clone(), Arc::clone(&outage));
         let metrics = move || {
             let (forwarding, outage) = &measured;
             let mut page = Page::default();
-            metrics::spool(&mut page, OFFLINE, &forwarding.courier.spool().status()?);
-            forwarding.measure(OFFLINE, &mut page);
+            metrics::spool(&mut page, &spool, &forwarding.courier.spool().status()?);
+            forwarding.measure(&spool, &mut page);
             metrics::outage(&mut page, outage.report().as_ref());
             Ok(page.text())
         };

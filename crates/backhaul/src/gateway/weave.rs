@@ -4,12 +4,12 @@
 //! device without Weave gets no folder of it. Delivery begins when a key is known, which may
 //! be a client's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use backhaul_sync::{BlockedKind, SyncOptions};
+use backhaul_sync::{BlockedKind, SyncOptions, shown_url};
 use backhaul_weave::{Kind, OfflineTraceServer, Remote, WeaveForwarder};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ use super::runs::FORWARD_GRACE;
 use super::waiting::Waiting;
 use crate::collector::{self, WeaveCollector};
 use crate::config::Config;
+use crate::control::{ControlSocket, Desk};
+use crate::data_dir;
 use crate::intake::Refusal;
 
 /// The entity of projects that name none.
@@ -40,6 +42,8 @@ struct Open {
     router: Router,
     forwarder: WeaveForwarder,
     is_forwarding: OnceCell<()>,
+    /// One for each spool that is delivered from.
+    controls: Arc<Mutex<Vec<ControlSocket>>>,
 }
 
 impl Weave {
@@ -68,6 +72,10 @@ impl Weave {
     pub(super) async fn stop(&self) {
         if let Some(open) = self.0.open.get() {
             open.forwarder.stop().await;
+            let controls = std::mem::take(&mut *lock(&open.controls));
+            for control in controls {
+                control.stop().await;
+            }
         }
     }
 
@@ -106,6 +114,14 @@ impl Open {
         if let Some(prioritizer) = config.offline.prioritizer()? {
             forwarder.prioritize(prioritizer);
         }
+        let controls: Arc<Mutex<Vec<ControlSocket>>> = Arc::default();
+        let (outage, opened) = (Arc::clone(&plan.outage), Arc::clone(&controls));
+        let url = shown_url(remote.trace_url().as_str());
+        forwarder.on_courier(move |project, kind, courier| {
+            let spool = data_dir::weave_spool(project, kind);
+            let desk = Desk::of_courier(spool, courier.clone(), &url, Arc::clone(&outage));
+            lock(&opened).push(ControlSocket::of(desk));
+        });
         let outage = plan.outage;
         let collector = WeaveCollector::new(collector::Options {
             server: server.clone(),
@@ -117,7 +133,7 @@ impl Open {
         });
         let router =
             collector::router(collector).method_not_allowed_fallback(Refusal::method_not_allowed);
-        Ok(Self { server, router, forwarder, is_forwarding: OnceCell::new() })
+        Ok(Self { server, router, forwarder, is_forwarding: OnceCell::new(), controls })
     }
 
     /// Begins to deliver where a key is known.
@@ -139,6 +155,11 @@ impl Open {
         let reason = waiting.reason.or_else(|| why_not(self.forwarder.remote()));
         Waiting::new(waiting.records, reason)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No call leaves it half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why nothing is delivered: no key is known.

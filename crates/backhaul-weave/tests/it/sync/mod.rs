@@ -4,6 +4,7 @@ mod arrival;
 mod broken_off;
 mod digests;
 mod order;
+mod put_off;
 mod refused;
 mod running;
 mod twice;
