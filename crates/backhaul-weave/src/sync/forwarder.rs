@@ -217,9 +217,16 @@ impl WeaveForwarder {
         self.sync(project, false).await
     }
 
-    /// The same; `patiently`: records that were put off are tried again, as often as their
-    /// retries go.
-    pub(super) async fn sync(
+    /// The same, but that records which were put off are waited for, as often as their retries
+    /// go.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub async fn drain(&self, project: Option<&ProjectId>) -> Result<SyncStatistics, TraceError> {
+        self.sync(project, true).await
+    }
+
+    async fn sync(
         &self,
         project: Option<&ProjectId>,
         patiently: bool,

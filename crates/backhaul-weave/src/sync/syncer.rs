@@ -143,7 +143,7 @@ impl OfflineDataSyncer {
     /// # Errors
     /// Where the folder cannot be read.
     pub async fn sync(&self) -> Result<SyncStatistics, TraceError> {
-        self.forwarder.sync(None, true).await
+        self.forwarder.drain(None).await
     }
 
     /// Delivers what waits of one project, named as for [`SyncArguments::project_name`].
@@ -160,7 +160,7 @@ impl OfflineDataSyncer {
             let message = format!("nothing of the project {project} is in {dir}");
             return Err(TraceError::new(TraceErrorKind::NotFound, message));
         }
-        self.forwarder.sync(Some(&project), true).await
+        self.forwarder.drain(Some(&project)).await
     }
 
     /// Removes the files of which everything arrived, and the bytes that no other file's

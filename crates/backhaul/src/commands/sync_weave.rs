@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use backhaul_store::Books;
-use backhaul_sync::SyncReport;
+use backhaul_sync::{BlockedKind, SyncReport};
 use backhaul_weave::{Kind, OfflineDataSyncer, OfflineTraceServer, ProjectId, WeaveForwarder};
 use serde_json::{Map, Value, json};
 
@@ -67,7 +67,7 @@ pub(super) async fn sync(
     let projects = projects.into_iter().filter(|it| wanted.as_ref().is_none_or(|one| one == it));
     let mut resting = Vec::new();
     for project in projects {
-        if !sync_by_its_owner(printer, dir, &project, &mut synced).await? {
+        if !sync_by_its_owner(printer, dir, &project, config, &mut synced).await? {
             resting.push(project);
         }
     }
@@ -90,18 +90,44 @@ async fn sync_by_its_owner(
     printer: Printer,
     dir: &Path,
     project: &ProjectId,
+    config: &Config,
     synced: &mut SyncedWeave,
 ) -> anyhow::Result<bool> {
     let mut is_owned = false;
     for kind in Kind::ALL {
         let path = dir.join(project.folder()).join(kind.name());
         let name = weave_spool(project, kind);
-        if let Some(of_owner) = sync_by_owner(printer, &name, &path, None).await? {
+        if let Some(of_owner) = sync_kind_by_its_owner(printer, &name, &path, config).await? {
             synced.add_of_owner(project, kind, name, of_owner);
             is_owned = true;
         }
     }
     Ok(is_owned)
+}
+
+/// Has the process sync that has a spool open. What was put off is asked for again, as often
+/// as its retries go.
+async fn sync_kind_by_its_owner(
+    printer: Printer,
+    name: &str,
+    path: &Path,
+    config: &Config,
+) -> anyhow::Result<Option<Synced>> {
+    let options = &config.offline.sync;
+    let mut whole: Option<Synced> = None;
+    for round in 0..=options.max_retries {
+        let Some(part) = sync_by_owner(printer, name, path, None).await? else { break };
+        let is_put_off = part.blocked_by.as_deref() == Some(BlockedKind::PutOff.name());
+        whole = Some(match whole {
+            Some(earlier) => part.after(&earlier),
+            None => part,
+        });
+        if !is_put_off || round == options.max_retries {
+            break;
+        }
+        tokio::time::sleep(options.backoff().delay(round)).await;
+    }
+    Ok(whole)
 }
 
 async fn sync_here(

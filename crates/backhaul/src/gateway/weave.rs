@@ -147,7 +147,7 @@ impl Open {
         self.forward_if_allowed().await;
         let is_forwarding = self.is_forwarding.initialized();
         if is_forwarding && Instant::now() < until {
-            let _ = tokio::time::timeout_at(until, self.forwarder.sync_now(None)).await;
+            let _ = tokio::time::timeout_at(until, self.forwarder.drain(None)).await;
         }
         let (server, forwarder) = (self.server.clone(), self.forwarder.clone());
         let waiting = tokio::task::spawn_blocking(move || waiting(&server, &forwarder)).await;
