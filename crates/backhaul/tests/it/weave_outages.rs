@@ -7,7 +7,6 @@
 
 mod agents;
 mod debts;
-mod faults;
 mod held;
 mod kills;
 mod library;

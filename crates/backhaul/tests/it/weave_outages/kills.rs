@@ -52,12 +52,6 @@ fn a_gateway_that_is_killed_has_all_that_it_acknowledged() {
 }
 
 #[test]
-fn a_gateway_that_acknowledges_what_it_has_not_stored_is_noticed() {
-    let unpaid = gateways_are_killed(1, 3);
-    assert!(unpaid.iter().any(|line| line.contains("is missing")), "{unpaid:?}");
-}
-
-#[test]
 fn what_was_acknowledged_outlives_an_agent_that_is_killed() {
     let mut random = Prng::new(seed());
     let mut stage = Stage::new("0.52.42");
