@@ -569,12 +569,7 @@ pub(crate) fn identity_path(dir: &Path) -> PathBuf {
 
 fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<()> {
     let state = dir.join(STATE);
-    // The identity is written once the folders are durable.
-    let made = match disk.open(&identity_path(dir), Open::Read) {
-        Ok(_) => Ok(()),
-        Err(_) => disk.create_dir_durable(&state),
-    };
-    made.map_err(|error| {
+    disk.create_dir_durable(&state).map_err(|error| {
         let uid = rustix::process::getuid().as_raw();
         Error::io(&format!("create the spool's folder as user id {uid}"), &state, error)
     })

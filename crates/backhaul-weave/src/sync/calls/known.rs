@@ -88,7 +88,7 @@ impl Run<'_> {
         if !is_known {
             return Some(item);
         }
-        item.records.iter().for_each(|(at, _)| self.fates.say(*at, Verdict::Duplicate));
+        self.say(&item, &Verdict::Duplicate);
         None
     }
 
@@ -96,9 +96,8 @@ impl Run<'_> {
     /// records that wait, or on their way from another process; they may have been refused; or
     /// the calls were deleted since. Only once nothing else waits is one of these looked for.
     async fn settle_orphans(&mut self, orphans: Vec<Item>) -> Result<(), LinkError> {
-        let within_window = self.job.with_spool(|spool| spool.within_window()).await?;
-        let others_wait = self.job.memory().others_wait(within_window, self.batch);
-        let deleted = match others_wait {
+        let more_wait = self.more_wait().await?;
+        let deleted = match more_wait {
             true => HashSet::new(),
             false => {
                 let calls = orphans.iter().map(|item| item.call.clone()).collect();
@@ -108,7 +107,7 @@ impl Run<'_> {
         for item in orphans {
             let is_deleted = deleted.contains(&item.call);
             if let Some(item) = self.unless_known(item, is_deleted) {
-                self.lacks_its_call(&item, !others_wait);
+                self.lacks_its_call(&item, !more_wait);
             }
         }
         Ok(())
@@ -117,10 +116,7 @@ impl Run<'_> {
     fn lacks_its_call(&mut self, item: &Item, spends_retry: bool) {
         let reason = format!("the server does not have the call {}", item.call);
         self.stuck.insert(item.call.clone());
-        for (at, _) in &item.records {
-            let reason = reason.clone();
-            self.fates.say(*at, Verdict::Later { reason, retry_after: None, spends_retry });
-        }
+        self.say(item, &Verdict::Later { reason, retry_after: None, spends_retry });
     }
 }
 

@@ -159,7 +159,7 @@ impl Run<'_> {
             return self.failed(item, error);
         }
         self.job.memory().has_call(&item.call);
-        item.records.iter().for_each(|(at, _)| self.fates.say(*at, Verdict::Duplicate));
+        self.say(item, &Verdict::Duplicate);
     }
 }
 
