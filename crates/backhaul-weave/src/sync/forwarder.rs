@@ -265,7 +265,7 @@ impl WeaveForwarder {
         }
         let options = self.inner.setup().options.clone();
         let mut rounds_in_vain = 0;
-        while rounds_in_vain <= options.max_retries {
+        while rounds_in_vain <= options.max_retries.saturating_add(1) {
             let (mut is_in_vain, mut wait) = (true, None);
             for (_, courier, _) in &those_there {
                 let report = courier.sync_now().await;
