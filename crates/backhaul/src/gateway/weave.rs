@@ -5,6 +5,7 @@
 //! be a client's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -26,6 +27,8 @@ use crate::intake::Refusal;
 
 /// The entity of projects that name none.
 const ENTITY: &str = "WANDB_ENTITY";
+/// How long all couriers together may take to end: each waits for its own batch.
+const STOP_GRACE: Duration = Duration::from_secs(3);
 
 /// The collector and the forwarder, once they are needed.
 #[derive(Clone)]
@@ -71,7 +74,8 @@ impl Weave {
 
     pub(super) async fn stop(&self) {
         if let Some(open) = self.0.open.get() {
-            open.forwarder.stop().await;
+            // What is not waited for is sent again after the next start.
+            let _ = tokio::time::timeout(STOP_GRACE, open.forwarder.stop()).await;
             let controls = std::mem::take(&mut *lock(&open.controls));
             for control in controls {
                 control.stop().await;
