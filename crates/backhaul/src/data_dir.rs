@@ -163,18 +163,45 @@ impl DataDir {
             );
         }
         let Some(wanted) = wanted else { return Ok(found) };
-        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<&str> = found.iter().map(|(name, _)| shown_as(name)).collect();
+        names.dedup();
         let names = names.join(" and ");
-        let is_wanted = |name: &str| {
-            let rest = name.strip_prefix(wanted.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let chosen: Vec<_> = found.iter().filter(|(name, _)| is_wanted(name)).cloned().collect();
+        let chosen: Vec<_> =
+            found.iter().filter(|(name, _)| is_chosen(name, Some(wanted))).cloned().collect();
         if chosen.is_empty() {
             bail!("there is no spool {wanted} in {place}, there is {names}: say --spool with that");
         }
         Ok(chosen)
     }
+}
+
+/// Whether a spool is the one that was asked for, or below it. Projects of Weave's may be
+/// called by their own names, whatever their folders are called.
+pub(crate) fn is_chosen(spool: &str, wanted: Option<&str>) -> bool {
+    let Some(wanted) = wanted.map(|wanted| wanted.trim_end_matches('/')) else { return true };
+    let is_below = |wanted: &str| {
+        let rest = spool.strip_prefix(wanted);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_below(wanted) || by_folder(wanted).is_some_and(|wanted| is_below(&wanted))
+}
+
+/// `weave/ENTITY/PROJECT…` with the names of its folders.
+fn by_folder(wanted: &str) -> Option<String> {
+    let (entity, rest) = wanted.strip_prefix(WEAVE)?.strip_prefix('/')?.split_once('/')?;
+    let (project, kind) = match rest.rsplit_once('/') {
+        Some((project, kind)) if Kind::of_name(kind).is_some() => (project, Some(kind)),
+        _ => (rest, None),
+    };
+    let folder = ProjectId::new(entity, project).ok()?.folder();
+    let kind = kind.map(|kind| format!("/{kind}")).unwrap_or_default();
+    Some(format!("{WEAVE}/{}{kind}", folder.display()))
+}
+
+/// What spools are shown under where kinds of data of one project of Weave's are one.
+pub(crate) fn shown_as(spool: &str) -> &str {
+    let project = of_weave(spool).and_then(|_| spool.rsplit_once('/'));
+    project.map_or(spool, |(project, _)| project)
 }
 
 /// The project's folder and the kind of data of a spool of Weave's. `None`: it is another's.

@@ -423,7 +423,7 @@ impl Drain {
                 State::Delivered | State::Duplicate => {
                     synced += 1;
                     duplicates += u64::from(settled.state == State::Duplicate);
-                    bytes += offer.record.body.len() as u64;
+                    bytes += self.shared.destination.size(&offer.record);
                 }
                 State::Rejected => {
                     let (id, reason) = (offer.record.id, settled.reason.clone());
@@ -443,7 +443,9 @@ impl Drain {
         self.write_down(settlements).await?;
         if synced > 0 {
             let now = self.shared.spool.clock().now().wall;
-            self.shared.lock().last_sync_at = Some(now);
+            let mut state = self.shared.lock();
+            state.last_sync_at = Some(now);
+            state.synced_bytes += bytes;
         }
         let subscribers = &self.shared.subscribers;
         failed.iter().for_each(|event| subscribers.tell(event));

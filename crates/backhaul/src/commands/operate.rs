@@ -15,7 +15,7 @@ use crate::cli;
 use crate::control::message::{Changed, Discard, Retry, Unchanged};
 use crate::control::{Client, Keeper};
 use crate::data_dir::DataDir;
-use crate::exit::{OrUsage as _, Outcome};
+use crate::exit::{self, OrUsage as _, Outcome};
 use crate::printer::Printer;
 use crate::record_name::RecordName;
 use crate::runtime;
@@ -162,10 +162,9 @@ fn do_here(deed: Deed, wanted: &Wanted, keeper: &Keeper) -> anyhow::Result<Chang
 }
 
 /// Tries until another process that does not deliver has given up the part of it.
-pub(crate) fn patiently<T>(work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn patiently<T>(mut work: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let is_busy = |error: &anyhow::Error| {
-        let error: Option<&backhaul_store::Error> = error.downcast_ref();
-        error.is_some_and(|error| error.kind() == ErrorKind::Busy)
+        exit::store_error(error).is_some_and(|error| error.kind() == ErrorKind::Busy)
     };
     for _ in 0..HANDOVER_TRIES {
         match work() {

@@ -153,8 +153,7 @@ fn print(
 fn by_project(found: &[Found]) -> Vec<Found> {
     let mut shown: Vec<Found> = Vec::new();
     for one in found {
-        let project = data_dir::of_weave(&one.name).and_then(|_| one.name.rsplit_once('/'));
-        let name = project.map_or(one.name.as_str(), |(project, _)| project);
+        let name = data_dir::shown_as(&one.name);
         match shown.last_mut().filter(|last| last.name == name) {
             Some(last) => last.report.add(&one.report),
             None => shown.push(Found { name: name.to_owned(), ..one.clone() }),

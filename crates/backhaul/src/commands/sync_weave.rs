@@ -34,9 +34,9 @@ impl SyncedWeave {
         self.statistics.iter().map(|(name, it)| (name.clone(), json!(kinds(it)))).collect()
     }
 
-    /// Takes in what the process did that has a project's spools open.
-    fn add_of_owner(&mut self, project: &ProjectId, kind: Kind, spool: String, synced: Synced) {
-        let kinds = self.statistics.entry(project.to_string()).or_default();
+    /// Takes in what came of a kind of a project, which the server calls so.
+    fn add(&mut self, project: &str, kind: Kind, spool: String, synced: Synced) {
+        let kinds = self.statistics.entry(project.to_owned()).or_default();
         for each in Kind::ALL {
             kinds.entry(each).or_default();
         }
@@ -99,7 +99,7 @@ async fn sync_by_its_owner(
         let path = dir.join(project.folder()).join(kind.name());
         let name = weave_spool(project, kind);
         if let Some(of_owner) = sync_kind_by_its_owner(printer, &name, &path, config).await? {
-            synced.add_of_owner(project, kind, name, of_owner);
+            synced.add(&project.to_string(), kind, name, of_owner);
             is_owned = true;
         }
     }
@@ -165,10 +165,11 @@ async fn sync_here(
             statistics = sync().await?;
             patience -= 1;
         }
-        for (name, kinds) in &*statistics {
-            synced.statistics.insert(name.clone(), kinds.clone());
+        // Their numbers are those of the last round.
+        let name_there = statistics.keys().next().unwrap_or(&project_name);
+        for (kind, report) in reports(&server, forwarder, project, &before)? {
+            synced.add(name_there, kind, weave_spool(project, kind), report);
         }
-        synced.spools.extend(reports(&server, forwarder, project, &before)?);
     }
     Ok(())
 }
@@ -198,13 +199,13 @@ fn books(
     Ok(books)
 }
 
-/// What came of each kind.
+/// What came of each kind, over all rounds.
 fn reports(
     server: &OfflineTraceServer,
     forwarder: &WeaveForwarder,
     project: &ProjectId,
     before: &BTreeMap<Kind, Books>,
-) -> anyhow::Result<Vec<(String, Synced)>> {
+) -> anyhow::Result<Vec<(Kind, Synced)>> {
     let statuses = forwarder.status();
     let mut reports = Vec::new();
     for kind in Kind::ALL {
@@ -217,10 +218,11 @@ fn reports(
             duplicates: after.duplicates.saturating_sub(before.duplicates),
             failed: after.rejected.saturating_sub(before.rejected),
             remaining: after.pending,
+            bytes: courier.map_or(0, |it| it.status.synced_bytes),
             blocked_by: courier.and_then(|it| it.status.blocked_by.clone()),
             ..SyncReport::default()
         };
-        reports.push((weave_spool(project, kind), Synced::new(&report, &before, &spool)));
+        reports.push((kind, Synced::new(&report, &before, &spool)));
     }
     Ok(reports)
 }

@@ -78,13 +78,14 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("request_timeout", "2m", "\"120s\"", "2m"),
     ("remember_keys", "36h", "\"36h\"", "36h"),
     ("weave_dir", "/w", "\"/w\"", "/w"),
-    ("weave_url", "https://weave/traces/", "\"https://me:pw@weave/traces\"", "https://weave/traces"),
+    ("weave_url", "https://weave/traces/", "\"https://weave/traces\"", "https://weave/traces"),
     ("wandb_url", "http://wandb:1", "\"http://wandb:1/\"", "http://wandb:1"),
     ("weave_api_key", " s3cret ", "\"s3cret\"", "(set, not shown)"),
     ("weave_api_key_file", "/k", "\"/k\"", "/k"),
     ("weave_compress", "no", "false", "false"),
     ("weave_max_file_size", "16MB", "\"16MB\"", "16MB"),
     ("weave_cap", "5GB", "\"5GB\"", "5GB"),
+    ("weave_keep_synced", "30d", "\"30d\"", "30d"),
 ];
 
 const RULE: &str = r#"[{"name":"size","field":"size_kb","points_per_unit":1.5}]"#;

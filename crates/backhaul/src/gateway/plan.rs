@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use backhaul_agent::CloudRunLogger;
 use backhaul_weave::Remote;
 
@@ -45,7 +45,7 @@ impl Plan {
     pub(crate) fn check(args: &cli::Gateway, config: &Config) -> anyhow::Result<Self> {
         let given = &config.hub;
         let address = resolve(given.listen.as_str())?;
-        let token = given.token.find().map_err(anyhow::Error::msg)?;
+        let token = given.token.find().map_err(|error| anyhow!("token_file: {error}"))?;
         if token.is_none() && !address.ip().is_loopback() {
             bail!(
                 "{address} can be reached by others, and anybody could write to the store: give \
@@ -56,6 +56,9 @@ impl Plan {
         let data_dir = DataDir::of(config)?.for_writing()?;
         let offline = &config.offline;
         let weave_dir = config.weave.dir.clone().unwrap_or_else(|| data_dir.join(WEAVE));
+        if weave_dir.exists() && !weave_dir.is_dir() {
+            bail!("weave_dir is {}, a file: expected a folder", weave_dir.display());
+        }
         let url = offline.runs_url.as_ref().map(|url| hub_address::shown(url.as_str()));
         Ok(Self {
             address,
