@@ -16,6 +16,9 @@ pub(crate) const RUNS: &str = "runs";
 /// The variable that names the data dir, for messages.
 const VARIABLE: &str = "BACKHAUL_DATA_DIR";
 
+/// Names of spools that are said where another one was asked for.
+const MOST_NAMES: usize = 8;
+
 /// What makes a folder a spool's.
 const IDENTITY: &str = "state/identity.json";
 
@@ -165,7 +168,9 @@ impl DataDir {
         let Some(wanted) = wanted else { return Ok(found) };
         let mut names: Vec<&str> = found.iter().map(|(name, _)| shown_as(name)).collect();
         names.dedup();
-        let names = names.join(" and ");
+        let more = names.split_off(names.len().min(MOST_NAMES)).len();
+        let more = (more > 0).then(|| format!(" and {more} more, see `backhaul status`"));
+        let names = names.join(" and ") + &more.unwrap_or_default();
         let chosen: Vec<_> =
             found.iter().filter(|(name, _)| is_chosen(name, Some(wanted))).cloned().collect();
         if chosen.is_empty() {

@@ -5,6 +5,7 @@
 //! process.
 
 mod intake;
+mod open_files;
 mod plan;
 mod runs;
 mod waiting;
@@ -20,7 +21,8 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use self::intake::RunsIntake;
-pub(crate) use self::plan::{Plan, WORKER_THREADS, allow_files};
+pub(crate) use self::open_files::OpenFiles;
+pub(crate) use self::plan::{Plan, WORKER_THREADS};
 pub(crate) use self::waiting::Waiting;
 use self::weave::Weave;
 use crate::config::Config;

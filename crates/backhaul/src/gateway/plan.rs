@@ -17,8 +17,6 @@ use crate::hub_address;
 use crate::intake::Pace;
 use crate::offline::OutageSwitch;
 
-/// Open files of the spool, the database and the runtime, with some to spare.
-const OTHER_FILES: u64 = 100;
 /// Threads that serve connections: the work is on the blocking threads.
 pub(crate) const WORKER_THREADS: usize = 2;
 
@@ -88,20 +86,6 @@ impl Plan {
             forward_to: url.zip(offline.primary_logger()?.map(Arc::new)),
             crash_before_reply: args.crash_before_reply,
         })
-    }
-}
-
-/// Each connection is an open file. Raises the limit as far as the system lets.
-pub(crate) fn allow_files(connections: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = connections as u64 + OTHER_FILES;
-    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    if limit.current.is_some_and(|current| current < allowed) {
-        let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, connections, "there may not be enough open files for these");
-        }
     }
 }
 

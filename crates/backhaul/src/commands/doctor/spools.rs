@@ -13,6 +13,7 @@ use super::network::BOUND;
 use crate::config::ByteSize;
 use crate::control::Client;
 use crate::control::message::Overview;
+use crate::data_dir::shown_as;
 use crate::report::SpoolReport;
 
 /// Longer than outages that people plan for without saying so.
@@ -31,14 +32,28 @@ pub(super) async fn check(patient: &Patient<'_>) -> Vec<Finding> {
     if spools.is_empty() && findings.is_empty() {
         findings.push(Finding::ok("spools", "nothing was stored yet"));
     }
-    for (name, path) in spools {
-        findings.extend(of_spool(&name, &path).await);
+    let mut of_project: Option<(&str, SpoolReport)> = None;
+    for (name, path) in &spools {
+        let (report, found) = of_spool(name, path).await;
+        let shown = shown_as(name);
+        if let Some(whole) = of_project.take_if(|(last, _)| *last != shown) {
+            findings.push(standing(whole.0, &whole.1));
+        }
+        // The kinds of data of one project of Weave's are shown as one.
+        match (&mut of_project, report) {
+            (Some((_, whole)), Some(report)) => whole.add(&report),
+            (None, Some(report)) => of_project = Some((shown, report)),
+            (_, None) => {}
+        }
+        findings.extend(found);
     }
+    findings.extend(of_project.map(|(shown, whole)| standing(shown, &whole)));
     findings.extend(delivered(patient));
     findings
 }
 
-async fn of_spool(name: &str, path: &Path) -> Vec<Finding> {
+/// How a spool stands, where it can be read, and what is not well with it.
+async fn of_spool(name: &str, path: &Path) -> (Option<SpoolReport>, Vec<Finding>) {
     let look = || -> backhaul_store::Result<(SpoolReport, BTreeMap<String, u64>)> {
         let spool = Spool::open_read_only(path)?;
         let report = SpoolReport::new(&spool.status()?);
@@ -52,7 +67,7 @@ async fn of_spool(name: &str, path: &Path) -> Vec<Finding> {
             let found = format!("it cannot be read: {error}{}", cause.unwrap_or_default());
             let advice =
                 "run this as its owner; where the medium is damaged, copy the folder first";
-            return vec![Finding::problem(name, found, advice)];
+            return (None, vec![Finding::problem(name, found, advice)]);
         }
     };
     // Whoever has it open knows what its files do not tell.
@@ -64,7 +79,9 @@ async fn of_spool(name: &str, path: &Path) -> Vec<Finding> {
     let silent = remark.map(|found| {
         Finding::warning(name, found, "if it stays so, restart that process; nothing is lost by it")
     });
-    judge(name, owner.as_ref().unwrap_or(&report), &reasons).into_iter().chain(silent).collect()
+    let report = owner.unwrap_or(report);
+    let found = judge(name, &report, &reasons).into_iter().chain(silent).collect();
+    (Some(report), found)
 }
 
 async fn ask(path: &Path) -> anyhow::Result<Option<Overview>> {
@@ -85,9 +102,9 @@ fn reasons(spool: &Spool) -> backhaul_store::Result<BTreeMap<String, u64>> {
     Ok(reasons)
 }
 
-/// One finding of how it stands, and one for each thing that is not well.
+/// A finding for each thing that is not well.
 fn judge(name: &str, report: &SpoolReport, reasons: &BTreeMap<String, u64>) -> Vec<Finding> {
-    let mut findings = vec![standing(name, report)];
+    let mut findings = Vec::new();
     let mut problem = |found: String, advice: &str| {
         findings.push(Finding::problem(name, found, advice));
     };
@@ -213,10 +230,11 @@ mod tests {
     async fn a_sound_spool_is_one_line() {
         let dir = tempfile::tempdir().unwrap();
         drop(filled(dir.path()));
-        let findings = of_spool("runs", dir.path()).await;
-        assert_eq!(findings.len(), 1, "{findings:?}");
-        assert_eq!(findings[0].level, Level::Ok);
-        assert!(findings[0].found.starts_with("1 wait, 0 delivered"), "{findings:?}");
+        let (report, findings) = of_spool("runs", dir.path()).await;
+        assert_eq!(findings, []);
+        let finding = standing("runs", &report.unwrap());
+        assert_eq!(finding.level, Level::Ok);
+        assert!(finding.found.starts_with("1 wait, 0 delivered"), "{finding:?}");
     }
 
     #[tokio::test]
@@ -227,7 +245,7 @@ mod tests {
         let refused = Settled::new(State::Rejected).reason("no such project");
         spool.settle(&[(id.position, refused)]).unwrap();
         drop(spool);
-        let findings = of_spool("runs", dir.path()).await;
+        let (_, findings) = of_spool("runs", dir.path()).await;
         let problem = findings.iter().find(|finding| finding.level == Level::Problem).unwrap();
         assert!(problem.found.contains("1: no such project"), "{problem:?}");
         assert!(problem.advice.as_ref().unwrap().contains("queue retry"));
@@ -238,7 +256,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(filled(dir.path()));
         std::fs::write(dir.path().join("state/identity.json"), "no json").unwrap();
-        let findings = of_spool("runs", dir.path()).await;
+        let (_, findings) = of_spool("runs", dir.path()).await;
         assert_eq!(findings[0].level, Level::Problem, "{findings:?}");
     }
 
@@ -251,7 +269,9 @@ mod tests {
             let mut report = sound.clone();
             spoil(&mut report);
             let findings = judge("runs", &report, &BTreeMap::new());
-            findings.iter().map(|finding| finding.level).max_by_key(|it| *it as u8).unwrap()
+            let levels = findings.iter().map(|finding| finding.level);
+            let of_all = standing("runs", &report).level;
+            levels.chain([of_all]).max_by_key(|it| *it as u8).unwrap()
         };
         assert_eq!(spoil(|_| {}), Level::Ok);
         assert_eq!(spoil(|it| it.trouble = Some("no space left".into())), Level::Problem);
