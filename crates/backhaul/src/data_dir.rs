@@ -22,6 +22,9 @@ const MOST_NAMES: usize = 8;
 /// What makes a folder a spool's.
 const IDENTITY: &str = "state/identity.json";
 
+/// Spools by their names, and why others cannot be read.
+pub(crate) type ReadOnly = (Vec<(String, Spool)>, Vec<anyhow::Error>);
+
 /// Where everything of one backhaul lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataDir {
@@ -129,26 +132,32 @@ impl DataDir {
         weave_candidates(dir).into_iter().filter(|(_, path)| is_spool(path)).collect()
     }
 
-    /// The spools that are there, or the one asked for, open for reading.
+    /// The folders in which kinds of Weave's data may lie, whoever has put it there.
+    pub(crate) fn weave_folders(dir: &Path) -> Vec<PathBuf> {
+        weave_candidates(dir).into_iter().map(|(_, path)| path).collect()
+    }
+
+    /// The spools that are there, or the one asked for, open for reading; and why others
+    /// are not.
     ///
     /// # Errors
-    /// Where there is none, or one cannot be read.
-    pub(crate) fn open_read_only(
-        &self,
-        wanted: Option<&str>,
-    ) -> anyhow::Result<Vec<(String, Spool)>> {
-        let mut open = Vec::new();
+    /// Where there is none, or none that can be read.
+    pub(crate) fn open_read_only(&self, wanted: Option<&str>) -> anyhow::Result<ReadOnly> {
+        let (mut open, mut unreadable) = (Vec::new(), Vec::new());
         for (name, path) in self.choose(wanted)? {
             match Spool::open_read_only(&path) {
                 Ok(spool) => open.push((name, spool)),
                 // Removed since it was found.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(exit::of_store(error, format!("cannot read the spool {name}")));
+                    unreadable.push(exit::of_store(error, format!("cannot read the spool {name}")));
                 }
             }
         }
-        Ok(open)
+        match unreadable.pop() {
+            Some(error) if open.is_empty() => Err(error),
+            last => Ok((open, unreadable.into_iter().chain(last).collect())),
+        }
     }
 
     /// The folders of all spools, or of the one asked for; `weave`, `weave/ENTITY` and

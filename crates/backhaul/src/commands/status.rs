@@ -34,7 +34,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     for remark in &broken {
         printer.talk(remark);
     }
-    let outcome = if broken.is_empty() { Outcome::Done } else { Outcome::LeftBehind };
+    let mut outcome = if broken.is_empty() { Outcome::Done } else { Outcome::LeftBehind };
     if spools.is_empty() {
         if broken.is_empty() {
             printer.talk(format_args!("there is no spool in {}", data_dir.path().display()));
@@ -44,7 +44,12 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     }
     let overviews = runtime::start(1)?.block_on(ask_owners(printer, &spools));
     let mut found = Vec::new();
-    for (name, spool) in data_dir.open_read_only(None)? {
+    let (open, unreadable) = data_dir.open_read_only(None)?;
+    for error in &unreadable {
+        printer.talk(format_args!("{error:#}"));
+        outcome = Outcome::LeftBehind;
+    }
+    for (name, spool) in open {
         // The process that has the spool open knows more than its files tell.
         let of_owner = overviews.get(&name).map(|overview| &overview.spool);
         let is_hubs = name == RUNS && data_dir.path().join(RUNS).is_dir();

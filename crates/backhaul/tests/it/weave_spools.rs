@@ -94,6 +94,41 @@ fn queue_lists_all_of_weave_or_one_kind() {
 }
 
 #[test]
+fn one_spool_that_cannot_be_read_hides_none_of_the_others() {
+    let dir = tempdir().unwrap();
+    drop(logged(dir.path()));
+    let objects = dir.path().join("weave").join(PROJECT).join("objects");
+    std::fs::write(objects.join("state/identity.json"), "no json").unwrap();
+    let said = "cannot read the spool weave/my_team/my_project/objects";
+    let (code, stdout, stderr) = backhaul(&["status", "--json"], dir.path());
+    assert_eq!((code, stderr.contains(said)), (1, true), "{stderr}");
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(found["spools"]["weave/my_team/my_project/calls"]["pending"], 3);
+    let (code, stdout, stderr) = backhaul(&["queue", "list", "--json"], dir.path());
+    assert_eq!((code, stderr.contains(said), stdout.lines().count()), (1, true, 4), "{stderr}");
+    let only = ["queue", "list", "--spool", "weave/my_team/my_project/objects"];
+    assert_eq!(backhaul(&only, dir.path()).0, 1);
+}
+
+#[test]
+fn of_records_that_are_called_alike_the_one_that_failed_is_retried() {
+    let dir = tempdir().unwrap();
+    let server = logged(dir.path());
+    let calls = server.spool(&PROJECT.parse().unwrap(), Kind::Calls).unwrap().unwrap();
+    let batch = calls.take(&Default::default()).unwrap().unwrap();
+    let rejected = Settled::new(State::Rejected).reason("malformed");
+    let position = batch.records[0].record.id.position;
+    calls.settle(&[(position, rejected)]).unwrap();
+    drop((server, calls, batch));
+    let name = position.to_string();
+    let (code, stdout, stderr) = backhaul(&["queue", "retry", &name], dir.path());
+    assert_eq!((code, stdout.as_str()), (0, "1 records wait to be sent again\n"), "{stderr}");
+    // None failed any more: it could be any of them.
+    let (code, _, stderr) = backhaul(&["queue", "retry", &name], dir.path());
+    assert_eq!((code, stderr.contains("say --spool")), (2, true), "{stderr}");
+}
+
+#[test]
 fn failed_records_are_brought_back_and_dropped_by_hand() {
     let dir = tempdir().unwrap();
     let server = logged(dir.path());

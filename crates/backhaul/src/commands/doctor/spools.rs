@@ -9,6 +9,7 @@ use backhaul_store::{Spool, Standing};
 
 use super::Patient;
 use super::finding::Finding;
+use super::folders::usable;
 use super::network::BOUND;
 use crate::config::ByteSize;
 use crate::control::Client;
@@ -18,6 +19,8 @@ use crate::report::SpoolReport;
 
 /// Longer than outages that people plan for without saying so.
 const LONG_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Waiting records that are looked for in the files, of each spool.
+const MOST_LOOKED_AT: usize = 1000;
 /// Reasons of failed records that are said.
 const MOST_REASONS: usize = 3;
 
@@ -34,6 +37,7 @@ pub(super) async fn check(patient: &Patient<'_>) -> Vec<Finding> {
     }
     let mut of_project: Option<(&str, SpoolReport)> = None;
     for (name, path) in &spools {
+        findings.extend(usable(name, path));
         let (report, found) = of_spool(name, path).await;
         let shown = shown_as(name);
         if let Some(whole) = of_project.take_if(|(last, _)| *last != shown) {
@@ -56,8 +60,9 @@ pub(super) async fn check(patient: &Patient<'_>) -> Vec<Finding> {
 async fn of_spool(name: &str, path: &Path) -> (Option<SpoolReport>, Vec<Finding>) {
     let look = || -> backhaul_store::Result<(SpoolReport, BTreeMap<String, u64>)> {
         let spool = Spool::open_read_only(path)?;
-        let report = SpoolReport::new(&spool.status()?);
+        let mut report = SpoolReport::new(&spool.status()?);
         let reasons = if report.failed > 0 { reasons(&spool)? } else { BTreeMap::new() };
+        report.unreadable = report.unreadable.max(not_found(&spool, report.pending)?);
         Ok((report, reasons))
     };
     let (report, reasons) = match look() {
@@ -89,6 +94,22 @@ async fn ask(path: &Path) -> anyhow::Result<Option<Overview>> {
         Some(mut client) => client.get("/v1/status").await.map(Some),
         None => Ok(None),
     }
+}
+
+/// How many of the first records that wait are not where they have to be. What is delivered
+/// meanwhile is none of them.
+fn not_found(spool: &Spool, pending: u64) -> backhaul_store::Result<usize> {
+    let wanted = most(pending);
+    let mut found = 0;
+    spool.each(Some(Standing::Pending), &mut |_| {
+        found += 1;
+        if found < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(most(spool.status()?.books.pending).min(wanted).saturating_sub(found))
+}
+
+fn most(records: u64) -> usize {
+    usize::try_from(records).map_or(MOST_LOOKED_AT, |records| records.min(MOST_LOOKED_AT))
 }
 
 /// Why records failed, and how many for each reason.
@@ -143,6 +164,15 @@ fn judge(name: &str, report: &SpoolReport, reasons: &BTreeMap<String, u64>) -> V
     let mut warning = |found: String, advice: &str| {
         findings.push(Finding::warning(name, found, advice));
     };
+    if report.books.books.damaged > 0 {
+        warning(
+            format!(
+                "{} records were damaged on the disk, and are lost",
+                report.books.books.damaged
+            ),
+            "what is left of them is in quarantine/; if more come, the medium is worn",
+        );
+    }
     if report.quarantined > 0 {
         warning(
             format!("{} damaged pieces were set aside in quarantine/", report.quarantined),
@@ -260,6 +290,20 @@ mod tests {
         assert_eq!(findings[0].level, Level::Problem, "{findings:?}");
     }
 
+    #[tokio::test]
+    async fn records_that_are_not_in_their_files_are_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(dir.path()));
+        let mut entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let segment = entries.find(|path| path.is_file()).unwrap();
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[4096..8192].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&segment, bytes).unwrap();
+        let (_, findings) = of_spool("runs", dir.path()).await;
+        assert!(findings[0].found.starts_with("1 waiting records cannot be read"), "{findings:?}");
+        assert_eq!(findings[0].level, Level::Problem);
+    }
+
     #[test]
     fn each_thing_that_is_not_well_has_a_line() {
         let dir = tempfile::tempdir().unwrap();
@@ -284,6 +328,7 @@ mod tests {
             judge("runs", &report, &BTreeMap::new()).iter().any(|it| it.level == Level::Problem)
         );
         assert_eq!(spoil(|it| it.quarantined = 1), Level::Warning);
+        assert_eq!(spoil(|it| it.books.books.damaged = 1), Level::Warning);
         assert_eq!(spoil(|it| it.damaged_ledger_lines = 1), Level::Warning);
         assert_eq!(spoil(|it| it.oversized = 1), Level::Warning);
         assert_eq!(spoil(|it| it.oldest_age_seconds = Some(8 * 24 * 3600)), Level::Warning);
