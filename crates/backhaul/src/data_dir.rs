@@ -93,7 +93,9 @@ impl DataDir {
                 format!("{place} holds files, but no {IDENTITY}: what is in it cannot be read")
             })
         };
-        [self.path.join(RUNS), self.offline.clone()].into_iter().filter_map(remark).collect()
+        let of_weave = self.weave.as_deref().and_then(unreadable);
+        let places = [self.path.join(RUNS), self.offline.clone()].into_iter();
+        places.filter_map(remark).chain(of_weave).collect()
     }
 
     /// The folders of the spools that are there, by name: `runs`, `offline`,
@@ -231,6 +233,13 @@ fn is_spool(path: &Path) -> bool {
 /// The name of a spool of Weave's.
 pub(crate) fn weave_spool(project: &ProjectId, kind: Kind) -> String {
     format!("{WEAVE}/{}/{kind}", project.folder().display())
+}
+
+/// Why a folder that is there cannot be looked into.
+fn unreadable(folder: &Path) -> Option<String> {
+    let error = std::fs::read_dir(folder).err()?;
+    let is_there = error.kind() != std::io::ErrorKind::NotFound;
+    is_there.then(|| format!("{} cannot be read: {error}", folder.display()))
 }
 
 /// Where spools of Weave's data may be.

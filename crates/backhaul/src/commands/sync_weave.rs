@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use super::sync::{sync_by_owner, with_progress};
 use crate::config::Config;
+use crate::control::Client;
+use crate::control::message::Overview;
 use crate::data_dir::{DataDir, WEAVE, weave_spool};
 use crate::exit::OrUsage as _;
 use crate::offline::OutageSwitch;
@@ -94,16 +96,38 @@ async fn sync_by_its_owner(
     config: &Config,
     synced: &mut SyncedWeave,
 ) -> anyhow::Result<bool> {
-    let mut is_owned = false;
+    let path = |kind: Kind| dir.join(project.folder()).join(kind.name());
+    let mut owned = Vec::new();
     for kind in Kind::ALL {
-        let path = dir.join(project.folder()).join(kind.name());
         let name = weave_spool(project, kind);
-        if let Some(of_owner) = sync_kind_by_its_owner(printer, &name, &path, config).await? {
-            synced.add(&project.to_string(), kind, name, of_owner);
-            is_owned = true;
+        let Some(before) = books_of_owner(&path(kind)).await? else { continue };
+        let part = sync_kind_by_its_owner(printer, &name, &path(kind), config).await?;
+        owned.extend(part.map(|part| (kind, name, before, part)));
+    }
+    let is_owned = !owned.is_empty();
+    let got_through = owned.iter().any(|(.., part)| part.synced > 0);
+    for (kind, name, before, mut part) in owned {
+        // A link that others have found since counts for all.
+        let was_offline = part.blocked_by.as_deref() == Some(BlockedKind::Offline.name());
+        if was_offline && got_through {
+            let again = sync_kind_by_its_owner(printer, &name, &path(kind), config).await?;
+            part = again.map_or(part.clone(), |again| again.after(&part));
+            if let Some(after) = books_of_owner(&path(kind)).await? {
+                // What arrived between the two is of neither.
+                part.synced = after.delivered.saturating_sub(before.delivered);
+                part.failed = after.rejected.saturating_sub(before.rejected);
+            }
         }
+        synced.add(&project.to_string(), kind, name, part);
     }
     Ok(is_owned)
+}
+
+/// The books of a spool, as the process knows them that has it open.
+async fn books_of_owner(path: &Path) -> anyhow::Result<Option<Books>> {
+    let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
+    let overview: Overview = client.get("/v1/status").await?;
+    Ok(Some(overview.spool.books.books))
 }
 
 /// Has the process sync that has a spool open. What was put off is asked for again, as often

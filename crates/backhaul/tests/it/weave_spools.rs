@@ -111,6 +111,23 @@ fn one_spool_that_cannot_be_read_hides_none_of_the_others() {
 }
 
 #[test]
+fn a_folder_of_weaves_that_is_none_is_said() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut status = command(&["status", "--weave-dir"]);
+    let output = status.arg(&file).arg("--data-dir").arg(dir.path()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("file cannot be read: Not a directory"), "{stderr}");
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--weave-dir"]);
+    let output = serve.arg(&file).arg("--data-dir").arg(dir.path()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("a file: expected a folder"), "{stderr}");
+}
+
+#[test]
 fn of_records_that_are_called_alike_the_one_that_failed_is_retried() {
     let dir = tempdir().unwrap();
     let server = logged(dir.path());
