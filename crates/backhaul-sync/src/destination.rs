@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use backhaul_store::Batch;
+use backhaul_store::{Batch, StoredRecord};
 
 use crate::bandwidth::BandwidthManager;
 use crate::link_error::LinkError;
@@ -37,6 +37,12 @@ pub trait Destination: Send + Sync {
     /// A [`LinkError`] is about the batch as a whole. It settles nothing and spends no
     /// record's retries.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a>;
+
+    /// Bytes of a record, with those that it names and that go with it. Default: those of its
+    /// body.
+    fn size(&self, record: &StoredRecord) -> u64 {
+        record.body.len() as u64
+    }
 
     /// The data cap that what it sends is counted against. Default: none.
     fn bandwidth(&self) -> Option<&BandwidthManager> {

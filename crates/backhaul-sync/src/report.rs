@@ -123,6 +123,8 @@ pub struct SyncStatus {
     pub bytes: u64,
     /// When records were last delivered; `None` before the first.
     pub last_sync_at: Option<Timestamp>,
+    /// Bytes of the records that this courier has synced, as they are stored.
+    pub synced_bytes: u64,
     /// What a monitor that is watched knows of the link; without one, whether the destination
     /// answered the last attempt. `None`: nothing is known yet.
     pub is_online: Option<bool>,

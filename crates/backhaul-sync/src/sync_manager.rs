@@ -217,7 +217,21 @@ impl SyncManager {
     ///
     /// What was appended stays, and [`start`](SyncManager::start) begins anew.
     pub async fn stop(&self) {
-        self.handle.shared.stop().await;
+        Self::stop_all(std::slice::from_ref(self)).await;
+    }
+
+    /// Stops several couriers as [`stop`](SyncManager::stop) does one, and in the time of one:
+    /// the longest [`SyncOptions::stop_timeout`] of theirs. Where deliveries of one wait for
+    /// another, the one that waits comes first.
+    pub async fn stop_all(couriers: &[SyncManager]) {
+        let longest = couriers.iter().map(|courier| courier.options().stop_timeout).max();
+        let by = Instant::now() + longest.unwrap_or_default();
+        for courier in couriers {
+            courier.handle.shared.ask_to_stop(true);
+        }
+        for courier in couriers {
+            courier.handle.shared.be_stopped(by).await;
+        }
     }
 
     /// Syncs now, whatever the interval and the backoff of the link say. Joins the sync

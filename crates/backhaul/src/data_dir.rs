@@ -16,8 +16,14 @@ pub(crate) const RUNS: &str = "runs";
 /// The variable that names the data dir, for messages.
 const VARIABLE: &str = "BACKHAUL_DATA_DIR";
 
+/// Names of spools that are said where another one was asked for.
+const MOST_NAMES: usize = 8;
+
 /// What makes a folder a spool's.
 const IDENTITY: &str = "state/identity.json";
+
+/// Spools by their names, and why others cannot be read.
+pub(crate) type ReadOnly = (Vec<(String, Spool)>, Vec<anyhow::Error>);
 
 /// Where everything of one backhaul lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +93,9 @@ impl DataDir {
                 format!("{place} holds files, but no {IDENTITY}: what is in it cannot be read")
             })
         };
-        [self.path.join(RUNS), self.offline.clone()].into_iter().filter_map(remark).collect()
+        let of_weave = self.weave.as_deref().and_then(unreadable);
+        let places = [self.path.join(RUNS), self.offline.clone()].into_iter();
+        places.filter_map(remark).chain(of_weave).collect()
     }
 
     /// The folders of the spools that are there, by name: `runs`, `offline`,
@@ -126,26 +134,32 @@ impl DataDir {
         weave_candidates(dir).into_iter().filter(|(_, path)| is_spool(path)).collect()
     }
 
-    /// The spools that are there, or the one asked for, open for reading.
+    /// The folders in which kinds of Weave's data may lie, whoever has put it there.
+    pub(crate) fn weave_folders(dir: &Path) -> Vec<PathBuf> {
+        weave_candidates(dir).into_iter().map(|(_, path)| path).collect()
+    }
+
+    /// The spools that are there, or the one asked for, open for reading; and why others
+    /// are not.
     ///
     /// # Errors
-    /// Where there is none, or one cannot be read.
-    pub(crate) fn open_read_only(
-        &self,
-        wanted: Option<&str>,
-    ) -> anyhow::Result<Vec<(String, Spool)>> {
-        let mut open = Vec::new();
+    /// Where there is none, or none that can be read.
+    pub(crate) fn open_read_only(&self, wanted: Option<&str>) -> anyhow::Result<ReadOnly> {
+        let (mut open, mut unreadable) = (Vec::new(), Vec::new());
         for (name, path) in self.choose(wanted)? {
             match Spool::open_read_only(&path) {
                 Ok(spool) => open.push((name, spool)),
                 // Removed since it was found.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(exit::of_store(error, format!("cannot read the spool {name}")));
+                    unreadable.push(exit::of_store(error, format!("cannot read the spool {name}")));
                 }
             }
         }
-        Ok(open)
+        match unreadable.pop() {
+            Some(error) if open.is_empty() => Err(error),
+            last => Ok((open, unreadable.into_iter().chain(last).collect())),
+        }
     }
 
     /// The folders of all spools, or of the one asked for; `weave`, `weave/ENTITY` and
@@ -163,18 +177,47 @@ impl DataDir {
             );
         }
         let Some(wanted) = wanted else { return Ok(found) };
-        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-        let names = names.join(" and ");
-        let is_wanted = |name: &str| {
-            let rest = name.strip_prefix(wanted.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let chosen: Vec<_> = found.iter().filter(|(name, _)| is_wanted(name)).cloned().collect();
+        let mut names: Vec<&str> = found.iter().map(|(name, _)| shown_as(name)).collect();
+        names.dedup();
+        let more = names.split_off(names.len().min(MOST_NAMES)).len();
+        let more = (more > 0).then(|| format!(" and {more} more, see `backhaul status`"));
+        let names = names.join(" and ") + &more.unwrap_or_default();
+        let chosen: Vec<_> =
+            found.iter().filter(|(name, _)| is_chosen(name, Some(wanted))).cloned().collect();
         if chosen.is_empty() {
             bail!("there is no spool {wanted} in {place}, there is {names}: say --spool with that");
         }
         Ok(chosen)
     }
+}
+
+/// Whether a spool is the one that was asked for, or below it. Projects of Weave's may be
+/// called by their own names, whatever their folders are called.
+pub(crate) fn is_chosen(spool: &str, wanted: Option<&str>) -> bool {
+    let Some(wanted) = wanted.map(|wanted| wanted.trim_end_matches('/')) else { return true };
+    let is_below = |wanted: &str| {
+        let rest = spool.strip_prefix(wanted);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_below(wanted) || by_folder(wanted).is_some_and(|wanted| is_below(&wanted))
+}
+
+/// `weave/ENTITY/PROJECT…` with the names of its folders.
+fn by_folder(wanted: &str) -> Option<String> {
+    let (entity, rest) = wanted.strip_prefix(WEAVE)?.strip_prefix('/')?.split_once('/')?;
+    let (project, kind) = match rest.rsplit_once('/') {
+        Some((project, kind)) if Kind::of_name(kind).is_some() => (project, Some(kind)),
+        _ => (rest, None),
+    };
+    let folder = ProjectId::new(entity, project).ok()?.folder();
+    let kind = kind.map(|kind| format!("/{kind}")).unwrap_or_default();
+    Some(format!("{WEAVE}/{}{kind}", folder.display()))
+}
+
+/// What spools are shown under where kinds of data of one project of Weave's are one.
+pub(crate) fn shown_as(spool: &str) -> &str {
+    let project = of_weave(spool).and_then(|_| spool.rsplit_once('/'));
+    project.map_or(spool, |(project, _)| project)
 }
 
 /// The project's folder and the kind of data of a spool of Weave's. `None`: it is another's.
@@ -190,6 +233,13 @@ fn is_spool(path: &Path) -> bool {
 /// The name of a spool of Weave's.
 pub(crate) fn weave_spool(project: &ProjectId, kind: Kind) -> String {
     format!("{WEAVE}/{}/{kind}", project.folder().display())
+}
+
+/// Why a folder that is there cannot be looked into.
+fn unreadable(folder: &Path) -> Option<String> {
+    let error = std::fs::read_dir(folder).err()?;
+    let is_there = error.kind() != std::io::ErrorKind::NotFound;
+    is_there.then(|| format!("{} cannot be read: {error}", folder.display()))
 }
 
 /// Where spools of Weave's data may be.

@@ -50,6 +50,11 @@ pub(crate) fn of_store(error: backhaul_store::Error, tried: String) -> anyhow::E
     if is_configuration { UsageError(error).into() } else { error }
 }
 
+/// What the store said, where it was the store.
+pub(crate) fn store_error(error: &anyhow::Error) -> Option<&backhaul_store::Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
 /// 0 done, 1 not wholly done, 2 wrong usage or configuration. A reader that has gone
 /// away (`backhaul queue list | head`) has what it wanted.
 pub(crate) fn code(outcome: &anyhow::Result<Outcome>) -> ExitCode {

@@ -49,16 +49,26 @@ impl Synced {
 
     /// This sync and the one before it as one.
     pub(crate) fn after(self, earlier: &Self) -> Self {
-        Self {
-            synced: earlier.synced + self.synced,
-            duplicates: earlier.duplicates + self.duplicates,
-            failed: earlier.failed + self.failed,
-            damaged: earlier.damaged + self.damaged,
-            expired: earlier.expired + self.expired,
-            evicted: earlier.evicted + self.evicted,
-            bytes: earlier.bytes + self.bytes,
-            ..self
+        let (remaining, trouble) = (self.remaining, self.trouble.clone());
+        let (blocked_by, reason) = (self.blocked_by.clone(), self.reason.clone());
+        Self { remaining, trouble, blocked_by, reason, ..self.beside(earlier) }
+    }
+
+    /// This sync and that of another spool as one.
+    pub(crate) fn beside(mut self, other: &Self) -> Self {
+        self.synced += other.synced;
+        self.duplicates += other.duplicates;
+        self.failed += other.failed;
+        self.remaining += other.remaining;
+        self.damaged += other.damaged;
+        self.expired += other.expired;
+        self.evicted += other.evicted;
+        self.bytes += other.bytes;
+        self.trouble = self.trouble.or_else(|| other.trouble.clone());
+        if self.blocked_by.is_none() {
+            (self.blocked_by, self.reason) = (other.blocked_by.clone(), other.reason.clone());
         }
+        self
     }
 
     pub(crate) fn is_complete(&self) -> bool {

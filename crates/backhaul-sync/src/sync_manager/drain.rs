@@ -445,12 +445,13 @@ impl Drain {
                 State::Delivered | State::Duplicate => {
                     synced += 1;
                     duplicates += u64::from(settled.state == State::Duplicate);
-                    bytes += offer.record.body.len() as u64;
+                    bytes += self.shared.destination.size(&offer.record);
                 }
                 State::Rejected => {
                     let (id, reason) = (offer.record.id, settled.reason.clone());
                     let reason = reason.unwrap_or_default();
-                    tracing::error!(%id, reason, "a record was rejected for good");
+                    let spool = self.shared.spool.dir().display();
+                    tracing::error!(%spool, %id, reason, "a record was rejected for good");
                     failed.push(SyncEvent::Failed { id, reason });
                 }
                 _ => put_off += 1,
@@ -465,7 +466,9 @@ impl Drain {
         self.write_down(settlements).await?;
         if synced > 0 {
             let now = self.shared.spool.clock().now().wall;
-            self.shared.lock().last_sync_at = Some(now);
+            let mut state = self.shared.lock();
+            state.last_sync_at = Some(now);
+            state.synced_bytes += bytes;
         }
         let subscribers = &self.shared.subscribers;
         failed.iter().for_each(|event| subscribers.tell(event));

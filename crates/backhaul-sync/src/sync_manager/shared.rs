@@ -77,6 +77,7 @@ pub(crate) struct State {
     pub(super) answered_at: Option<Instant>,
     pub(crate) last_attempt_at: Option<Timestamp>,
     pub(crate) last_sync_at: Option<Timestamp>,
+    pub(super) synced_bytes: u64,
     pub(super) last_error: Option<String>,
     /// What stopped the last sync.
     pub(super) blocked_by: Option<Blocked>,
@@ -297,16 +298,16 @@ impl Shared {
         *self.stopping.borrow()
     }
 
-    pub(crate) async fn stop(&self) {
-        self.ask_to_stop(true);
+    /// Waits until nothing runs any more, once that was asked for.
+    pub(crate) async fn be_stopped(&self, by: Instant) {
         let (background, running) = {
             let mut state = self.lock();
             (state.background.take(), state.running.clone())
         };
         if let Some((mut outcome, task)) = running {
             let ended = outcome.wait_for(Option::is_some);
-            if tokio::time::timeout(self.options().stop_timeout, ended).await.is_err() {
-                tracing::warn!("a batch was under way for too long: its records wait again");
+            if tokio::time::timeout_at(by, ended).await.is_err() {
+                tracing::info!("a batch was under way for too long: its records wait again");
                 task.abort();
                 // An aborted task is dropped soon; its batch goes back to the spool with it.
                 let _ = outcome.wait_for(Option::is_some).await;

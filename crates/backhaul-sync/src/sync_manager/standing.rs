@@ -67,6 +67,7 @@ impl Shared {
             oldest_age: spool.as_ref().ok().and_then(|status| status.oldest_age),
             bytes: spool.as_ref().map_or(0, |status| status.bytes),
             last_sync_at: state.last_sync_at,
+            synced_bytes: state.synced_bytes,
             is_online,
             connectivity,
             last_attempt_at: state.last_attempt_at,

@@ -92,6 +92,21 @@ async fn stopping_gives_up_on_a_batch_that_takes_too_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn several_couriers_are_stopped_in_the_time_of_one() {
+    let devices = [Device::new(), Device::new(), Device::new()];
+    let couriers = devices.each_ref().map(|device| device.courier_of(1));
+    for (device, courier) in devices.iter().zip(&couriers) {
+        device.hub.takes(Duration::from_secs(3600));
+        courier.start().await;
+    }
+    pass(1).await;
+    let began = tokio::time::Instant::now();
+    SyncManager::stop_all(&couriers).await;
+    assert_eq!(began.elapsed(), SyncOptions::default().stop_timeout);
+    assert!(couriers.iter().all(|courier| !courier.status().is_running));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_courier_still_syncs_when_it_is_asked() {
     let device = Device::new();
     let courier = device.courier_of(1);

@@ -75,11 +75,9 @@ impl OfflineTraceServer {
                     if is_enough() {
                         return Ok(cleaned);
                     }
-                    match self.project_for_a_moment(project).clean(kind, age) {
-                        Ok(more) => cleaned.add(more),
-                        Err(error) => {
-                            tracing::debug!(%project, %kind, %error, "delivered data stays");
-                        }
+                    let store = self.project_for_a_moment(project);
+                    if let Err(error) = store.clean(kind, age, &mut cleaned) {
+                        tracing::debug!(%project, %kind, %error, "delivered data stays");
                     }
                 }
             }

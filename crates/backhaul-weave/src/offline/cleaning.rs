@@ -8,6 +8,7 @@ use super::whole_file::{self, failed};
 use super::{OfflineTraceServer, prototype};
 use crate::error::TraceError;
 use crate::kind::Kind;
+use crate::project::ProjectId;
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,10 +22,29 @@ pub struct Cleaned {
 }
 
 impl Cleaned {
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.files += other.files;
         self.records += other.records;
         self.bytes += other.bytes;
+    }
+}
+
+/// What was removed of a kind of a project's data.
+#[derive(Debug, Clone)]
+pub struct CleanedKind {
+    /// The project.
+    pub project: ProjectId,
+    /// The kind.
+    pub kind: Kind,
+    /// What was removed, also before something was in the way.
+    pub cleaned: Cleaned,
+    /// Why not all of it could be.
+    pub refused: Option<TraceError>,
+}
+
+impl CleanedKind {
+    fn none(project: ProjectId, kind: Kind) -> Self {
+        Self { project, kind, cleaned: Cleaned::default(), refused: None }
     }
 }
 
@@ -61,51 +81,69 @@ impl OfflineTraceServer {
     /// ```
     pub fn clean_synced_files(&self, older_than: Duration) -> Result<Cleaned, TraceError> {
         let mut cleaned = Cleaned::default();
-        let mut left = Vec::new();
+        let mut refused = None;
+        for of_kind in self.clean_each(older_than, |_, _| true)? {
+            cleaned.add(of_kind.cleaned);
+            refused = refused.or(of_kind.refused);
+        }
+        refused.map_or(Ok(cleaned), Err)
+    }
+
+    /// The same of the projects and kinds that are wanted, and what came of each.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn clean_each(
+        &self,
+        older_than: Duration,
+        is_wanted: impl Fn(&ProjectId, Kind) -> bool,
+    ) -> Result<Vec<CleanedKind>, TraceError> {
+        let mut all = Vec::new();
         for project in self.projects()? {
-            let store = self.project_for_a_moment(&project);
-            cleaned.add(store.clean_prototype(older_than)?);
-            left.extend(Kind::ALL.map(|kind| (project.clone(), kind)));
+            let wanted = Kind::ALL.into_iter().filter(|kind| is_wanted(&project, *kind));
+            all.extend(wanted.map(|kind| CleanedKind::none(project.clone(), kind)));
         }
         // To remove the last file of a chain takes room for the next one, which may have to
         // be made by others first.
+        let mut left: Vec<&mut CleanedKind> = all.iter_mut().collect();
         loop {
-            let mut refused = None;
             let before = left.len();
-            let mut still_left = Vec::new();
-            for (project, kind) in left {
-                match self.project_for_a_moment(&project).clean(kind, older_than) {
-                    Ok(more) => cleaned.add(more),
-                    Err(error) => {
-                        refused = Some(error);
-                        still_left.push((project, kind));
-                    }
-                }
-            }
-            left = still_left;
-            match refused {
-                None => return Ok(cleaned),
-                Some(error) if left.len() == before => return Err(error),
-                Some(_) => {}
+            left.retain_mut(|place| {
+                let store = self.project_for_a_moment(&place.project);
+                place.refused = store.clean(place.kind, older_than, &mut place.cleaned).err();
+                place.refused.is_some()
+            });
+            if left.len() == before || left.is_empty() {
+                return Ok(all);
             }
         }
     }
 }
 
 impl ProjectStore {
-    /// Removes what was delivered of a kind.
-    pub(super) fn clean(&self, kind: Kind, older_than: Duration) -> Result<Cleaned, TraceError> {
-        let Some(spool) = self.open_if_there(kind)? else { return Ok(Cleaned::default()) };
-        let mut cleaned = Cleaned::from(spool.clean(older_than)?);
+    /// Removes what was delivered of a kind, and counts it.
+    pub(super) fn clean(
+        &self,
+        kind: Kind,
+        older_than: Duration,
+        cleaned: &mut Cleaned,
+    ) -> Result<(), TraceError> {
+        self.clean_prototype(kind, older_than, cleaned)?;
+        let Some(spool) = self.open_if_there(kind)? else { return Ok(()) };
+        cleaned.add(Cleaned::from(spool.clean(older_than)?));
         if kind == Kind::Files {
             cleaned.add(self.sweep_files()?);
         }
-        Ok(cleaned)
+        Ok(())
     }
 
-    fn clean_prototype(&self, older_than: Duration) -> Result<Cleaned, TraceError> {
-        let mut cleaned = Cleaned::default();
-        for (path, len) in prototype::delivered(&*self.disk, &self.roots())? {
+    fn clean_prototype(
+        &self,
+        kind: Kind,
+        older_than: Duration,
+        cleaned: &mut Cleaned,
+    ) -> Result<(), TraceError> {
+        for (path, len) in prototype::delivered(&*self.disk, &self.roots(), kind)? {
             if self.is_old(&path, older_than)? {
                 self.disk.remove(&path).map_err(|error| failed("remove a file", &path, error))?;
                 cleaned.add(Cleaned { files: 1, records: 0, bytes: len });
@@ -114,7 +152,7 @@ impl ProjectStore {
                 }
             }
         }
-        Ok(cleaned)
+        Ok(())
     }
 
     fn is_old(&self, path: &Path, than: Duration) -> Result<bool, TraceError> {

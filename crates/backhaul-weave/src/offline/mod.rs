@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use backhaul_store::{Clock, Disk, OsDisk, RecordId, SharedCap, Spool, SystemClock};
 use serde_json::json;
 
-pub use self::cleaning::Cleaned;
+pub use self::cleaning::{Cleaned, CleanedKind};
 pub(crate) use self::files::read_file;
 use self::internal_ids::InternalIds;
 pub(crate) use self::names::projects;

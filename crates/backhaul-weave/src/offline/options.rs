@@ -25,8 +25,6 @@ pub struct OfflineOptions {
     pub store: Options,
 }
 
-/// The least cap: a project's files that wait to be filled take some hundred kilobytes.
-const MIN_CAP_BYTES: u64 = 1_000_000;
 /// Of a cap: the size of one file, so that delivered ones can make room.
 const FILE_SHARE: u64 = 16;
 /// Least that is left free where nothing is said.
@@ -49,16 +47,20 @@ impl Default for OfflineOptions {
 }
 
 impl OfflineOptions {
+    /// The least cap: a project's files that wait to be filled take some hundred kilobytes.
+    pub const LEAST_CAP: u64 = 1_000_000;
+
     /// Checks that the values make sense together.
     ///
     /// # Errors
     /// [`TraceErrorKind::InvalidInput`], naming the value, what was found and what was expected.
     pub fn check(&self) -> Result<(), TraceError> {
-        if let Some(max) = self.max_bytes.filter(|max| *max < MIN_CAP_BYTES) {
+        if let Some(max) = self.max_bytes.filter(|max| *max < Self::LEAST_CAP) {
             return Err(TraceError::new(
                 TraceErrorKind::InvalidInput,
                 format!(
-                    "max_bytes is {max}: expected at least {MIN_CAP_BYTES}, or none for no cap"
+                    "max_bytes is {max}: expected at least {}, or none for no cap",
+                    Self::LEAST_CAP
                 ),
             ));
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use backhaul_store::{Batch, Spool};
+use backhaul_store::{Batch, Spool, StoredRecord};
 use backhaul_sync::{BandwidthManager, Deliver, Destination, LinkError, Verdict, Way};
 
 use super::couriers::ProjectCouriers;
@@ -11,6 +11,7 @@ use super::fates::is_failure_of_the_server;
 use super::job::Job;
 use super::memory::Memory;
 use super::{calls, feedback};
+use crate::entry::Entry;
 use crate::kind::Kind;
 use crate::remote::Remote;
 
@@ -94,6 +95,12 @@ impl KindDestination {
 impl Destination for KindDestination {
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a> {
         Box::pin(self.send(batch))
+    }
+
+    fn size(&self, record: &StoredRecord) -> u64 {
+        let of_file = || Entry::of_record(record).ok()?.value()["size"].as_u64();
+        let of_file = (self.kind == Kind::Files).then(of_file).flatten();
+        record.body.len() as u64 + of_file.unwrap_or(0)
     }
 
     fn bandwidth(&self) -> Option<&BandwidthManager> {

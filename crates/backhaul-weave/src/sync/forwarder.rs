@@ -204,10 +204,10 @@ impl WeaveForwarder {
         if let Some(task) = background.task {
             let _ = task.await;
         }
+        let couriers = self.inner.couriers().into_iter().map(|(_, _, courier)| courier);
         // Those that others wait for are stopped last.
-        for (_, _, courier) in self.inner.couriers().into_iter().rev() {
-            courier.stop().await;
-        }
+        let couriers: Vec<SyncManager> = couriers.rev().collect();
+        SyncManager::stop_all(&couriers).await;
     }
 
     /// Delivers now what waits of one project, or of all, whatever intervals and backoffs say,

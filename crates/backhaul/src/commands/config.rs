@@ -1,6 +1,6 @@
 //! `backhaul config`: the settings, and where they come from.
 
-use crate::config::{self, Setting, Settings, Source};
+use crate::config::{self, SecretPlace, Setting, Settings, Source};
 use serde_json::{Map, Value, json};
 
 use crate::cli;
@@ -23,8 +23,15 @@ pub(crate) fn run(args: &cli::Config, settings: &Settings) -> anyhow::Result<Out
 fn check(settings: &Settings) -> anyhow::Result<Outcome> {
     let printer = Printer { json: false };
     let config = settings.config();
-    let secrets = [&config.offline.api_key, &config.hub.token];
-    let problems: Vec<String> = secrets.iter().filter_map(|secret| secret.find().err()).collect();
+    let secrets = [
+        ("api_key_file", &config.offline.api_key),
+        ("token_file", &config.hub.token),
+        ("weave_api_key_file", &config.weave.api_key),
+    ];
+    let problem = |(name, secret): (&str, &SecretPlace)| {
+        secret.find().err().map(|error| format!("{name}: {error}"))
+    };
+    let problems: Vec<String> = secrets.into_iter().filter_map(problem).collect();
     if !problems.is_empty() {
         return Err(anyhow::Error::msg(problems.join("\n"))).or_usage();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use anyhow::{anyhow, bail};
-use backhaul_store::ErrorKind;
+use backhaul_store::{ErrorKind, Standing};
 use serde_json::json;
 
 use super::resting;
@@ -15,7 +15,7 @@ use crate::cli;
 use crate::control::message::{Changed, Discard, Retry, Unchanged};
 use crate::control::{Client, Keeper};
 use crate::data_dir::DataDir;
-use crate::exit::{OrUsage as _, Outcome};
+use crate::exit::{self, OrUsage as _, Outcome};
 use crate::printer::Printer;
 use crate::record_name::RecordName;
 use crate::runtime;
@@ -45,7 +45,7 @@ pub(crate) fn retry(args: &cli::QueueRetry, config: &Config) -> anyhow::Result<O
     let wanted = if args.all {
         spools.into_iter().map(|spool| (spool, Wanted::All)).collect()
     } else {
-        find(&data_dir, spools, &names(&args.ids)?)?
+        find(Deed::Retry, printer, &data_dir, spools, &names(&args.ids)?)?
     };
     report(printer, Deed::Retry, &carry_out(Deed::Retry, wanted, config)?)
 }
@@ -54,7 +54,7 @@ pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Re
     let printer = Printer { json: args.common.json };
     let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
-    let wanted = find(&data_dir, spools, &names(&args.ids)?)?;
+    let wanted = find(Deed::Drop, printer, &data_dir, spools, &names(&args.ids)?)?;
     if !args.yes && !confirmed(printer, args.ids.len())? {
         printer.talk("nothing was dropped");
         return Ok(Outcome::LeftBehind);
@@ -82,8 +82,10 @@ fn confirmed(printer: Printer, count: usize) -> anyhow::Result<bool> {
 type InSpool = ((String, PathBuf), Wanted);
 
 /// Finds out which spool each record is in. One that is in none is left to the first, which
-/// says so.
+/// says so. Of several that are called so, the only one that failed is the one to be retried.
 fn find(
+    deed: Deed,
+    printer: Printer,
     data_dir: &DataDir,
     spools: Vec<(String, PathBuf)>,
     names: &[RecordName],
@@ -91,24 +93,35 @@ fn find(
     let mut found: BTreeMap<String, Vec<RecordName>> = BTreeMap::new();
     let first = spools.first().map(|(name, _)| name.clone()).unwrap_or_default();
     let only = (spools.len() == 1).then_some(first.as_str());
-    let open = if only.is_some() { Vec::new() } else { data_dir.open_read_only(None)? };
+    let (mut open, unreadable) = match only {
+        Some(_) => Default::default(),
+        None => data_dir.open_read_only(None)?,
+    };
+    open.retain(|(name, _)| spools.iter().any(|(chosen, _)| chosen == name));
+    unreadable.iter().for_each(|error| printer.talk(format_args!("{error:#}")));
     for name in names {
         let mut holders = Vec::new();
         for (spool_name, spool) in &open {
             match spool.get(name.position) {
-                Ok((entry, _)) if name.is(&entry) => holders.push(spool_name.as_str()),
+                Ok((entry, _)) if name.is(&entry) => {
+                    holders.push((spool_name.as_str(), entry.standing));
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        if let [one, other, ..] = holders.as_slice() {
+        let failed = || holders.iter().filter(|(_, standing)| *standing == Standing::Failed);
+        if let (Deed::Retry, 1) = (deed, failed().count()) {
+            holders = failed().copied().collect();
+        }
+        if let [(one, _), (other, _), ..] = holders.as_slice() {
             return Err(anyhow!(
                 "{name} is in {one} and in {other}: say --spool {one} or --spool {other}"
             ))
             .or_usage();
         }
-        let holder = holders.first().copied().unwrap_or(&first);
+        let holder = holders.first().map_or(first.as_str(), |(holder, _)| holder);
         found.entry(holder.to_owned()).or_default().push(*name);
     }
     let wanted = |spool: (String, PathBuf)| {
@@ -162,10 +175,9 @@ fn do_here(deed: Deed, wanted: &Wanted, keeper: &Keeper) -> anyhow::Result<Chang
 }
 
 /// Tries until another process that does not deliver has given up the part of it.
-pub(crate) fn patiently<T>(work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn patiently<T>(mut work: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let is_busy = |error: &anyhow::Error| {
-        let error: Option<&backhaul_store::Error> = error.downcast_ref();
-        error.is_some_and(|error| error.kind() == ErrorKind::Busy)
+        exit::store_error(error).is_some_and(|error| error.kind() == ErrorKind::Busy)
     };
     for _ in 0..HANDOVER_TRIES {
         match work() {

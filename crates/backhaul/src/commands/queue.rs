@@ -33,7 +33,8 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     let names = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
     let mut has_head = false;
-    for (name, spool) in data_dir.open_read_only(args.spool.as_deref())? {
+    let (open, unreadable) = data_dir.open_read_only(args.spool.as_deref())?;
+    for (name, spool) in open {
         for standing in [Standing::Pending, Standing::Failed] {
             let mut written = Ok(());
             spool.each(Some(standing), &mut |entry| {
@@ -56,7 +57,8 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     if !has_head && !printer.json {
         printer.talk("nothing waits, and nothing failed");
     }
-    Ok(Outcome::Done)
+    unreadable.iter().for_each(|error| printer.talk(format_args!("{error:#}")));
+    Ok(if unreadable.is_empty() { Outcome::Done } else { Outcome::LeftBehind })
 }
 
 fn head(width: usize) -> String {
@@ -113,7 +115,8 @@ fn show(args: &cli::QueueShow, config: &Config) -> anyhow::Result<Outcome> {
     let wanted: RecordName = args.id.parse().or_usage()?;
     let data_dir = DataDir::of(config).or_usage()?;
     data_dir.choose(args.spool.as_deref()).or_usage()?;
-    let spools = data_dir.open_read_only(args.spool.as_deref())?;
+    let (spools, unreadable) = data_dir.open_read_only(args.spool.as_deref())?;
+    unreadable.iter().for_each(|error| printer.talk(format_args!("{error:#}")));
     let mut found = Vec::new();
     for (name, spool) in &spools {
         match spool.get(wanted.position) {

@@ -12,7 +12,7 @@ use crate::cli;
 use crate::config::{Reloaded, Settings};
 use crate::data_dir::{DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
-use crate::gateway::{Beside, Gateway, Plan, WORKER_THREADS, allow_files};
+use crate::gateway::{Beside, Gateway, OpenFiles, Plan, WORKER_THREADS};
 use crate::hub::limits;
 use crate::log::Log;
 use crate::printer::Printer;
@@ -20,7 +20,7 @@ use crate::runtime;
 
 pub(crate) fn run(args: &cli::Serve, settings: Settings, log: Log) -> anyhow::Result<Outcome> {
     let plan = Plan::check(&args.gateway, settings.config()).or_usage()?;
-    allow_files(plan.limits.connections);
+    OpenFiles::raise(plan.limits.connections);
     let runtime = runtime::start(WORKER_THREADS)?;
     let outcome = runtime.block_on(serve(plan, args.stop_with_stdin, settings, log));
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     for remark in &broken {
         printer.talk(remark);
     }
-    let outcome = if broken.is_empty() { Outcome::Done } else { Outcome::LeftBehind };
+    let mut outcome = if broken.is_empty() { Outcome::Done } else { Outcome::LeftBehind };
     if spools.is_empty() {
         if broken.is_empty() {
             printer.talk(format_args!("there is no spool in {}", data_dir.path().display()));
@@ -44,7 +44,12 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     }
     let overviews = runtime::start(1)?.block_on(ask_owners(printer, &spools));
     let mut found = Vec::new();
-    for (name, spool) in data_dir.open_read_only(None)? {
+    let (open, unreadable) = data_dir.open_read_only(None)?;
+    for error in &unreadable {
+        printer.talk(format_args!("{error:#}"));
+        outcome = Outcome::LeftBehind;
+    }
+    for (name, spool) in open {
         // The process that has the spool open knows more than its files tell.
         let of_owner = overviews.get(&name).map(|overview| &overview.spool);
         let is_hubs = name == RUNS && data_dir.path().join(RUNS).is_dir();
@@ -153,8 +158,7 @@ fn print(
 fn by_project(found: &[Found]) -> Vec<Found> {
     let mut shown: Vec<Found> = Vec::new();
     for one in found {
-        let project = data_dir::of_weave(&one.name).and_then(|_| one.name.rsplit_once('/'));
-        let name = project.map_or(one.name.as_str(), |(project, _)| project);
+        let name = data_dir::shown_as(&one.name);
         match shown.last_mut().filter(|last| last.name == name) {
             Some(last) => last.report.add(&one.report),
             None => shown.push(Found { name: name.to_owned(), ..one.clone() }),

@@ -181,33 +181,34 @@ fn print(
     mut weave: SyncedWeave,
 ) -> anyhow::Result<Outcome> {
     synced.append(&mut weave.spools);
-    let sum =
-        |count: fn(&Synced) -> u64| synced.iter().map(|(_, synced)| count(synced)).sum::<u64>();
-    let blocked =
-        synced.iter().map(|(_, synced)| synced).find(|synced| synced.blocked_by.is_some());
+    let all = synced.iter().map(|(_, synced)| synced);
+    let whole = all.fold(Synced::default(), |whole, synced| whole.beside(synced));
     if printer.json {
         let spools: Map<String, Value> =
             synced.iter().map(|(name, synced)| (name.clone(), json!(synced))).collect();
-        printer.object(&json!({
-            "synced": sum(|synced| synced.synced),
-            "duplicates": sum(|synced| synced.duplicates),
-            "failed": sum(|synced| synced.failed),
-            "remaining": sum(|synced| synced.remaining),
-            "damaged": sum(|synced| synced.damaged),
-            "expired": sum(|synced| synced.expired),
-            "evicted": sum(|synced| synced.evicted),
-            "trouble": synced.iter().find_map(|(_, synced)| synced.trouble.clone()),
-            "bytes": sum(|synced| synced.bytes),
-            "blocked_by": blocked.and_then(|blocked| blocked.blocked_by.clone()),
-            "reason": blocked.and_then(|blocked| blocked.reason.clone()),
-            "spools": spools,
-            "weave": weave.statistics(),
-        }))?;
+        let mut said = json!(whole);
+        if let Some(said) = said.as_object_mut() {
+            said.insert("spools".to_owned(), spools.into());
+            said.insert("weave".to_owned(), weave.statistics());
+        }
+        printer.object(&said)?;
     } else {
-        for (name, synced) in &synced {
+        for (name, synced) in by_project(&synced) {
             printer.data(format_args!("{name}: {}", synced.sentence()))?;
         }
     }
-    let complete = synced.iter().all(|(_, synced)| synced.is_complete());
-    Ok(if complete { Outcome::Done } else { Outcome::LeftBehind })
+    Ok(if whole.is_complete() { Outcome::Done } else { Outcome::LeftBehind })
+}
+
+/// The kinds of data of one project of Weave's are shown as one.
+fn by_project(synced: &[(String, Synced)]) -> Vec<(&str, Synced)> {
+    let mut shown: Vec<(&str, Synced)> = Vec::new();
+    for (name, synced) in synced {
+        let name = data_dir::shown_as(name);
+        match shown.last_mut().filter(|(last, _)| *last == name) {
+            Some((_, last)) => *last = std::mem::take(last).beside(synced),
+            None => shown.push((name, synced.clone())),
+        }
+    }
+    shown
 }

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::sync::{sync_by_owner, with_progress};
 use crate::config::Config;
+use crate::control::Client;
+use crate::control::message::Overview;
 use crate::data_dir::{DataDir, WEAVE, weave_spool};
 use crate::exit::OrUsage as _;
 use crate::offline::OutageSwitch;
@@ -33,9 +35,9 @@ impl SyncedWeave {
         self.statistics.iter().map(|(name, it)| (name.clone(), json!(kinds(it)))).collect()
     }
 
-    /// Takes in what the process did that has a project's spools open.
-    fn add_of_owner(&mut self, project: &ProjectId, kind: Kind, spool: String, synced: Synced) {
-        let kinds = self.statistics.entry(project.to_string()).or_default();
+    /// Takes in what came of a kind of a project, which the server calls so.
+    fn add(&mut self, project: &str, kind: Kind, spool: String, synced: Synced) {
+        let kinds = self.statistics.entry(project.to_owned()).or_default();
         for each in Kind::ALL {
             kinds.entry(each).or_default();
         }
@@ -93,16 +95,38 @@ async fn sync_by_its_owner(
     config: &Config,
     synced: &mut SyncedWeave,
 ) -> anyhow::Result<bool> {
-    let mut is_owned = false;
+    let path = |kind: Kind| dir.join(project.folder()).join(kind.name());
+    let mut owned = Vec::new();
     for kind in Kind::ALL {
-        let path = dir.join(project.folder()).join(kind.name());
         let name = weave_spool(project, kind);
-        if let Some(of_owner) = sync_kind_by_its_owner(printer, &name, &path, config).await? {
-            synced.add_of_owner(project, kind, name, of_owner);
-            is_owned = true;
+        let Some(before) = books_of_owner(&path(kind)).await? else { continue };
+        let part = sync_kind_by_its_owner(printer, &name, &path(kind), config).await?;
+        owned.extend(part.map(|part| (kind, name, before, part)));
+    }
+    let is_owned = !owned.is_empty();
+    let got_through = owned.iter().any(|(.., part)| part.synced > 0);
+    for (kind, name, before, mut part) in owned {
+        // A link that others have found since counts for all.
+        let was_offline = part.blocked_by.as_deref() == Some(BlockedKind::Offline.name());
+        if was_offline && got_through {
+            let again = sync_kind_by_its_owner(printer, &name, &path(kind), config).await?;
+            part = again.map_or(part.clone(), |again| again.after(&part));
+            if let Some(after) = books_of_owner(&path(kind)).await? {
+                // What arrived between the two is of neither.
+                part.synced = after.delivered.saturating_sub(before.delivered);
+                part.failed = after.rejected.saturating_sub(before.rejected);
+            }
         }
+        synced.add(&project.to_string(), kind, name, part);
     }
     Ok(is_owned)
+}
+
+/// The books of a spool, as the process knows them that has it open.
+async fn books_of_owner(path: &Path) -> anyhow::Result<Option<Books>> {
+    let Some(mut client) = Client::of_spool(path).await? else { return Ok(None) };
+    let overview: Overview = client.get("/v1/status").await?;
+    Ok(Some(overview.spool.books.books))
 }
 
 /// Has the process sync that has a spool open. What was put off is asked for again, as often
@@ -156,10 +180,10 @@ async fn sync_here(
         let statistics =
             with_progress(printer, &name, whole, syncer.sync_project(&project_name), waiting)
                 .await?;
-        for (name, kinds) in &*statistics {
-            synced.statistics.insert(name.clone(), kinds.clone());
+        let name_there = statistics.keys().next().unwrap_or(&project_name);
+        for (kind, report) in reports(&server, forwarder, project, &before)? {
+            synced.add(name_there, kind, weave_spool(project, kind), report);
         }
-        synced.spools.extend(reports(&server, forwarder, project, &before)?);
     }
     Ok(())
 }
@@ -182,13 +206,13 @@ fn books(
     Ok(books)
 }
 
-/// What came of each kind.
+/// What came of each kind, over all rounds.
 fn reports(
     server: &OfflineTraceServer,
     forwarder: &WeaveForwarder,
     project: &ProjectId,
     before: &BTreeMap<Kind, Books>,
-) -> anyhow::Result<Vec<(String, Synced)>> {
+) -> anyhow::Result<Vec<(Kind, Synced)>> {
     let statuses = forwarder.status();
     let mut reports = Vec::new();
     for kind in Kind::ALL {
@@ -201,10 +225,11 @@ fn reports(
             duplicates: after.duplicates.saturating_sub(before.duplicates),
             failed: after.rejected.saturating_sub(before.rejected),
             remaining: after.pending,
+            bytes: courier.map_or(0, |it| it.status.synced_bytes),
             blocked_by: courier.and_then(|it| it.status.blocked_by.clone()),
             ..SyncReport::default()
         };
-        reports.push((weave_spool(project, kind), Synced::new(&report, &before, &spool)));
+        reports.push((kind, Synced::new(&report, &before, &spool)));
     }
     Ok(reports)
 }

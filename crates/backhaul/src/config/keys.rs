@@ -96,7 +96,8 @@ pub static KEYS: &[Key] = &[
     key!(Weave, "weave_api_key_file", weave.api_key.file, "A file with that key in it."),
     key!(Weave, "weave_compress", weave.compress, "Whether files of Weave's data are gzip (.jsonl.gz); else they are plain JSON lines (.jsonl)."),
     key!(Weave, "weave_max_file_size", weave.max_file_size, "A file of Weave's data is closed at this size."),
-    key!(Weave, "weave_cap", weave.cap, "The most that all of Weave's data may take on disk, such as 5GB.").unset("as long as the disk has room"),
+    key!(Weave, "weave_cap", weave.cap, "The most that all of Weave's data may take on disk, such as 5GB; 1MB at least.").unset("as long as the disk has room"),
+    key!(Weave, "weave_keep_synced", weave.keep_synced, "How long delivered data of Weave's stays on disk after it was stored; 0s for not at all. A gateway looks once an hour.").unset("until `backhaul clean`, or until weave_cap asks for room"),
 ];
 
 /// The setting that is called so.

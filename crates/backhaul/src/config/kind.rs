@@ -112,7 +112,7 @@ plain! {
     NonZeroU32: Whole, "a whole number of at least 1";
     f64: Number, "a number";
     HubUrl: Text, "http://host:port or https://host:port, such as http://hub:7117";
-    WebUrl: Text, "http://host:port or https://host/path, such as https://trace.wandb.ai";
+    WebUrl: Text, "http://host:port or https://host/path without a user, such as https://trace.wandb.ai";
     ListenAddress: Text, "ADDRESS:PORT, such as 127.0.0.1:7117";
     Refill: Text, "daily or monthly on DAY, and possibly at HH:MM";
 }

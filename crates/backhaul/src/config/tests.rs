@@ -78,13 +78,14 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("request_timeout", "2m", "\"120s\"", "2m"),
     ("remember_keys", "36h", "\"36h\"", "36h"),
     ("weave_dir", "/w", "\"/w\"", "/w"),
-    ("weave_url", "https://weave/traces/", "\"https://me:pw@weave/traces\"", "https://weave/traces"),
+    ("weave_url", "https://weave/traces/", "\"https://weave/traces\"", "https://weave/traces"),
     ("wandb_url", "http://wandb:1", "\"http://wandb:1/\"", "http://wandb:1"),
     ("weave_api_key", " s3cret ", "\"s3cret\"", "(set, not shown)"),
     ("weave_api_key_file", "/k", "\"/k\"", "/k"),
     ("weave_compress", "no", "false", "false"),
     ("weave_max_file_size", "16MB", "\"16MB\"", "16MB"),
     ("weave_cap", "5GB", "\"5GB\"", "5GB"),
+    ("weave_keep_synced", "30d", "\"30d\"", "30d"),
 ];
 
 const RULE: &str = r#"[{"name":"size","field":"size_kb","points_per_unit":1.5}]"#;
@@ -452,6 +453,10 @@ fn a_bad_variable_is_named_with_what_was_found_and_expected() {
         ("BACKHAUL_FLUSH", "0s", "BACKHAUL_FLUSH is \"0s\": expected always, never, or a time of more than nothing, such as 5s"),
         ("BACKHAUL_MIN_FREE", "few", "BACKHAUL_MIN_FREE is \"few\": expected a size, such as 500MB"),
         ("BACKHAUL_CAP", "1KB", "BACKHAUL_CAP is 1KB: expected at least 65536 bytes"),
+        ("BACKHAUL_WEAVE_CAP", "999KB", "BACKHAUL_WEAVE_CAP is 999KB: expected 1MB or more, or nothing where there is to be no cap"),
+        ("BACKHAUL_WEAVE_MAX_FILE_SIZE", "1KB", "BACKHAUL_WEAVE_MAX_FILE_SIZE is 1KB: expected 16384 bytes to 1073741824 bytes"),
+        ("BACKHAUL_WEAVE_URL", "http://me:pw@h", "BACKHAUL_WEAVE_URL is \"http://h\": expected http://host:port or https://host/path without a user, such as https://trace.wandb.ai"),
+        ("BACKHAUL_WANDB_URL", "http://h/?x=1", "BACKHAUL_WANDB_URL is \"http://h/?x=1\": expected http://host:port or https://host/path without a user, such as https://trace.wandb.ai"),
         ("BACKHAUL_DELIVERY_TIMEOUT", "0s", "BACKHAUL_DELIVERY_TIMEOUT is 0s: expected more than no time"),
         ("BACKHAUL_REQUEST_TIMEOUT", "0m", "BACKHAUL_REQUEST_TIMEOUT is 0s: expected more than no time"),
         ("BACKHAUL_REMEMBER_KEYS", "0d", "BACKHAUL_REMEMBER_KEYS is 0s: expected more than no time"),

@@ -52,14 +52,15 @@ impl fmt::Debug for HubUrl {
     }
 }
 
-/// The base of a server's addresses, `http://HOST:PORT/PATH` or with `https`. It is shown
-/// without a user's name and password.
+/// The base of a server's addresses, `http://HOST:PORT/PATH` or with `https`. A user's name
+/// and password have no place in it: the key is a setting of its own.
 ///
 /// ```
 /// use backhaul::config::WebUrl;
-/// let url: WebUrl = "https://me:s3cret@weave.example.org/traces/".parse().unwrap();
+/// let url: WebUrl = "https://weave.example.org/traces/".parse().unwrap();
 /// assert_eq!(url.to_string(), "https://weave.example.org/traces");
 /// assert!("weave.example.org".parse::<WebUrl>().is_err());
+/// assert!("https://me:s3cret@weave.example.org".parse::<WebUrl>().is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebUrl(String);
@@ -77,13 +78,16 @@ impl FromStr for WebUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let url = text.trim().trim_end_matches('/');
         CloudRunLogger::check_url(url).map_err(|error| error.to_string())?;
+        if url.contains('@') {
+            return Err("a user and a password are not used: set the key instead".to_owned());
+        }
         Ok(Self(url.to_owned()))
     }
 }
 
 impl fmt::Display for WebUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_credentials(&self.0))
+        f.write_str(&self.0)
     }
 }
 
@@ -91,14 +95,6 @@ impl fmt::Debug for WebUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WebUrl({self})")
     }
-}
-
-/// An address without a user's name and password.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
 }
 
 /// A key or token. Nothing shows it; [`reveal`](Secret::reveal) gives it.

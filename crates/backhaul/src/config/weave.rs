@@ -1,6 +1,7 @@
 //! What is told of Weave's data: where it lies, and where it goes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use backhaul_store::Options;
 use backhaul_sync::{OptionError, SyncOptions, Transport};
@@ -29,7 +30,11 @@ pub struct WeaveConfig {
     /// A file is closed at this size. Default: 100 MB.
     pub max_file_size: ByteSize,
     /// The most that all of the data may take on disk. Default: as long as the disk has room.
+    /// At least 1 MB.
     pub cap: Option<ByteSize>,
+    /// How long delivered data stays on disk after it was stored; zero: not at all. A gateway
+    /// looks once an hour. Default: until somebody cleans, or the cap asks for room.
+    pub keep_synced: Option<Duration>,
 }
 
 impl Default for WeaveConfig {
@@ -42,6 +47,7 @@ impl Default for WeaveConfig {
             compress: true,
             max_file_size: ByteSize(OfflineOptions::default().max_file_size),
             cap: None,
+            keep_synced: None,
         }
     }
 }
@@ -57,6 +63,10 @@ impl WeaveConfig {
         if options.check().is_err() {
             let expected = "16384 bytes to 1073741824 bytes";
             return Err(OptionError::new("weave_max_file_size", size.exact(), expected));
+        }
+        if let Some(cap) = self.cap.filter(|cap| cap.0 < OfflineOptions::LEAST_CAP) {
+            let expected = "1MB or more, or nothing where there is to be no cap";
+            return Err(OptionError::new("weave_cap", cap.exact(), expected));
         }
         Ok(())
     }
@@ -92,7 +102,8 @@ impl WeaveConfig {
     /// certificates to check an `https` address with.
     pub fn remote(&self, offline: &OfflineConfig) -> Result<Remote, ConfigError> {
         let problem = |error: &dyn std::fmt::Display| error.to_string();
-        let key = self.api_key.find()?.map(|key| key.reveal().to_owned());
+        let key = self.api_key.find().map_err(|error| format!("weave_api_key_file: {error}"))?;
+        let key = key.map(|key| key.reveal().to_owned());
         let transport =
             Transport::new(offline.delivery_timeout).map_err(|error| problem(&error))?;
         let transport = offline.budget()?.into_iter().fold(transport, Transport::with_budget);

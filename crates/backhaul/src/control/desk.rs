@@ -11,7 +11,7 @@ use super::message::Overview;
 use super::socket::Socket;
 use crate::config::OFFLINE;
 use crate::hub_address;
-use crate::metrics::{self, Page};
+use crate::metrics::{Measured, Page};
 use crate::offline::OutageSwitch;
 use crate::report::{CourierReport, SpoolReport};
 
@@ -42,15 +42,6 @@ impl Forwarding {
     fn report(&self) -> CourierReport {
         CourierReport::new(&self.url, self.courier.status())
     }
-
-    /// Adds what is measured of the courier of a spool to a page of metrics.
-    pub(crate) fn measure(&self, spool: &str, page: &mut Page) {
-        let status = self.courier.status();
-        metrics::courier(page, spool, &status);
-        if let Some(budget) = &status.bandwidth {
-            metrics::budget(page, budget);
-        }
-    }
 }
 
 impl Desk {
@@ -69,11 +60,12 @@ impl Desk {
         let forwarding = Forwarding { courier, url: hub_address::shown(url) };
         let measured = (forwarding.clone(), Arc::clone(&outage));
         let metrics = move || {
-            let (forwarding, outage) = &measured;
+            let (Forwarding { courier, .. }, outage) = &measured;
+            let mut measured = Measured { outage: outage.report(), ..Measured::default() };
+            measured.spools.insert(spool.clone(), courier.spool().status()?);
+            measured.add_courier(&spool, courier);
             let mut page = Page::default();
-            metrics::spool(&mut page, &spool, &forwarding.courier.spool().status()?);
-            forwarding.measure(&spool, &mut page);
-            metrics::outage(&mut page, outage.report().as_ref());
+            measured.write(&mut page);
             Ok(page.text())
         };
         Self {

@@ -12,22 +12,25 @@ const BY_OPERATOR: &str = "removed by an operator";
 /// Who has a spool open, and changes it for others.
 pub(crate) struct Keeper {
     spool: Spool,
-    before_cleaning: Option<Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>>,
+    cleaner: Cleaner,
 }
+
+/// Removes delivered data of a spool that is as old as this.
+type Cleaner = Box<dyn Fn(&Spool, Duration) -> anyhow::Result<Cleaned> + Send + Sync>;
 
 impl Keeper {
     pub(crate) fn new(spool: Spool) -> Self {
-        Self { spool, before_cleaning: None }
+        Self { spool, cleaner: Box::new(|spool, older_than| Ok(spool.clean(older_than)?.into())) }
     }
 
-    /// Has `prepare` called before delivered data is removed: for what has to be noted of
-    /// it first.
+    /// Has `cleaner` remove delivered data: for what has to be noted of it first, or goes with
+    /// it.
     #[must_use]
-    pub(crate) fn before_cleaning(
+    pub(crate) fn cleaning_with(
         self,
-        prepare: impl Fn() -> anyhow::Result<()> + Send + Sync + 'static,
+        cleaner: impl Fn(&Spool, Duration) -> anyhow::Result<Cleaned> + Send + Sync + 'static,
     ) -> Self {
-        Self { before_cleaning: Some(Box::new(prepare)), ..self }
+        Self { cleaner: Box::new(cleaner), ..self }
     }
 
     pub(crate) fn spool(&self) -> &Spool {
@@ -62,12 +65,10 @@ impl Keeper {
 
     /// Removes delivered data that is as old as this.
     pub(crate) fn clean(&self, older_than: Duration) -> anyhow::Result<Cleaned> {
-        if let Some(prepare) = &self.before_cleaning {
-            prepare()?;
-        }
-        let backhaul_store::Cleaned { records, bytes, .. } = self.spool().clean(older_than)?;
-        tracing::info!(records, bytes, "delivered data was removed by an operator");
-        Ok(Cleaned { records, bytes })
+        let cleaned = (self.cleaner)(&self.spool, older_than)?;
+        let Cleaned { records, files, bytes } = cleaned;
+        tracing::info!(records, files, bytes, "delivered data was removed by an operator");
+        Ok(cleaned)
     }
 
     fn each(

@@ -56,9 +56,33 @@ pub(crate) struct Clean {
 
 /// What was removed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Cleaned {
     pub(crate) records: u64,
+    pub(crate) files: u64,
     pub(crate) bytes: u64,
+}
+
+impl Cleaned {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
+}
+
+impl From<backhaul_store::Cleaned> for Cleaned {
+    fn from(cleaned: backhaul_store::Cleaned) -> Self {
+        let backhaul_store::Cleaned { records, files, bytes } = cleaned;
+        Self { records, files, bytes }
+    }
+}
+
+impl From<backhaul_weave::Cleaned> for Cleaned {
+    fn from(cleaned: backhaul_weave::Cleaned) -> Self {
+        let backhaul_weave::Cleaned { records, files, bytes } = cleaned;
+        Self { records, files, bytes }
+    }
 }
 
 /// A sync that is asked for.

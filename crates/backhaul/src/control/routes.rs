@@ -15,6 +15,7 @@ use super::desk::{Desk, Forwarding};
 use super::keeper::Keeper;
 use super::message::{Changed, Clean, Cleaned, Discard, Overview, Retry, Switched, Sync, TurnOn};
 use super::refused::Refused;
+use crate::exit;
 use crate::hub_address;
 use crate::metrics;
 use crate::record_name::RecordName;
@@ -89,9 +90,9 @@ async fn clean(State(desk): At, request: Request) -> Answer<Cleaned> {
     let asked: Clean = read(request).await?;
     let age = Duration::from_secs(asked.older_than_seconds);
     act(&desk, move |keeper| {
-        keeper.clean(age).map_err(|error| match error.downcast::<backhaul_store::Error>() {
-            Ok(error) => error.into(),
-            Err(error) => Refused::unavailable(format!("{error:#}")),
+        keeper.clean(age).map_err(|error| match exit::store_error(&error) {
+            Some(error) => error.clone().into(),
+            None => Refused::unavailable(format!("{error:#}")),
         })
     })
     .await

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::Beside;
 use super::plan::Plan;
-use super::runs::Runs;
+use super::runs::{MeasureOthers, Runs};
 use super::waiting::Waiting;
 use crate::config::Config;
 use crate::control::Owner;
@@ -35,6 +35,7 @@ struct Inner {
     plan: Plan,
     config: Config,
     requests: Arc<Requests>,
+    measure_others: MeasureOthers,
     own: OnceCell<Runs>,
 }
 
@@ -46,9 +47,11 @@ impl RunsIntake {
         plan: Plan,
         config: Config,
         requests: Arc<Requests>,
+        measure_others: MeasureOthers,
         beside: Beside,
     ) -> anyhow::Result<Self> {
-        let intake = Self(Arc::new(Inner { plan, config, requests, own: OnceCell::new() }));
+        let own = OnceCell::new();
+        let intake = Self(Arc::new(Inner { plan, config, requests, measure_others, own }));
         match intake.own().await {
             Err(error) if beside == Beside::Others && exit::is::<hub::InUse>(&error) => {}
             opened => drop(opened?),
@@ -80,8 +83,12 @@ impl RunsIntake {
     }
 
     async fn own(&self) -> anyhow::Result<&Runs> {
-        let Inner { plan, config, requests, own } = &*self.0;
-        own.get_or_try_init(|| Runs::open(plan.clone(), config, Arc::clone(requests))).await
+        let Inner { plan, config, requests, measure_others, own } = &*self.0;
+        let open = || {
+            let (requests, others) = (Arc::clone(requests), Arc::clone(measure_others));
+            Runs::open(plan.clone(), config, requests, others)
+        };
+        own.get_or_try_init(open).await
     }
 
     /// Has the process answer that the hub belongs to.

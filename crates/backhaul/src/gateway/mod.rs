@@ -5,6 +5,7 @@
 //! process.
 
 mod intake;
+mod open_files;
 mod plan;
 mod runs;
 mod waiting;
@@ -15,16 +16,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use backhaul_store::Spool;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use self::intake::RunsIntake;
-pub(crate) use self::plan::{Plan, WORKER_THREADS, allow_files};
+pub(crate) use self::open_files::OpenFiles;
+pub(crate) use self::plan::{Plan, WORKER_THREADS};
 pub(crate) use self::waiting::Waiting;
 use self::weave::Weave;
 use crate::config::Config;
+use crate::data_dir::DataDir;
 use crate::hub::{self, server};
 use crate::intake::Requests;
+use crate::metrics::Measured;
 
 /// Whether a process that serves from the same data dir is in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +71,13 @@ impl Gateway {
         let limits = plan.limits;
         let requests = Requests::new(limits.request_timeout);
         let weave = Weave::open(plan.clone(), config.clone()).await?;
-        let runs = RunsIntake::open(plan, config.clone(), Arc::clone(&requests), beside).await?;
+        let (of_weave, data_dir) = (weave.clone(), DataDir::of(config)?);
+        let others = Arc::new(move |measured: &mut Measured| {
+            of_weave.measure(measured);
+            measure_resting(&data_dir, measured);
+        });
+        let (of_runs, config) = (Arc::clone(&requests), config.clone());
+        let runs = RunsIntake::open(plan, config, of_runs, others, beside).await?;
         Ok(Self { runs, weave, requests, limits })
     }
 
@@ -97,5 +108,18 @@ impl Gateway {
     /// Ends everything but what is under way. To be called when nothing is served any more.
     pub(crate) async fn stop(&self) {
         tokio::join!(self.runs.stop(), self.weave.stop());
+    }
+}
+
+/// Adds the spools that this process has not open, as their files tell.
+fn measure_resting(data_dir: &DataDir, measured: &mut Measured) {
+    for (name, path) in data_dir.present() {
+        if measured.spools.contains_key(&name) {
+            continue;
+        }
+        match Spool::open_read_only(&path).and_then(|spool| spool.status()) {
+            Ok(status) => drop(measured.spools.insert(name, status)),
+            Err(error) => tracing::debug!(name, %error, "a spool is not measured"),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use backhaul_agent::CloudRunLogger;
 use backhaul_weave::Remote;
 
@@ -17,8 +17,6 @@ use crate::hub_address;
 use crate::intake::Pace;
 use crate::offline::OutageSwitch;
 
-/// Open files of the spool, the database and the runtime, with some to spare.
-const OTHER_FILES: u64 = 100;
 /// Threads that serve connections: the work is on the blocking threads.
 pub(crate) const WORKER_THREADS: usize = 2;
 
@@ -45,7 +43,7 @@ impl Plan {
     pub(crate) fn check(args: &cli::Gateway, config: &Config) -> anyhow::Result<Self> {
         let given = &config.hub;
         let address = resolve(given.listen.as_str())?;
-        let token = given.token.find().map_err(anyhow::Error::msg)?;
+        let token = given.token.find().map_err(|error| anyhow!("token_file: {error}"))?;
         if token.is_none() && !address.ip().is_loopback() {
             bail!(
                 "{address} can be reached by others, and anybody could write to the store: give \
@@ -56,6 +54,9 @@ impl Plan {
         let data_dir = DataDir::of(config)?.for_writing()?;
         let offline = &config.offline;
         let weave_dir = config.weave.dir.clone().unwrap_or_else(|| data_dir.join(WEAVE));
+        if weave_dir.exists() && !weave_dir.is_dir() {
+            bail!("weave_dir is {}, a file: expected a folder", weave_dir.display());
+        }
         let url = offline.runs_url.as_ref().map(|url| hub_address::shown(url.as_str()));
         Ok(Self {
             address,
@@ -85,20 +86,6 @@ impl Plan {
             forward_to: url.zip(offline.primary_logger()?.map(Arc::new)),
             crash_before_reply: args.crash_before_reply,
         })
-    }
-}
-
-/// Each connection is an open file. Raises the limit as far as the system lets.
-pub(crate) fn allow_files(connections: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = connections as u64 + OTHER_FILES;
-    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    if limit.current.is_some_and(|current| current < allowed) {
-        let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, connections, "there may not be enough open files for these");
-        }
     }
 }
 

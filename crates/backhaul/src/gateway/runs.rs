@@ -17,7 +17,7 @@ use crate::courier;
 use crate::data_dir::RUNS;
 use crate::hub::{self, Hub};
 use crate::intake::Requests;
-use crate::metrics;
+use crate::metrics::Measured;
 use crate::offline::OutageSwitch;
 
 /// How often what was received is made durable while little happens: what a crash
@@ -27,6 +27,9 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const FORWARD_GRACE: Duration = Duration::from_secs(2);
 /// How long the last snapshot may take.
 const LAST_SNAPSHOT: Duration = Duration::from_secs(2);
+
+/// Adds what is measured of the other spools.
+pub(super) type MeasureOthers = Arc<dyn Fn(&mut Measured) + Send + Sync>;
 
 /// The hub of a data dir, which is this process's for as long as it lives.
 pub(super) struct Runs {
@@ -45,6 +48,7 @@ impl Runs {
         plan: Plan,
         config: &Config,
         requests: Arc<Requests>,
+        measure_others: MeasureOthers,
     ) -> anyhow::Result<Self> {
         let hub = tokio::task::spawn_blocking(move || Hub::open(plan.hub, plan.spool)).await??;
         let hub = Arc::new(hub);
@@ -60,9 +64,10 @@ impl Runs {
                 plan.token,
                 plan.limits,
                 Arc::clone(&requests),
-                move |page| {
-                    forwarding.iter().for_each(|it| it.measure(RUNS, page));
-                    metrics::outage(page, outage.report().as_ref());
+                move |measured| {
+                    forwarding.iter().for_each(|it| measured.add_courier(RUNS, &it.courier));
+                    measured.outage = outage.report();
+                    measure_others(measured);
                 },
                 plan.crash_before_reply,
             )

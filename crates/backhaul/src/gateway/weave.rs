@@ -5,13 +5,17 @@
 //! be a client's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use backhaul_sync::{BlockedKind, SyncOptions, shown_url};
-use backhaul_weave::{Kind, OfflineTraceServer, Remote, WeaveForwarder};
+use backhaul_weave::{
+    Cleaned as Removed, Kind, OfflineTraceServer, ProjectId, Remote, WeaveForwarder,
+};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::intake::answer_by;
@@ -20,12 +24,17 @@ use super::runs::FORWARD_GRACE;
 use super::waiting::Waiting;
 use crate::collector::{self, WeaveCollector};
 use crate::config::Config;
+use crate::control::message::Cleaned;
 use crate::control::{ControlSocket, Desk};
 use crate::data_dir;
 use crate::intake::Refusal;
+use crate::metrics::Measured;
 
 /// The entity of projects that name none.
 const ENTITY: &str = "WANDB_ENTITY";
+
+/// How often it is looked whether delivered data is to go.
+const CLEANING: Duration = Duration::from_secs(3600);
 
 /// The collector and the forwarder, once they are needed.
 #[derive(Clone)]
@@ -44,6 +53,7 @@ struct Open {
     is_forwarding: OnceCell<()>,
     /// One for each spool that is delivered from.
     controls: Arc<Mutex<Vec<ControlSocket>>>,
+    cleaning: Option<JoinHandle<()>>,
 }
 
 impl Weave {
@@ -62,6 +72,23 @@ impl Weave {
         Router::new().fallback(answer).with_state(self.clone())
     }
 
+    /// Adds what is measured of its spools. Waits for the disk.
+    pub(super) fn measure(&self, measured: &mut Measured) {
+        let Some(open) = self.0.open.get() else { return };
+        for courier in open.forwarder.status() {
+            let name = data_dir::weave_spool(&courier.project, courier.kind);
+            measured.couriers.insert(name, courier.status);
+        }
+        for project in open.server.projects().unwrap_or_default() {
+            for kind in Kind::ALL {
+                let spool = open.server.spool(&project, kind).ok().flatten();
+                let status = spool.and_then(|spool| spool.status().ok());
+                let name = || data_dir::weave_spool(&project, kind);
+                measured.spools.extend(status.map(|status| (name(), status)));
+            }
+        }
+    }
+
     pub(super) async fn drain(&self, until: Instant) -> Waiting {
         match self.0.open.get() {
             Some(open) => open.drain(until).await,
@@ -71,6 +98,7 @@ impl Weave {
 
     pub(super) async fn stop(&self) {
         if let Some(open) = self.0.open.get() {
+            open.cleaning.iter().for_each(JoinHandle::abort);
             open.forwarder.stop().await;
             let controls = std::mem::take(&mut *lock(&open.controls));
             for control in controls {
@@ -117,10 +145,14 @@ impl Open {
         let controls: Arc<Mutex<Vec<ControlSocket>>> = Arc::default();
         let (outage, opened) = (Arc::clone(&plan.outage), Arc::clone(&controls));
         let url = shown_url(remote.trace_url().as_str());
+        let cleaner = server.clone();
         forwarder.on_courier(move |project, kind, courier| {
             let spool = data_dir::weave_spool(project, kind);
             let desk = Desk::of_courier(spool, courier.clone(), &url, Arc::clone(&outage));
-            lock(&opened).push(ControlSocket::of(desk));
+            let (cleaner, project) = (cleaner.clone(), project.clone());
+            let clean = move |age| clean(&cleaner, &project, kind, age);
+            let keeper = desk.keeper.cleaning_with(move |_, older_than| clean(older_than));
+            lock(&opened).push(ControlSocket::of(Desk { keeper, ..desk }));
         });
         let outage = plan.outage;
         let collector = WeaveCollector::new(collector::Options {
@@ -133,7 +165,10 @@ impl Open {
         });
         let router =
             collector::router(collector).method_not_allowed_fallback(Refusal::method_not_allowed);
-        Ok(Self { server, router, forwarder, is_forwarding: OnceCell::new(), controls })
+        let keep = config.weave.keep_synced;
+        let cleaning = keep.map(|keep| tokio::spawn(clean_now_and_then(server.clone(), keep)));
+        let is_forwarding = OnceCell::new();
+        Ok(Self { server, router, forwarder, is_forwarding, controls, cleaning })
     }
 
     /// Begins to deliver where a key is known.
@@ -160,6 +195,38 @@ impl Open {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No call leaves it half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn clean_now_and_then(server: OfflineTraceServer, older_than: Duration) {
+    loop {
+        let server = server.clone();
+        let clean = move || server.clean_synced_files(older_than);
+        match tokio::task::spawn_blocking(clean).await {
+            Ok(Ok(Removed { files: 0, .. })) | Err(_) => {}
+            Ok(Ok(Removed { records, files, bytes })) => {
+                tracing::info!(records, files, bytes, "delivered data was removed by its age");
+            }
+            // Another process delivers, perhaps, or the disk fails: then others say so.
+            Ok(Err(error)) => tracing::debug!(%error, "delivered data stays for now"),
+        }
+        tokio::time::sleep(CLEANING).await;
+    }
+}
+
+/// Removes what was delivered of a kind, with all that goes with it.
+fn clean(
+    server: &OfflineTraceServer,
+    project: &ProjectId,
+    kind: Kind,
+    older_than: Duration,
+) -> anyhow::Result<Cleaned> {
+    let is_it = |other: &ProjectId, its: Kind| (other, its) == (project, kind);
+    let mut cleaned = Cleaned::default();
+    for of_kind in server.clean_each(older_than, is_it)? {
+        of_kind.refused.map_or(Ok(()), Err)?;
+        cleaned.add(&of_kind.cleaned.into());
+    }
+    Ok(cleaned)
 }
 
 /// Why nothing is delivered: no key is known.

@@ -190,7 +190,10 @@ impl Hub {
     /// records may go: what it has made durable need not stay for its sake.
     pub(crate) fn keeper(self: &Arc<Self>) -> Keeper {
         let hub = Arc::clone(self);
-        Keeper::new(self.spool.clone()).before_cleaning(move || hub.snapshot())
+        Keeper::new(self.spool.clone()).cleaning_with(move |spool, older_than| {
+            hub.snapshot()?;
+            Ok(spool.clean(older_than)?.into())
+        })
     }
 
     pub(crate) fn spool(&self) -> &Spool {

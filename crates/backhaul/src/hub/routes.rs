@@ -23,7 +23,7 @@ use super::origin::Origin;
 use super::token::{self, Token};
 use crate::data_dir::RUNS;
 use crate::intake::{Coding, Intake, Pace, Refusal, Requests, whole_seconds};
-use crate::metrics::{self, Page};
+use crate::metrics::{self, Measured, Page};
 
 /// The limits that can be set.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +42,8 @@ pub(crate) struct Limits {
 pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     token: Option<Token>,
-    /// Adds what is measured beside the hub to a page of metrics.
-    measure_others: Box<dyn Fn(&mut Page) + Send + Sync>,
+    /// Adds what is measured beside the hub.
+    measure_others: Box<dyn Fn(&mut Measured) + Send + Sync>,
     intake: Intake,
     began: Instant,
     admission: Option<Mutex<Admission>>,
@@ -58,7 +58,7 @@ impl Service {
         token: Option<Token>,
         limits: Limits,
         requests: Arc<Requests>,
-        measure_others: impl Fn(&mut Page) + Send + Sync + 'static,
+        measure_others: impl Fn(&mut Measured) + Send + Sync + 'static,
         crash_before_reply: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -75,9 +75,11 @@ impl Service {
 
     /// All metrics at this moment. Waits for the disk.
     pub(crate) fn metrics(&self) -> backhaul_store::Result<String> {
+        let mut measured = Measured::default();
+        measured.spools.insert(RUNS.to_owned(), self.hub.spool().status()?);
+        (self.measure_others)(&mut measured);
         let mut page = Page::default();
-        metrics::spool(&mut page, RUNS, &self.hub.spool().status()?);
-        (self.measure_others)(&mut page);
+        measured.write(&mut page);
         let receipts = self.hub.receipts();
         page.family(&metrics::HUB_ACCEPTED).value(&[], receipts.accepted);
         page.family(&metrics::HUB_DUPLICATES).value(&[], receipts.duplicates);

@@ -2,13 +2,16 @@
 
 mod page;
 
-use crate::offline::OutageReport;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
 use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE as HEADER;
-use backhaul_store::{Books, Status};
-use backhaul_sync::{BandwidthStatus, SyncStatus};
+use backhaul_store::{Books, Status, Timestamp};
+use backhaul_sync::{BandwidthStatus, SyncManager, SyncStatus};
 
 pub(crate) use self::page::Page;
+use crate::offline::OutageReport;
 
 /// The header of an answer with a page.
 pub(crate) const CONTENT_TYPE: [(HeaderName, &str); 1] =
@@ -60,65 +63,107 @@ metrics! {
     HTTP_REQUESTS counter "backhaul_http_requests_total" "Requests answered, by status.";
 }
 
-/// A spool.
-pub(crate) fn spool(page: &mut Page, spool: &str, status: &Status) {
-    let by_lane: Vec<(String, &Books)> =
-        status.lanes.iter().map(|(lane, books)| (lane.to_string(), books)).collect();
-    page.family(&SPOOL_RECORDS);
-    for (lane, books) in &by_lane {
-        for (standing, count) in books.parts() {
-            page.value(&[("spool", spool), ("lane", lane), ("standing", standing)], count);
-        }
-    }
-    page.family(&SPOOL_ACCEPTED);
-    for (lane, books) in &by_lane {
-        page.value(&[("spool", spool), ("lane", lane)], books.accepted);
-    }
-    let of_spool = [("spool", spool)];
-    let age = status.oldest_age.unwrap_or_default();
-    page.family(&SPOOL_OLDEST_AGE).value(&of_spool, age.as_secs());
-    page.family(&SPOOL_BYTES).value(&of_spool, status.bytes);
-    if let Some(cap) = status.max_bytes {
-        page.family(&SPOOL_CAP_BYTES).value(&of_spool, cap);
-    }
-    page.family(&SPOOL_HIGH_WATER);
-    for limit in ["cap", "free_bytes", "free_inodes"] {
-        let is_close = status.high_water.is_some_and(|alert| alert.name() == limit);
-        page.value(&[("spool", spool), ("limit", limit)], u8::from(is_close));
-    }
-    page.family(&SPOOL_TROUBLE).value(&of_spool, u8::from(status.trouble.is_some()));
-    page.family(&SPOOL_OVERSIZED);
-    let waiting = status.oversized.saturating_sub(status.summarized);
-    for (summarized, count) in [("yes", status.summarized), ("no", waiting)] {
-        page.value(&[("spool", spool), ("summarized", summarized)], count);
-    }
-    page.family(&SPOOL_QUARANTINED).value(&of_spool, status.quarantined);
+/// What a page shows of spools and their couriers, by the names of the spools.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) spools: BTreeMap<String, Status>,
+    pub(crate) couriers: BTreeMap<String, SyncStatus>,
+    pub(crate) outage: Option<OutageReport>,
 }
 
-/// The courier of a spool.
-pub(crate) fn courier(page: &mut Page, spool: &str, status: &SyncStatus) {
-    let of_spool = [("spool", spool)];
-    if let Some(is_online) = status.is_online {
-        page.family(&SYNC_ONLINE).value(&of_spool, u8::from(is_online));
+impl Measured {
+    /// Adds what a courier says of itself.
+    pub(crate) fn add_courier(&mut self, spool: &str, courier: &SyncManager) {
+        self.couriers.insert(spool.to_owned(), courier.status());
     }
-    page.family(&SYNC_PAUSED).value(&of_spool, u8::from(status.paused.is_some()));
-    page.family(&SYNC_RUNNING).value(&of_spool, u8::from(status.is_syncing));
-    if let Some(link) = &status.connectivity {
-        page.family(&LINK_CHECKS).value(&of_spool, link.probes);
-        page.family(&LINK_CHECK_BYTES).value(&of_spool, link.bytes);
+
+    pub(crate) fn write(&self, page: &mut Page) {
+        self.write_books(page);
+        self.write_spools(page);
+        self.write_couriers(page);
+        let budget = self.couriers.values().find_map(|courier| courier.bandwidth.as_ref());
+        budget.into_iter().for_each(|budget| write_budget(page, budget));
+        page.family(&OUTAGE).value(&[], u8::from(self.outage.is_some()));
     }
-    page.family(&FAILING_RULES).value(&of_spool, status.failing_rules.len());
-    let times =
-        [(&SYNC_LAST_SUCCESS, status.last_sync_at), (&SYNC_NEXT_ATTEMPT, status.next_attempt_at)];
-    for (metric, at) in times {
-        if let Some(at) = at {
-            page.family(metric).value(&of_spool, at.as_micros().div_euclid(1_000_000));
+
+    fn write_books(&self, page: &mut Page) {
+        let by_lane = |(name, status): (&'_ String, &'_ Status)| -> Vec<(String, String, Books)> {
+            let lanes = status.lanes.iter();
+            lanes.map(|(lane, books)| (name.clone(), lane.to_string(), *books)).collect()
+        };
+        let by_lane: Vec<_> = self.spools.iter().flat_map(by_lane).collect();
+        page.family(&SPOOL_RECORDS);
+        for (spool, lane, books) in &by_lane {
+            for (standing, count) in books.parts() {
+                page.value(&[("spool", spool), ("lane", lane), ("standing", standing)], count);
+            }
+        }
+        page.family(&SPOOL_ACCEPTED);
+        for (spool, lane, books) in &by_lane {
+            page.value(&[("spool", spool), ("lane", lane)], books.accepted);
         }
     }
+
+    fn write_spools(&self, page: &mut Page) {
+        let spools = &self.spools;
+        each(page, spools, &SPOOL_OLDEST_AGE, |it| {
+            Some(it.oldest_age.unwrap_or_default().as_secs())
+        });
+        each(page, spools, &SPOOL_BYTES, |it| Some(it.bytes));
+        each(page, spools, &SPOOL_CAP_BYTES, |it| it.max_bytes);
+        page.family(&SPOOL_HIGH_WATER);
+        for (spool, status) in spools {
+            for limit in ["cap", "free_bytes", "free_inodes"] {
+                let is_close = status.high_water.is_some_and(|alert| alert.name() == limit);
+                page.value(&[("spool", spool), ("limit", limit)], u8::from(is_close));
+            }
+        }
+        each(page, spools, &SPOOL_TROUBLE, |it| Some(u8::from(it.trouble.is_some())));
+        page.family(&SPOOL_OVERSIZED);
+        for (spool, status) in spools {
+            let waiting = status.oversized.saturating_sub(status.summarized);
+            for (summarized, count) in [("yes", status.summarized), ("no", waiting)] {
+                page.value(&[("spool", spool), ("summarized", summarized)], count);
+            }
+        }
+        each(page, spools, &SPOOL_QUARANTINED, |it| Some(it.quarantined));
+    }
+
+    fn write_couriers(&self, page: &mut Page) {
+        let couriers = &self.couriers;
+        each(page, couriers, &SYNC_ONLINE, |it| it.is_online.map(u8::from));
+        each(page, couriers, &SYNC_PAUSED, |it| Some(u8::from(it.paused.is_some())));
+        each(page, couriers, &SYNC_RUNNING, |it| Some(u8::from(it.is_syncing)));
+        each(page, couriers, &LINK_CHECKS, |it| Some(it.connectivity.as_ref()?.probes));
+        each(page, couriers, &LINK_CHECK_BYTES, |it| Some(it.connectivity.as_ref()?.bytes));
+        each(page, couriers, &FAILING_RULES, |it| Some(it.failing_rules.len()));
+        each(page, couriers, &SYNC_LAST_SUCCESS, |it| it.last_sync_at.map(seconds));
+        each(page, couriers, &SYNC_NEXT_ATTEMPT, |it| it.next_attempt_at.map(seconds));
+    }
+}
+
+/// A family with a value for each spool that has one.
+fn each<T, V: Display>(
+    page: &mut Page,
+    spools: &BTreeMap<String, T>,
+    metric: &Metric,
+    value: impl Fn(&T) -> Option<V>,
+) {
+    let mut values = spools.iter().filter_map(|(spool, it)| Some((spool, value(it)?))).peekable();
+    if values.peek().is_some() {
+        page.family(metric);
+    }
+    for (spool, value) in values {
+        page.value(&[("spool", spool)], value);
+    }
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(1_000_000)
 }
 
 /// The data cap of the device.
-pub(crate) fn budget(page: &mut Page, status: &BandwidthStatus) {
+fn write_budget(page: &mut Page, status: &BandwidthStatus) {
     page.family(&BUDGET_USED).value(&[], status.used_bytes);
     if let Some(limit) = status.limit_bytes {
         page.family(&BUDGET_LIMIT).value(&[], limit);
@@ -128,11 +173,6 @@ pub(crate) fn budget(page: &mut Page, status: &BandwidthStatus) {
             .value(&[("traffic", "normal")], normal)
             .value(&[("traffic", "critical")], critical);
     }
-}
-
-/// The outage switch.
-pub(crate) fn outage(page: &mut Page, outage: Option<&OutageReport>) {
-    page.family(&OUTAGE).value(&[], u8::from(outage.is_some()));
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use backhaul::store::{Options, Spool};
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Hub, noise, runs};
+use crate::support::{Hub, command, noise, runs, wait_until};
 
 /// Prints each family as a line of JSON: name, type, help, samples.
 const PARSE: &str = "
@@ -85,6 +86,45 @@ fn prometheus_reads_every_family_with_its_type_and_labels() {
     assert_eq!(value("backhaul_outage", none), 0.0);
     let cap = serde_json::json!({"spool": "runs", "limit": "cap"});
     assert_eq!(value("backhaul_spool_high_water", cap), 0.0);
+}
+
+#[test]
+fn one_scrape_of_a_gateway_shows_all_spools_of_the_device() {
+    let dir = tempdir().unwrap();
+    // An agent has left something, and Weave's clients log.
+    drop(Spool::open(dir.path().join("offline"), Options::default()).unwrap());
+    const NOBODY: &str = "http://127.0.0.1:9";
+    let mut serve = command(&["serve", "--weave-url", NOBODY, "--wandb-url", NOBODY]);
+    let hub = Hub::try_start(serve.env("HOME", dir.path()).env("WANDB_API_KEY", "key"), dir.path());
+    assert_eq!(hub.post(&runs(1..=2)).receipt(), (2, 0));
+    for project in ["team/one", "team/two words"] {
+        let object = json!({"obj": {"project_id": project, "object_id": "a", "val": 1}});
+        let reply = hub.request("POST", "/obj/create", &[], object.to_string().as_bytes());
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let objects = "weave/team/two words/objects";
+    let has_courier = || {
+        let courier = format!("backhaul_sync_paused{{spool=\"{objects}\"}} 0");
+        hub.get("/metrics").body.lines().any(|line| line == courier)
+    };
+    wait_until(has_courier);
+    let page = hub.get("/metrics").body;
+    let families = parsed(&page);
+    assert_eq!(families.len(), page.lines().filter(|line| line.starts_with("# TYPE ")).count());
+    let records = families.iter().find(|(name, ..)| name == "backhaul_spool_records").unwrap();
+    let waiting = |spool: &str| {
+        let of_spool = records.2.iter().filter(|sample| sample[1]["spool"] == spool);
+        let of_spool = of_spool.filter(|sample| sample[1]["standing"] == "pending");
+        of_spool.map(|sample| sample[2].as_f64().unwrap()).sum::<f64>()
+    };
+    assert_eq!(
+        (waiting("runs"), waiting(objects), waiting("weave/team/one/objects")),
+        (2.0, 1.0, 1.0)
+    );
+    let bytes = families.iter().find(|(name, ..)| name == "backhaul_spool_bytes").unwrap();
+    let spools: Vec<&str> = bytes.2.iter().map(|it| it[1]["spool"].as_str().unwrap()).collect();
+    let expected = ["offline", "runs", "weave/team/one/metadata", "weave/team/one/objects"];
+    assert_eq!(spools[..4], expected.map(|it| it));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn what_a_program_sends_to_its_gateway_is_stored() {
 #[test]
 fn a_program_has_an_environment_that_leads_to_the_gateway() {
     let dir = tempdir().unwrap();
-    let options = ["--weave-url", "http://me:s3cret@weave.example:1/traces"];
+    let options = ["--weave-url", "http://weave.example:1/traces"];
     let script = "printf '%s\\n' $BACKHAUL_URL $WANDB_BASE_URL $WF_TRACE_SERVER_URL \
                   $WEAVE_SERVER_CACHE_DIR $WANDB_API_KEY $no_proxy";
     let mut run = around(dir.path(), &options, &["sh", "-c", script]);
@@ -71,7 +71,6 @@ fn a_program_has_an_environment_that_leads_to_the_gateway() {
     let [gateway, wandb, trace, cache, key, direct] = lines[..] else { panic!("{stdout}") };
     assert!(gateway.starts_with("http://127.0.0.1:"), "{stdout}");
     assert_eq!((wandb, trace), (gateway, format!("{gateway}/traces").as_str()));
-    // A password is no part of a name.
     assert_eq!(Path::new(cache), dir.path().join("weave-cache/http_weave.example_1_traces"));
     assert_eq!((key.len(), direct), (40, "127.0.0.1"));
 }

@@ -7,8 +7,9 @@ use backhaul_store::{Disk, is_segment};
 use uuid::Uuid;
 
 use super::report::Report;
-use super::{FOLDERS, Source};
+use super::{FILES_METADATA, FOLDERS, Source};
 use crate::error::TraceError;
+use crate::kind::Kind;
 use crate::offline::names;
 use crate::offline::whole_file::{self, failed};
 
@@ -80,13 +81,19 @@ fn give_name(disk: &dyn Disk, source: Source) -> Result<Source, TraceError> {
     Ok(Source { name, ..source })
 }
 
-/// The files that the prototype has delivered, with their lengths.
+/// The files of a kind that the prototype has delivered, with their lengths.
 pub(in crate::offline) fn delivered(
     disk: &dyn Disk,
     roots: &[PathBuf],
+    kind: Kind,
 ) -> Result<Vec<(PathBuf, u64)>, TraceError> {
     let mut files = Vec::new();
-    for dir in roots.iter().flat_map(|root| FOLDERS.map(|folder| root.join(folder))) {
+    let of_kind = |folder: &&str| match *folder {
+        FILES_METADATA => kind == Kind::Files,
+        folder => folder == kind.name(),
+    };
+    let folders = || FOLDERS.into_iter().filter(of_kind);
+    for dir in roots.iter().flat_map(|root| folders().map(|folder| root.join(folder))) {
         for entry in names::list(disk, &dir)? {
             let path = dir.join(&entry.name);
             let is_delivered = !entry.is_dir

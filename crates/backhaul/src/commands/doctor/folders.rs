@@ -8,8 +8,8 @@ use backhaul_store::{Disk as _, OsDisk, Space};
 use backhaul_weave::{OfflineOptions, OfflineTraceServer};
 use rustix::fs::{Access, access};
 
-use super::Patient;
 use super::finding::Finding;
+use super::{Patient, prototype};
 use crate::config::{ByteSize, WEAVE};
 use crate::data_dir::DataDir;
 
@@ -31,6 +31,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Finding> {
             format!("{}: not there yet, it comes with the first trace", weave.display()),
         ));
     }
+    findings.extend(prototype::check(&weave));
     findings.extend(OfflineTraceServer::default_dir().and_then(|usual| elsewhere(&weave, &usual)));
     findings
 }
@@ -73,7 +74,7 @@ fn folder(check: &str, path: &Path, floor: impl FnOnce(&Space) -> u64) -> Vec<Fi
 }
 
 /// Whether this user may read and write it.
-fn usable(check: &str, path: &Path) -> Option<Finding> {
+pub(super) fn usable(check: &str, path: &Path) -> Option<Finding> {
     let error = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).err()?;
     let error = io::Error::from(error);
     let owner = path.metadata().map_or(0, |found| found.uid());
@@ -178,9 +179,8 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert_eq!(levels(&file), [Level::Problem]);
-        // Nobody can write there, root neither.
-        let finding = usable("data dir", Path::new("/proc/self/attr"))
-            .or_else(|| usable("data dir", Path::new("/sys/kernel/nothing")));
+        // Root may write anywhere, but not where there is nothing.
+        let finding = usable("data dir", &dir.path().join("absent"));
         assert_eq!(finding.unwrap().level, Level::Problem);
     }
 

@@ -7,6 +7,7 @@ mod clock;
 mod finding;
 mod folders;
 mod network;
+mod prototype;
 mod spools;
 mod surroundings;
 

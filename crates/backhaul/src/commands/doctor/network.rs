@@ -6,7 +6,8 @@ use std::time::Duration;
 use backhaul_store::SystemClock;
 use backhaul_sync::header::HeaderMap;
 use backhaul_sync::{
-    CheckUrl, HttpProbe, LinkError, LinkErrorKind, Method, Probe as _, ProbeBytes,
+    CheckUrl, HttpProbe, LinkError, LinkErrorKind, Method, Probe as _, ProbeBytes, ProbeError,
+    ProbeErrorKind, shown_url,
 };
 use backhaul_weave::Remote;
 use serde_json::{Value, json};
@@ -59,12 +60,17 @@ async fn links(urls: Vec<CheckUrl>) -> Vec<Finding> {
 }
 
 async fn probe(url: &CheckUrl) -> Result<(), String> {
+    match answer_of(url).await {
+        Some(answer) => answer.map_err(|error| error.to_string()),
+        None => Err(no_answer()),
+    }
+}
+
+/// `None`: there was none in time.
+async fn answer_of(url: &CheckUrl) -> Option<Result<(), ProbeError>> {
     let probe = HttpProbe::new(Arc::new(SystemClock::new()));
     let bytes = Arc::new(ProbeBytes::default());
-    match tokio::time::timeout(BOUND, probe.check(url, &bytes)).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(no_answer()),
-    }
+    tokio::time::timeout(BOUND, probe.check(url, &bytes)).await.ok()
 }
 
 fn no_answer() -> String {
@@ -98,6 +104,9 @@ pub(super) fn uses_weave(patient: &Patient<'_>) -> bool {
     is_named("weave_url") || is_named("wandb_url") || has_data()
 }
 
+const SERVER: &str = "weave server";
+const UNREACHABLE: &str = "look at the link and the server; traces wait until it answers";
+
 /// The trace server, and whose key it is.
 async fn weave(patient: &Patient<'_>) -> Vec<Finding> {
     let config = patient.config;
@@ -108,8 +117,10 @@ async fn weave(patient: &Patient<'_>) -> Vec<Finding> {
         Err(error) => {
             vec![Finding::problem("weave", error.to_string(), "mend the setting")]
         }
-        // Without a key nothing is asked: the check of credentials says so.
-        Ok(remote) if remote.credentials().key(remote.wandb_url()).is_err() => Vec::new(),
+        // The check of credentials says that there is no key.
+        Ok(remote) if remote.credentials().key(remote.wandb_url()).is_err() => {
+            vec![without_key(&remote).await]
+        }
         Ok(remote) => {
             let (server, viewer) = tokio::join!(server(&remote), viewer(&remote));
             vec![server, viewer]
@@ -117,9 +128,25 @@ async fn weave(patient: &Patient<'_>) -> Vec<Finding> {
     }
 }
 
+/// Whether there is anybody at all: whoever answers may want a key first.
+async fn without_key(remote: &Remote) -> Finding {
+    let shown = shown_url(remote.trace_url().as_str());
+    let url = format!("{}/server_info", shown.trim_end_matches('/')).parse::<CheckUrl>();
+    let answer = match &url {
+        Ok(url) => answer_of(url).await,
+        Err(error) => return Finding::problem(SERVER, error.to_string(), "check weave_url"),
+    };
+    match answer {
+        Some(Err(error)) if error.kind() != ProbeErrorKind::Status => {
+            Finding::problem(SERVER, format!("{shown}: {error}"), UNREACHABLE)
+        }
+        Some(_) => Finding::ok(SERVER, format!("{shown} answers; it was asked without a key")),
+        None => unanswered(SERVER, &shown),
+    }
+}
+
 async fn server(remote: &Remote) -> Finding {
-    const CHECK: &str = "weave server";
-    let shown = backhaul_sync::shown_url(remote.trace_url().as_str());
+    let shown = shown_url(remote.trace_url().as_str());
     let asked = async {
         let path = "/server_info";
         let headers = HeaderMap::new();
@@ -132,9 +159,9 @@ async fn server(remote: &Remote) -> Finding {
         }
     };
     match tokio::time::timeout(BOUND, asked).await {
-        Ok(Ok(version)) => version_of_server(CHECK, &shown, version.as_deref()),
-        Ok(Err(error)) => refused(CHECK, &shown, &error),
-        Err(_) => unanswered(CHECK, &shown),
+        Ok(Ok(version)) => version_of_server(SERVER, &shown, version.as_deref()),
+        Ok(Err(error)) => refused(SERVER, &shown, &error),
+        Err(_) => unanswered(SERVER, &shown),
     }
 }
 
@@ -157,7 +184,7 @@ fn version_of_server(check: &str, shown: &str, version: Option<&str>) -> Finding
 
 async fn viewer(remote: &Remote) -> Finding {
     const CHECK: &str = "weave user";
-    let shown = backhaul_sync::shown_url(remote.wandb_url().as_str());
+    let shown = shown_url(remote.wandb_url().as_str());
     match tokio::time::timeout(BOUND, remote.graphql(VIEWER, json!({}))).await {
         Ok(Ok(data)) => match data["viewer"]["username"].as_str() {
             Some(user) => {
@@ -177,14 +204,13 @@ fn refused(check: &str, shown: &str, error: &LinkError) -> Finding {
     let advice = match (error.kind(), error.status()) {
         (LinkErrorKind::Refused, Some(401 | 403)) => NEW_KEY,
         (LinkErrorKind::Refused, _) => "check weave_url and wandb_url: there is no Weave server",
-        _ => "look at the link and the server; traces wait until it answers",
+        _ => UNREACHABLE,
     };
     Finding::problem(check, format!("{shown}: {error}"), advice)
 }
 
 fn unanswered(check: &str, shown: &str) -> Finding {
-    let advice = "look at the link and the server; traces wait until it answers";
-    Finding::problem(check, format!("{shown}: {}", no_answer()), advice)
+    Finding::problem(check, format!("{shown}: {}", no_answer()), UNREACHABLE)
 }
 
 #[cfg(test)]
@@ -249,6 +275,14 @@ mod tests {
         assert_eq!(version("<html>log in").await.level, Level::Problem);
         let elsewhere = server(&remote(&answering(404, "{}"))).await;
         assert!(elsewhere.advice.unwrap().contains("no Weave server"));
+    }
+
+    #[tokio::test]
+    async fn without_a_key_it_is_asked_whether_there_is_a_server() {
+        let level = async |url: &str| without_key(&remote(url)).await.level;
+        assert_eq!(level(&answering(200, "{}")).await, Level::Ok);
+        assert_eq!(level(&answering(401, "{}")).await, Level::Ok);
+        assert_eq!(level("http://127.0.0.1:9").await, Level::Problem);
     }
 
     #[tokio::test]

@@ -9,14 +9,18 @@ use backhaul_store::{Spool, Standing};
 
 use super::Patient;
 use super::finding::Finding;
+use super::folders::usable;
 use super::network::BOUND;
 use crate::config::ByteSize;
 use crate::control::Client;
 use crate::control::message::Overview;
+use crate::data_dir::shown_as;
 use crate::report::SpoolReport;
 
 /// Longer than outages that people plan for without saying so.
 const LONG_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Waiting records that are looked for in the files, of each spool.
+const MOST_LOOKED_AT: usize = 1000;
 /// Reasons of failed records that are said.
 const MOST_REASONS: usize = 3;
 
@@ -31,18 +35,34 @@ pub(super) async fn check(patient: &Patient<'_>) -> Vec<Finding> {
     if spools.is_empty() && findings.is_empty() {
         findings.push(Finding::ok("spools", "nothing was stored yet"));
     }
-    for (name, path) in spools {
-        findings.extend(of_spool(&name, &path).await);
+    let mut of_project: Option<(&str, SpoolReport)> = None;
+    for (name, path) in &spools {
+        findings.extend(usable(name, path));
+        let (report, found) = of_spool(name, path).await;
+        let shown = shown_as(name);
+        if let Some(whole) = of_project.take_if(|(last, _)| *last != shown) {
+            findings.push(standing(whole.0, &whole.1));
+        }
+        // The kinds of data of one project of Weave's are shown as one.
+        match (&mut of_project, report) {
+            (Some((_, whole)), Some(report)) => whole.add(&report),
+            (None, Some(report)) => of_project = Some((shown, report)),
+            (_, None) => {}
+        }
+        findings.extend(found);
     }
+    findings.extend(of_project.map(|(shown, whole)| standing(shown, &whole)));
     findings.extend(delivered(patient));
     findings
 }
 
-async fn of_spool(name: &str, path: &Path) -> Vec<Finding> {
+/// How a spool stands, where it can be read, and what is not well with it.
+async fn of_spool(name: &str, path: &Path) -> (Option<SpoolReport>, Vec<Finding>) {
     let look = || -> backhaul_store::Result<(SpoolReport, BTreeMap<String, u64>)> {
         let spool = Spool::open_read_only(path)?;
-        let report = SpoolReport::new(&spool.status()?);
+        let mut report = SpoolReport::new(&spool.status()?);
         let reasons = if report.failed > 0 { reasons(&spool)? } else { BTreeMap::new() };
+        report.unreadable = report.unreadable.max(not_found(&spool, report.pending)?);
         Ok((report, reasons))
     };
     let (report, reasons) = match look() {
@@ -52,7 +72,7 @@ async fn of_spool(name: &str, path: &Path) -> Vec<Finding> {
             let found = format!("it cannot be read: {error}{}", cause.unwrap_or_default());
             let advice =
                 "run this as its owner; where the medium is damaged, copy the folder first";
-            return vec![Finding::problem(name, found, advice)];
+            return (None, vec![Finding::problem(name, found, advice)]);
         }
     };
     // Whoever has it open knows what its files do not tell.
@@ -64,7 +84,9 @@ async fn of_spool(name: &str, path: &Path) -> Vec<Finding> {
     let silent = remark.map(|found| {
         Finding::warning(name, found, "if it stays so, restart that process; nothing is lost by it")
     });
-    judge(name, owner.as_ref().unwrap_or(&report), &reasons).into_iter().chain(silent).collect()
+    let report = owner.unwrap_or(report);
+    let found = judge(name, &report, &reasons).into_iter().chain(silent).collect();
+    (Some(report), found)
 }
 
 async fn ask(path: &Path) -> anyhow::Result<Option<Overview>> {
@@ -72,6 +94,22 @@ async fn ask(path: &Path) -> anyhow::Result<Option<Overview>> {
         Some(mut client) => client.get("/v1/status").await.map(Some),
         None => Ok(None),
     }
+}
+
+/// How many of the first records that wait are not where they have to be. What is delivered
+/// meanwhile is none of them.
+fn not_found(spool: &Spool, pending: u64) -> backhaul_store::Result<usize> {
+    let wanted = most(pending);
+    let mut found = 0;
+    spool.each(Some(Standing::Pending), &mut |_| {
+        found += 1;
+        if found < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(most(spool.status()?.books.pending).min(wanted).saturating_sub(found))
+}
+
+fn most(records: u64) -> usize {
+    usize::try_from(records).map_or(MOST_LOOKED_AT, |records| records.min(MOST_LOOKED_AT))
 }
 
 /// Why records failed, and how many for each reason.
@@ -85,9 +123,9 @@ fn reasons(spool: &Spool) -> backhaul_store::Result<BTreeMap<String, u64>> {
     Ok(reasons)
 }
 
-/// One finding of how it stands, and one for each thing that is not well.
+/// A finding for each thing that is not well.
 fn judge(name: &str, report: &SpoolReport, reasons: &BTreeMap<String, u64>) -> Vec<Finding> {
-    let mut findings = vec![standing(name, report)];
+    let mut findings = Vec::new();
     let mut problem = |found: String, advice: &str| {
         findings.push(Finding::problem(name, found, advice));
     };
@@ -126,6 +164,15 @@ fn judge(name: &str, report: &SpoolReport, reasons: &BTreeMap<String, u64>) -> V
     let mut warning = |found: String, advice: &str| {
         findings.push(Finding::warning(name, found, advice));
     };
+    if report.books.books.damaged > 0 {
+        warning(
+            format!(
+                "{} records were damaged on the disk, and are lost",
+                report.books.books.damaged
+            ),
+            "what is left of them is in quarantine/; if more come, the medium is worn",
+        );
+    }
     if report.quarantined > 0 {
         warning(
             format!("{} damaged pieces were set aside in quarantine/", report.quarantined),
@@ -213,10 +260,11 @@ mod tests {
     async fn a_sound_spool_is_one_line() {
         let dir = tempfile::tempdir().unwrap();
         drop(filled(dir.path()));
-        let findings = of_spool("runs", dir.path()).await;
-        assert_eq!(findings.len(), 1, "{findings:?}");
-        assert_eq!(findings[0].level, Level::Ok);
-        assert!(findings[0].found.starts_with("1 wait, 0 delivered"), "{findings:?}");
+        let (report, findings) = of_spool("runs", dir.path()).await;
+        assert_eq!(findings, []);
+        let finding = standing("runs", &report.unwrap());
+        assert_eq!(finding.level, Level::Ok);
+        assert!(finding.found.starts_with("1 wait, 0 delivered"), "{finding:?}");
     }
 
     #[tokio::test]
@@ -227,7 +275,7 @@ mod tests {
         let refused = Settled::new(State::Rejected).reason("no such project");
         spool.settle(&[(id.position, refused)]).unwrap();
         drop(spool);
-        let findings = of_spool("runs", dir.path()).await;
+        let (_, findings) = of_spool("runs", dir.path()).await;
         let problem = findings.iter().find(|finding| finding.level == Level::Problem).unwrap();
         assert!(problem.found.contains("1: no such project"), "{problem:?}");
         assert!(problem.advice.as_ref().unwrap().contains("queue retry"));
@@ -238,8 +286,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(filled(dir.path()));
         std::fs::write(dir.path().join("state/identity.json"), "no json").unwrap();
-        let findings = of_spool("runs", dir.path()).await;
+        let (_, findings) = of_spool("runs", dir.path()).await;
         assert_eq!(findings[0].level, Level::Problem, "{findings:?}");
+    }
+
+    #[tokio::test]
+    async fn records_that_are_not_in_their_files_are_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(filled(dir.path()));
+        let mut entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let segment = entries.find(|path| path.is_file()).unwrap();
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[4096..8192].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&segment, bytes).unwrap();
+        let (_, findings) = of_spool("runs", dir.path()).await;
+        assert!(findings[0].found.starts_with("1 waiting records cannot be read"), "{findings:?}");
+        assert_eq!(findings[0].level, Level::Problem);
     }
 
     #[test]
@@ -251,7 +313,9 @@ mod tests {
             let mut report = sound.clone();
             spoil(&mut report);
             let findings = judge("runs", &report, &BTreeMap::new());
-            findings.iter().map(|finding| finding.level).max_by_key(|it| *it as u8).unwrap()
+            let levels = findings.iter().map(|finding| finding.level);
+            let of_all = standing("runs", &report).level;
+            levels.chain([of_all]).max_by_key(|it| *it as u8).unwrap()
         };
         assert_eq!(spoil(|_| {}), Level::Ok);
         assert_eq!(spoil(|it| it.trouble = Some("no space left".into())), Level::Problem);
@@ -264,6 +328,7 @@ mod tests {
             judge("runs", &report, &BTreeMap::new()).iter().any(|it| it.level == Level::Problem)
         );
         assert_eq!(spoil(|it| it.quarantined = 1), Level::Warning);
+        assert_eq!(spoil(|it| it.books.books.damaged = 1), Level::Warning);
         assert_eq!(spoil(|it| it.damaged_ledger_lines = 1), Level::Warning);
         assert_eq!(spoil(|it| it.oversized = 1), Level::Warning);
         assert_eq!(spoil(|it| it.oldest_age_seconds = Some(8 * 24 * 3600)), Level::Warning);

@@ -22,7 +22,7 @@ use crate::cli;
 use crate::config::{Config, SecretPlace, Settings, Source, WEAVE_CACHE};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
-use crate::gateway::{Beside, Gateway, Plan, WORKER_THREADS, Waiting, allow_files};
+use crate::gateway::{Beside, Gateway, OpenFiles, Plan, WORKER_THREADS, Waiting};
 use crate::printer::Printer;
 use crate::runtime;
 
@@ -65,7 +65,7 @@ async fn around(
     config: &Config,
 ) -> anyhow::Result<(u8, Waiting)> {
     let mut signals = Signals::listen()?;
-    let connections = plan.limits.connections;
+    let open_files = OpenFiles::raise(plan.limits.connections);
     let (listener, address) = Gateway::listen(plan.address).await?;
     let gateway = Arc::new(Gateway::open(plan, config, Beside::Others).await?);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -73,12 +73,9 @@ async fn around(
         let gateway = Arc::clone(&gateway);
         async move { gateway.serve(listener, async move { drop(stopped.await) }).await }
     });
-    let ended = match start(command, &variables(address, config)?) {
-        Ok(child) => {
-            // After the program has got the limit that was there.
-            allow_files(connections);
-            Ok(code_of(wait(child, &mut signals).await?))
-        }
+    let variables = variables(address, config)?;
+    let ended = match open_files.as_before(|| start(command, &variables)) {
+        Ok(child) => Ok(code_of(wait(child, &mut signals).await?)),
         Err(refused) => Err(refused),
     };
     drop(stop);
