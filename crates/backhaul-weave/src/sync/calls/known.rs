@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use backhaul_store::{Position, StoredRecord, Timestamp};
 use backhaul_sync::{LinkError, Method, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -111,7 +112,7 @@ impl Run<'_> {
 
 impl Job {
     /// Which of these calls the server has.
-    async fn known_calls(&self, calls: Vec<String>) -> Result<Known, LinkError> {
+    pub(super) async fn known_calls(&self, calls: Vec<String>) -> Result<Known, LinkError> {
         let mut known = Known::new();
         for calls in calls.chunks(AT_ONCE) {
             let asked = json!({
@@ -136,34 +137,71 @@ impl Job {
         Ok(known)
     }
 
-    /// Whether a deletion was logged of a call, or of one that it is below. The server does not
-    /// show a deleted call, and has its id all the same.
+    /// Whether a call was deleted after it had begun, or one that it is below. The server does
+    /// not show a deleted call, and has its id all the same.
     pub(super) async fn is_deleted_later(&self, call: &str) -> Result<bool, LinkError> {
-        let mut call = Some(call.to_owned());
+        let call = call.to_owned();
         self.with_spool(move |spool| {
-            let mut parents = BTreeMap::new();
-            let mut deleted = HashSet::new();
+            let mut family = Family::default();
             spool.each_from(&BTreeMap::new(), &mut |record| {
-                match EntryType::of_name(&record.facts.kind) {
-                    Some(EntryType::CallStart | EntryType::CallComplete) => {
-                        parents.extend(parent_of(&record.body));
-                    }
-                    Some(EntryType::CallsDelete) => deleted.extend(deleted_by(&record.body)),
-                    _ => {}
-                }
+                family.take(&call, &record);
                 ControlFlow::Continue(())
             })?;
-            while let Some(one) = call.take() {
-                if deleted.contains(&one) {
-                    return Ok(true);
-                }
-                // Removed, so that no circle is walked for ever.
-                call = parents.remove(&one).flatten();
-            }
-            Ok(false)
+            Ok(family.is_deleted(call))
         })
         .await
     }
+}
+
+/// When a record was logged.
+type Place = (Timestamp, Position);
+
+/// Calls, those that they are below, and deletions, as they were logged.
+#[derive(Default)]
+struct Family {
+    /// When the call began that is looked for; `None`: its start is not here.
+    began: Option<Place>,
+    parents: BTreeMap<String, Option<String>>,
+    deletions: Vec<(Place, Vec<String>)>,
+}
+
+impl Family {
+    fn take(&mut self, call: &str, record: &StoredRecord) {
+        let place = (record.stamp.wall, record.id.position);
+        match EntryType::of_name(&record.facts.kind) {
+            Some(EntryType::CallStart | EntryType::CallComplete) => {
+                if let Some((id, parent)) = parent_of(&record.body) {
+                    self.began = self.began.or((id == call).then_some(place));
+                    self.parents.insert(id, parent);
+                }
+            }
+            Some(EntryType::CallsDelete) => {
+                self.deletions.push((place, deleted_by(&record.body)));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_deleted(mut self, call: String) -> bool {
+        let began = self.began;
+        let counts = |place: &Place| began.is_none_or(|began| is_after(*place, began));
+        let deletions = self.deletions.iter().filter(|(place, _)| counts(place));
+        let deleted: HashSet<&String> = deletions.flat_map(|(_, calls)| calls).collect();
+        let mut next = Some(call);
+        while let Some(call) = next {
+            if deleted.contains(&call) {
+                return true;
+            }
+            // Removed, so that no circle is walked for ever.
+            next = self.parents.remove(&call).flatten();
+        }
+        false
+    }
+}
+
+/// Within a chain sequences tell; between two, the clock is all that there is.
+fn is_after(one: Place, other: Place) -> bool {
+    if one.1.chain == other.1.chain { one.1 > other.1 } else { one.0 >= other.0 }
 }
 
 /// A call and the one that it is below.

@@ -146,11 +146,25 @@ impl Run<'_> {
             let reason = format!("a record of the call {call} waits");
             return self.fates.say(record.at, waits(reason, None));
         }
+        match self.is_deleted(&record.id, calls).await {
+            Ok(false) => {}
+            Ok(true) => return self.fates.say(record.at, Verdict::Duplicate),
+            Err(error) => return self.stop(&error),
+        }
         let item = Item::alone(record);
         match self.job.post("/calls/delete", item.value().clone()).await {
             Ok(_) => self.arrived(&item),
             Err(error) => self.failed(&item, &error),
         }
+    }
+
+    /// Whether the server has done a deletion that is in doubt. Done again, it would take calls
+    /// with it that were begun below since.
+    async fn is_deleted(&self, id: &RecordId, calls: Vec<String>) -> Result<bool, LinkError> {
+        if !self.job.is_in_doubt(id) {
+            return Ok(false);
+        }
+        Ok(self.job.known_calls(calls).await?.is_empty())
     }
 
     fn arrived(&mut self, item: &Item) {
