@@ -290,7 +290,7 @@ impl RunLogger for CloudRunLogger {
             Ok(Verdict::Later { reason, retry_after, .. }) => {
                 (DeliverError::later(reason), retry_after)
             }
-            Err(error) => {
+            Ok(Verdict::BrokenOff(error)) | Err(error) => {
                 let reason = error.to_string();
                 let kind = match error.kind() {
                     LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => {

@@ -35,7 +35,8 @@ pub trait Destination: Send + Sync {
     ///
     /// # Errors
     /// A [`LinkError`] is about the batch as a whole. It settles nothing and spends no
-    /// record's retries.
+    /// record's retries. Where a part of the batch got through before it,
+    /// [`Verdict::BrokenOff`] says so.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a>;
 
     /// The data cap that what it sends is counted against. Default: none.
@@ -78,4 +79,8 @@ pub enum Verdict {
         /// to blame, false where the circumstances are.
         spends_retry: bool,
     },
+    /// It was not reached any more, or did not answer, when others of the batch had got
+    /// through. Nothing is written down of the record, which keeps its place; the sync ends
+    /// with the error.
+    BrokenOff(LinkError),
 }

@@ -68,12 +68,14 @@ impl Memory {
     /// Notes what was said of a record of a call.
     pub(super) fn note(&mut self, call: &str, id: RecordId, verdict: &Verdict) {
         let place = (call.to_owned(), id.position);
-        if let Verdict::Later { .. } = verdict {
-            self.put_off.insert(place);
-        } else {
-            self.put_off.remove(&place);
-            self.suspects.remove(&id);
-            self.doubt.clear(&id);
+        match verdict {
+            Verdict::Later { .. } => drop(self.put_off.insert(place)),
+            Verdict::BrokenOff(_) => {}
+            Verdict::Delivered | Verdict::Duplicate | Verdict::Rejected { .. } => {
+                self.put_off.remove(&place);
+                self.suspects.remove(&id);
+                self.doubt.clear(&id);
+            }
         }
     }
 
