@@ -64,9 +64,7 @@ impl Fates {
         let Self { fates, failure } = self;
         match failure {
             Some(error) if !any_is_through => Err(error),
-            failure => {
-                Ok(fates.into_iter().map(|fate| verdict(fate, failure.as_ref())).collect())
-            }
+            failure => Ok(fates.into_iter().map(|fate| verdict(fate, failure.as_ref())).collect()),
         }
     }
 
