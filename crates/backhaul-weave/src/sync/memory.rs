@@ -95,12 +95,13 @@ impl Memory {
         first.is_some_and(|(other, earlier)| other == call && *earlier < position)
     }
 
-    /// Whether records wait that are not in a batch and that were never put off.
-    pub(super) fn others_wait(&self, pending: u64, batch: &Batch) -> bool {
+    /// Whether any of the records that can be offered, `within_window` in number, is neither in
+    /// this batch nor put off.
+    pub(super) fn others_wait(&self, within_window: u64, batch: &Batch) -> bool {
         let positions = batch.records.iter().map(|offer| offer.record.id.position);
         let known: BTreeSet<Position> =
             self.put_off.iter().map(|(_, position)| *position).chain(positions).collect();
-        pending > known.len() as u64
+        within_window > known.len() as u64
     }
 }
 

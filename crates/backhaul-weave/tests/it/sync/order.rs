@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use backhaul_store::{Clock as _, Limits, Settled, State, SystemClock, Timestamp};
-use backhaul_weave::{Kind, OfflineTraceServer};
+use backhaul_store::{Clock as _, Limits, Settled, State, SystemClock, Timestamp, WINDOW};
+use backhaul_weave::{EntryType, Kind, OfflineTraceServer};
 use serde_json::json;
 
 use super::{World, ids, numbers};
@@ -113,6 +113,35 @@ async fn what_somebody_else_has_published_since_stays_the_latest(world: &World) 
     assert!(world.syncer_of(&offline).sync().await.unwrap().is_complete());
     let theirs = theirs["digest"].as_str().unwrap().to_owned();
     assert_eq!(world.versions("thing").await, [(ours, false), (theirs, true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_without_a_start_hold_up_nothing_that_comes_after() {
+    let world = World::new("0.52.42");
+    let offline = world.offline();
+    // More than are ever on offer while an earlier one waits.
+    let calls = usize::try_from(WINDOW).unwrap() + 1_000;
+    let orphans: Vec<_> = (1..=31).map(|number| world.end(calls + number)).collect();
+    world.log(&offline, &orphans);
+    for number in 1..=calls {
+        let (_, mut call) = world.start(number, "f");
+        call["ended_at"] = json!("2026-01-02T03:04:06.000001Z");
+        call["summary"] = json!({});
+        world.log(&offline, &[(EntryType::CallComplete, call)]);
+    }
+    let statistics = world.syncer_of(&offline).sync().await.unwrap();
+    assert_eq!(numbers(&statistics)[5], (calls as u64, 31));
+    let project = world.project.to_string();
+    let stats = world.ask("/calls/query_stats", json!({"project_id": project})).await;
+    assert_eq!(stats["count"], calls);
+    let spool = offline.spool(&world.project, Kind::Calls).unwrap().unwrap();
+    let books = spool.books().unwrap();
+    assert_eq!((books.rejected, books.pending), (31, 0));
+    // Its start has come from somewhere else since.
+    world.log(&offline, &[world.start(calls + 1, "f")]);
+    spool.requeue_all().unwrap();
+    world.syncer_of(&offline).sync().await.unwrap();
+    assert_eq!(spool.books().unwrap().rejected, 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,7 @@ async fn holds_everything_once(world: &World, names: bool, when: &str) {
         world.versions(name).await.iter().map(|(_, latest)| *latest).collect()
     };
     assert_eq!(is_latest("thing").await, [false, true], "{when}");
-    assert_eq!(is_latest("deleted").await, [], "{when}");
+    assert!(is_latest("deleted").await.is_empty(), "{when}");
     assert_eq!(is_latest("restored").await, [true], "{when}");
     // What refers to something leads to it, whatever the server calls it.
     let reference = calls[0]["inputs"]["data"].as_str().unwrap();
