@@ -80,14 +80,27 @@ impl Run<'_> {
     /// Sends what was logged between two deletions.
     async fn send(&mut self, items: Vec<Item>) {
         let items = self.without_those_that_wait(items);
-        let items = match self.settle_known(items).await {
-            Ok(items) => items,
-            Err(error) => return self.stop(&error),
-        };
         let (calls, after) = items.into_iter().partition(Item::is_of_the_call_itself);
+        let calls = self.without_known(calls).await;
         self.send_calls(calls).await;
-        for item in after {
+        // Only now are the calls there that it is about.
+        for item in self.without_known(after).await {
             self.send_alone(item).await;
+        }
+    }
+
+    /// What is left to be sent; nothing once that is over.
+    async fn without_known(&mut self, items: Vec<Item>) -> Vec<Item> {
+        if self.is_over {
+            return Vec::new();
+        }
+        let items = self.without_stuck(items);
+        match self.settle_known(items).await {
+            Ok(items) => items,
+            Err(error) => {
+                self.stop(&error);
+                Vec::new()
+            }
         }
     }
 
