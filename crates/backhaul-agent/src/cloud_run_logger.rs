@@ -292,7 +292,7 @@ impl RunLogger for CloudRunLogger {
             }
             // Said by no hub.
             Ok(Verdict::WithNext) => (DeliverError::later("it is to go with others"), None),
-            Err(error) => {
+            Ok(Verdict::BrokenOff(error)) | Err(error) => {
                 let reason = error.to_string();
                 let kind = match error.kind() {
                     LinkErrorKind::TooLarge | LinkErrorKind::BadBatch => {

@@ -35,7 +35,8 @@ pub trait Destination: Send + Sync {
     ///
     /// # Errors
     /// A [`LinkError`] is about the batch as a whole. It settles nothing and spends no
-    /// record's retries.
+    /// record's retries. Where a part of the batch got through before it,
+    /// [`Verdict::BrokenOff`] says so.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Deliver<'a>;
 
     /// Bytes of a record, with those that it names and that go with it. Default: those of its
@@ -88,4 +89,8 @@ pub enum Verdict {
     /// batch, and that costs it nothing. For a batch of which more records wait; where two
     /// batches in a row come to nothing else, their records are put off.
     WithNext,
+    /// It was not reached any more, or did not answer, when others of the batch had got
+    /// through. Nothing is written down of the record, which keeps its place; the sync ends
+    /// with the error.
+    BrokenOff(LinkError),
 }

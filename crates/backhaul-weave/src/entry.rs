@@ -198,11 +198,23 @@ impl Entry {
             self.data
         );
         let mut record = Record::new(self.entry_type.name(), body.into_bytes());
-        // What becomes of an object is delivered in order: its last version is the latest.
-        if let Some((_, object)) = self.labels.iter().find(|(key, _)| *key == OBJECT_LABEL) {
+        // What becomes of an object is delivered in order: its last version is the latest, and
+        // there has to be one that is named or deleted.
+        if let Some(object) = self.object() {
             record = record.stream(object);
         }
         self.labels.iter().fold(record, |record, (key, value)| record.label(*key, value))
+    }
+
+    /// The object that it is about, where it is about one.
+    fn object(&self) -> Option<String> {
+        let label = self.labels.iter().find(|(key, _)| *key == OBJECT_LABEL);
+        match self.entry_type {
+            EntryType::ObjDelete | EntryType::ObjTags | EntryType::ObjAliases => {
+                self.value()["object_id"].as_str().map(ToOwned::to_owned)
+            }
+            _ => label.map(|(_, object)| object.clone()),
+        }
     }
 
     /// The entry that a record holds.

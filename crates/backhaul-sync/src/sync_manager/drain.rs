@@ -393,7 +393,18 @@ impl Drain {
             }
             asked => asked?,
         };
-        self.settle(batch, verdicts).await
+        let broken_off = verdicts.iter().find_map(|verdict| match verdict {
+            Verdict::BrokenOff(error) => Some(error.clone()),
+            _ => None,
+        });
+        let offered = self.settle(batch, verdicts).await?;
+        match broken_off {
+            None => Ok(offered),
+            Some(error) => {
+                self.got_through()?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Sends a batch: one verdict for each record of it.
@@ -440,7 +451,7 @@ impl Drain {
             if verdict == Verdict::WithNext && !(is_in_vain && was_in_vain) {
                 continue;
             }
-            let settled = self.settlement(offer, verdict);
+            let Some(settled) = self.settlement(offer, verdict) else { continue };
             match settled.state {
                 State::Delivered | State::Duplicate => {
                     synced += 1;
@@ -490,24 +501,34 @@ impl Drain {
         }
     }
 
-    /// What is written down of a verdict. A record that was put off too often is
-    /// rejected.
-    pub(super) fn settlement(&self, offer: &Offer, verdict: Verdict) -> Settled {
-        let (reason, retry_after, spends_retry) = match verdict {
-            Verdict::Delivered => return Settled::new(State::Delivered),
-            Verdict::Duplicate => return Settled::new(State::Duplicate),
+    /// What is written down of a verdict, if anything.
+    fn settlement(&self, offer: &Offer, verdict: Verdict) -> Option<Settled> {
+        Some(match verdict {
+            Verdict::Delivered => Settled::new(State::Delivered),
+            Verdict::Duplicate => Settled::new(State::Duplicate),
             Verdict::Rejected { reason, status } => {
                 let settled = Settled::new(State::Rejected).reason(reason);
-                return match status {
+                match status {
                     Some(status) => settled.status(status),
                     None => settled,
-                };
+                }
             }
             Verdict::Later { reason, retry_after, spends_retry } => {
-                (reason, retry_after, spends_retry)
+                self.put_off(offer, reason, retry_after, spends_retry)
             }
-            Verdict::WithNext => (WITH_NEXT.to_owned(), None, false),
-        };
+            Verdict::WithNext => self.put_off(offer, WITH_NEXT.to_owned(), None, false),
+            Verdict::BrokenOff(_) => return None,
+        })
+    }
+
+    /// A record that was put off too often is rejected.
+    pub(super) fn put_off(
+        &self,
+        offer: &Offer,
+        reason: String,
+        retry_after: Option<Duration>,
+        spends_retry: bool,
+    ) -> Settled {
         let spent = offer.spent_retries.saturating_add(u32::from(spends_retry));
         let options = self.shared.options();
         if spends_retry && spent > options.max_retries {
@@ -563,10 +584,6 @@ fn verdict_on(error: &LinkError) -> Verdict {
 fn later(error: &LinkError) -> Verdict {
     let spends_retry = error.is_answer();
     Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry }
-}
-
-pub(super) fn not_its_fault(reason: String, retry_after: Option<Duration>) -> Verdict {
-    Verdict::Later { reason, retry_after, spends_retry: false }
 }
 
 pub(super) fn bytes_of(batch: &Batch) -> usize {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backhaul_store::{Batch, Offer, StoredRecord};
 
-use super::drain::{Drain, Halt, WITH_NEXT, not_its_fault, release};
+use super::drain::{Drain, Halt, WITH_NEXT, release};
 use crate::blocking::blocking;
 use crate::destination::Verdict;
 use crate::events::SyncEvent;
@@ -45,6 +45,7 @@ impl Summary {
                 Summary::Missing(reason.clone())
             }
             Verdict::WithNext => Summary::Missing(WITH_NEXT.to_owned()),
+            Verdict::BrokenOff(error) => Summary::Missing(error.to_string()),
         }
     }
 
@@ -109,7 +110,7 @@ impl Drain {
         };
         let mut settlements = Vec::new();
         for offer in &batch.records {
-            let settled = self.settlement(offer, not_its_fault(reason.clone(), Some(AGAIN)));
+            let settled = self.put_off(offer, reason.clone(), Some(AGAIN), false);
             settlements.push((offer.record.id.position, settled.oversized(is_summarized)));
         }
         self.write_down(settlements).await?;

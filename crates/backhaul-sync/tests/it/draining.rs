@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backhaul_store::{Lane, Limits};
-use backhaul_sync::{BlockedKind, SyncOptions, Verdict};
+use backhaul_sync::{BlockedKind, LinkError, SyncOptions, Verdict};
 
 use crate::support::{Device, append, pass, plain, record, takes_all};
 
@@ -182,6 +182,29 @@ async fn records_that_are_put_off_are_named_as_what_remains() {
     let report = device.courier_of(2).sync_now().await;
     assert_eq!((report.synced, report.remaining), (0, 2));
     assert_eq!(report.blocked_by.unwrap().kind, BlockedKind::PutOff);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_off_in_a_batch_keeps_its_place_and_its_retries() {
+    let device = Device::new();
+    let courier = device.courier_of(3);
+    let mut is_first = true;
+    device.hub.answers(move |bodies| {
+        let mut verdicts = vec![Verdict::Delivered; bodies.len()];
+        if std::mem::replace(&mut is_first, false) {
+            let error = LinkError::unreachable("the connection was reset");
+            verdicts[1..].fill(Verdict::BrokenOff(error));
+        }
+        Ok(verdicts)
+    });
+    let report = courier.sync_now().await;
+    assert_eq!((report.synced, report.remaining), (1, 2));
+    assert_eq!(report.blocked_by.unwrap().kind, BlockedKind::Offline);
+    // At once, and in order.
+    assert_eq!(courier.sync_now().await.synced, 2);
+    let sent = device.hub.log();
+    assert_eq!(sent[1].bodies, sent[0].bodies[1..]);
+    assert!(courier.spool().status().unwrap().books.balance());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 
 use backhaul_store::{Chain, Sequence, Spool, StoredRecord, Timestamp};
 
-use crate::entry::{DIGEST_LABEL, OBJECT_LABEL};
+use crate::entry::{DIGEST_LABEL, EntryType, OBJECT_LABEL};
 use crate::kind::Kind;
 
 /// The kinds that hold versions. Ops and other objects share their names.
 pub(super) const KINDS: [Kind; 2] = [Kind::Ops, Kind::Objects];
+/// No version has this digest.
+const NONE: &str = "";
 /// Names that are known are let go by so many.
 const NAMES: usize = 8_192;
 
@@ -59,8 +61,16 @@ impl Newest {
     }
 
     fn note_record(&mut self, kind: Kind, record: &StoredRecord) {
-        let labels = &record.facts.labels;
-        if let (Some(name), Some(digest)) = (labels.get(OBJECT_LABEL), labels.get(DIGEST_LABEL)) {
+        let facts = &record.facts;
+        // After a deletion none is the newest, and any is stored again.
+        let versions = match EntryType::of_name(&facts.kind) {
+            Some(EntryType::ObjDelete) => (facts.stream.as_ref(), Some(NONE)),
+            _ => {
+                let digest = facts.labels.get(DIGEST_LABEL).map(String::as_str);
+                (facts.labels.get(OBJECT_LABEL), digest)
+            }
+        };
+        if let (Some(name), Some(digest)) = versions {
             self.note(name, digest, (kind, record.id.position.chain), record.stamp.wall);
         }
     }

@@ -4,7 +4,11 @@ use backhaul_sync::{LinkError, LinkErrorKind, Verdict};
 
 /// What became of each record so far.
 #[derive(Debug)]
-pub(super) struct Fates(Vec<Fate>);
+pub(super) struct Fates {
+    fates: Vec<Fate>,
+    /// The last request that failed.
+    failure: Option<LinkError>,
+}
 
 #[derive(Debug, Clone)]
 enum Fate {
@@ -20,7 +24,7 @@ enum Fate {
 
 impl Fates {
     pub(super) fn new(records: usize) -> Self {
-        Self(vec![Fate::Open; records])
+        Self { fates: vec![Fate::Open; records], failure: None }
     }
 
     /// Notes a verdict on a record.
@@ -32,6 +36,9 @@ impl Fates {
     /// the server refused alone, in its own words, is refused for good.
     pub(super) fn fail(&mut self, records: &[usize], error: &LinkError, alone: bool) {
         let is_settled = alone && is_refusal(error) && !error.is_doubtful();
+        if !is_settled {
+            self.failure = Some(error.clone());
+        }
         for record in records {
             let fate = match is_settled {
                 true => Fate::Said(rejected(error)),
@@ -43,7 +50,8 @@ impl Fates {
 
     /// Notes that nothing of which nothing became yet can be sent.
     pub(super) fn fail_open(&mut self, error: &LinkError) {
-        for fate in self.0.iter_mut().filter(|fate| matches!(fate, Fate::Open)) {
+        self.failure = Some(error.clone());
+        for fate in self.fates.iter_mut().filter(|fate| matches!(fate, Fate::Open)) {
             *fate = Fate::Failed { error: error.clone(), alone: false };
         }
     }
@@ -55,35 +63,35 @@ impl Fates {
             use Verdict::{Delivered, Duplicate, Rejected};
             matches!(fate, Fate::Said(Delivered | Duplicate | Rejected { .. }))
         };
-        let any_is_through = self.0.iter().any(is_through);
-        let failure = self.0.iter().find_map(|fate| match fate {
-            Fate::Failed { error, .. } => Some(error.clone()),
-            _ => None,
-        });
-        if let Some(error) = failure.filter(|_| !any_is_through) {
-            return Err(error);
+        let any_is_through = self.fates.iter().any(is_through);
+        let Self { fates, failure } = self;
+        match failure {
+            Some(error) if !any_is_through => Err(error),
+            failure => Ok(fates.into_iter().map(|fate| verdict(fate, failure.as_ref())).collect()),
         }
-        Ok(self.0.into_iter().map(verdict).collect())
     }
 
     fn set(&mut self, record: usize, fate: Fate) {
-        if let Some(slot) = self.0.get_mut(record) {
+        if let Some(slot) = self.fates.get_mut(record) {
             *slot = fate;
         }
     }
 }
 
-/// A verdict where others of the batch got through.
-fn verdict(fate: Fate) -> Verdict {
+/// A verdict where others of the batch got through. `failure`: what kept those from being sent
+/// of which nothing became.
+fn verdict(fate: Fate, failure: Option<&LinkError>) -> Verdict {
     match fate {
         Fate::Said(verdict) => verdict,
-        Fate::Open => waits("it waits for its turn", None),
         Fate::Failed { error, alone: true } if is_refusal(&error) => rejected(&error),
-        Fate::Failed { error, alone } => Verdict::Later {
-            reason: error.to_string(),
-            retry_after: error.retry_after(),
-            // The server failed over it and over no other.
-            spends_retry: alone && is_failure_of_the_server(&error),
+        // The server failed over it and over no other.
+        Fate::Failed { error, alone: true } if is_failure_of_the_server(&error) => {
+            Verdict::Later { reason: error.to_string(), retry_after: None, spends_retry: true }
+        }
+        Fate::Failed { error, .. } => Verdict::BrokenOff(error),
+        Fate::Open => match failure {
+            Some(error) => Verdict::BrokenOff(error.clone()),
+            None => waits("it waits for its turn", None),
         },
     }
 }

@@ -143,17 +143,20 @@ impl Run<'_> {
         if self.is_over {
             return;
         }
-        let path = match record.entry_type {
-            EntryType::FeedbackReplace => "/feedback/replace",
-            _ => "/feedback/purge",
-        };
-        let mut group = match self.without_known(vec![record]).await {
-            Ok(group) => group,
+        let known = match self.known(std::slice::from_ref(&record)).await {
+            Ok(known) => known,
             Err(error) => return self.stop(&error),
         };
-        let Some(mut record) = group.pop() else { return };
         let answer_bytes = SHORT + 2 * record.bytes;
-        match self.job.post_for(path, record.value.take(), answer_bytes).await {
+        let (path, request) = match record.entry_type {
+            // What it replaced may be there once more: it was in doubt too.
+            EntryType::FeedbackReplace if record.is_among(&known) => {
+                ("/feedback/purge", purge_of(&record.value))
+            }
+            EntryType::FeedbackReplace => ("/feedback/replace", record.value.clone()),
+            _ => ("/feedback/purge", record.value.clone()),
+        };
+        match self.job.post_for(path, request, answer_bytes).await {
             Ok(_) => self.fates.say(record.at, Verdict::Delivered),
             Err(error) => {
                 self.note_doubt(std::slice::from_ref(&record));
@@ -165,20 +168,21 @@ impl Run<'_> {
 
     /// Leaves out what the server has.
     async fn without_known(&mut self, records: Vec<Record>) -> Result<Vec<Record>, LinkError> {
+        let known = self.known(&records).await?;
+        let (there, left): (Vec<Record>, Vec<Record>) =
+            records.into_iter().partition(|record| record.is_among(&known));
+        there.iter().for_each(|record| self.fates.say(record.at, Verdict::Duplicate));
+        Ok(left)
+    }
+
+    /// The ids that the server has, of what is in doubt.
+    async fn known(&self, records: &[Record]) -> Result<HashSet<String>, LinkError> {
         let in_doubt: Vec<&str> = {
             let memory = self.job.memory();
             let is_in_doubt = |record: &&Record| memory.doubt.is_about(&record.id);
             records.iter().filter(is_in_doubt).filter_map(|one| one.value["id"].as_str()).collect()
         };
-        let known = self.job.known_feedback(&in_doubt).await?;
-        // What replaces itself is the same after a second time.
-        let is_known = |record: &Record| {
-            let id = record.value["id"].as_str();
-            id.is_some_and(|id| known.contains(id) && record.value["feedback_id"] != *id)
-        };
-        let (there, left): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_known);
-        there.iter().for_each(|record| self.fates.say(record.at, Verdict::Duplicate));
-        Ok(left)
+        self.job.known_feedback(&in_doubt).await
     }
 
     fn stop(&mut self, error: &LinkError) {
@@ -190,6 +194,23 @@ impl Run<'_> {
         let mut memory = self.job.memory();
         records.iter().for_each(|record| memory.doubt.note(record.id));
     }
+}
+
+impl Record {
+    /// Whether it is one of these. What replaces itself is the same after a second time.
+    fn is_among(&self, known: &HashSet<String>) -> bool {
+        let id = self.value["id"].as_str();
+        id.is_some_and(|id| known.contains(id) && self.value["feedback_id"] != *id)
+    }
+}
+
+/// The request that removes what another one replaces.
+fn purge_of(replacement: &Value) -> Value {
+    let id = json!({"$literal": replacement["feedback_id"]});
+    json!({
+        "project_id": replacement["project_id"],
+        "query": {"$expr": {"$eq": [{"$getField": "id"}, id]}},
+    })
 }
 
 impl Job {

@@ -79,7 +79,8 @@ impl Memory {
                 self.put_off.insert(place);
                 self.with_next.remove(&id.position);
             }
-            _ => {
+            Verdict::BrokenOff(_) => {}
+            Verdict::Delivered | Verdict::Duplicate | Verdict::Rejected { .. } => {
                 self.put_off.remove(&place);
                 self.with_next.remove(&id.position);
                 self.suspects.remove(&id);

@@ -7,6 +7,7 @@
 
 mod agents;
 mod debts;
+mod faults;
 mod held;
 mod kills;
 mod library;

@@ -88,18 +88,31 @@ impl Run<'_> {
     /// Sends what was logged between two deletions. `is_last`: nothing of the batch comes after.
     async fn send(&mut self, items: Vec<Item>, is_last: bool) {
         let items = self.without_those_that_wait(items);
-        let settled = match self.settle_known(items).await {
-            Ok(items) if is_last => self.without_lone_starts(items).await,
-            settled => settled,
-        };
-        let items = match settled {
-            Ok(items) => items,
-            Err(error) => return self.stop(&error),
-        };
-        let (calls, after) = items.into_iter().partition(Item::is_of_the_call_itself);
+        let (mut calls, after): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(Item::is_of_the_call_itself);
+        if is_last && self.may_leave_starts().await {
+            calls = self.without_lone_starts(calls, &after);
+        }
+        let calls = self.without_known(calls).await;
         self.send_calls(calls).await;
-        for item in after {
+        // Only now are the calls there that it is about.
+        for item in self.without_known(after).await {
             self.send_alone(item).await;
+        }
+    }
+
+    /// What is left to be sent; nothing once that is over.
+    async fn without_known(&mut self, items: Vec<Item>) -> Vec<Item> {
+        if self.is_over {
+            return Vec::new();
+        }
+        let items = self.without_stuck(items);
+        match self.settle_known(items).await {
+            Ok(items) => items,
+            Err(error) => {
+                self.stop(&error);
+                Vec::new()
+            }
         }
     }
 
@@ -116,27 +129,29 @@ impl Run<'_> {
         free
     }
 
-    /// Leaves starts to the next batch that are alone here, where more records wait: their ends
-    /// may be among them.
-    async fn without_lone_starts(&mut self, items: Vec<Item>) -> Result<Vec<Item>, LinkError> {
-        let goes_alone =
-            self.batch.records.len() == 1 || !self.job.server.complete_calls.is_likely();
-        if goes_alone || !self.more_wait().await? {
-            return Ok(items);
-        }
+    /// Whether starts may be left to the next batch: more records wait, their ends perhaps among
+    /// them, and the server takes whole calls.
+    async fn may_leave_starts(&self) -> bool {
+        self.batch.records.len() > 1
+            && self.job.server.complete_calls.is_likely()
+            && self.more_wait().await.unwrap_or(false)
+    }
+
+    /// Leaves starts to the next batch that are all there is of their calls here.
+    fn without_lone_starts(&mut self, calls: Vec<Item>, after: &[Item]) -> Vec<Item> {
         let mut of_calls: HashMap<String, usize> = HashMap::new();
-        for item in &items {
+        for item in calls.iter().chain(after) {
             *of_calls.entry(item.call.clone()).or_default() += 1;
         }
         let memory = self.job.memory();
-        let (lone, others): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| {
+        let (lone, others): (Vec<Item>, Vec<Item>) = calls.into_iter().partition(|item| {
             matches!(item.part, Part::Start(_))
                 && of_calls.get(&item.call) == Some(&1)
                 && memory.may_go_with_next(item.position())
         });
         drop(memory);
         lone.iter().for_each(|item| self.say(item, &Verdict::WithNext));
-        Ok(others)
+        others
     }
 
     /// Whether records can be offered that are neither in this batch nor put off.

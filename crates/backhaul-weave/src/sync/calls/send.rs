@@ -43,7 +43,7 @@ impl Run<'_> {
             if self.is_over {
                 return;
             }
-            let items = self.without_stuck_ends(items);
+            let items = self.without_stuck(items);
             let items = match is_part {
                 true => match self.settle_known(items).await {
                     Ok(items) => items,
@@ -100,7 +100,8 @@ impl Run<'_> {
         groups
     }
 
-    fn without_stuck_ends(&mut self, items: Vec<Item>) -> Vec<Item> {
+    /// Puts off what is about calls whose start did not get through.
+    pub(super) fn without_stuck(&mut self, items: Vec<Item>) -> Vec<Item> {
         let (waiting, free): (Vec<Item>, Vec<Item>) = items
             .into_iter()
             .partition(|item| !item.begins_its_call() && self.stuck.contains(&item.call));

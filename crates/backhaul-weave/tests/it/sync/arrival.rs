@@ -65,8 +65,10 @@ async fn one_of_everything_arrives(world: &World, takes_costs: bool) {
     }
 
     drop(offline);
-    let again = world.sync().await;
-    assert_eq!(numbers(&again), [(0, 0); 7]);
+    // Where nothing else arrives that could show whose fault it is, costs wait.
+    let again = numbers(&world.sync().await);
+    assert_eq!(again[1..], [(0, 0); 6]);
+    assert!(again[0] == (0, 0) || !takes_costs, "{again:?}");
 }
 
 async fn tags_and_aliases_arrive_or_are_set_aside(world: &World, knows_them: bool) {

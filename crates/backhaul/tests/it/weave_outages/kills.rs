@@ -20,22 +20,27 @@ fn let_them_work(random: &mut Prng, most_ms: u64) {
 }
 
 /// A steady agent while the gateway between it and the server is killed and started again at
-/// the same address.
-fn gateways_are_killed(kills: usize, lie: u64) -> Vec<String> {
-    let mut random = Prng::new(seed());
-    let mut stage = Stage::new("0.52.42");
-    stage.start_server();
+/// the same address: what the server lacks in the end. Each kill comes when `until` returns;
+/// after it `disk` may do something to the gateway's files.
+fn gateways_are_killed(
+    mut stage: Stage,
+    kills: usize,
+    mut until: impl FnMut(&Recorder),
+    disk: impl Fn(&Stage),
+) -> Vec<String> {
     let mut gateway = stage.gateway();
     let (url, address) = (stage.url(), gateway.address);
-    let recorder = Recorder::lying_before(address, lie);
+    let recorder = Recorder::before(address);
     let mut agent = Agent::start(steady(&stage, "ada", Some(&recorder.url())));
     agent.says("logging");
     for _ in 0..kills {
-        let_them_work(&mut random, 600);
+        until(&recorder);
         gateway.kill();
+        disk(&stage);
         gateway = stage.gateway_to(&url, &address.to_string());
     }
     let numbers = agent.finishes();
+    stage.start_server();
     stage.sync();
     let (debts, held) = (Debts::of(&recorder.take()), stage.held());
     println!("{kills} gateways killed, seed {}: {numbers} numbers, {:?}", seed(), debts.counts());
@@ -47,8 +52,26 @@ fn gateways_are_killed(kills: usize, lie: u64) -> Vec<String> {
 
 #[test]
 fn a_gateway_that_is_killed_has_all_that_it_acknowledged() {
-    let unpaid = gateways_are_killed(wanted(6, 50), u64::MAX);
+    let mut random = Prng::new(seed());
+    let mut stage = Stage::new("0.52.42");
+    stage.start_server();
+    let at_random = |_: &Recorder| let_them_work(&mut random, 600);
+    let unpaid = gateways_are_killed(stage, wanted(6, 50), at_random, |_| {});
     assert!(unpaid.is_empty(), "{}", unpaid.join("\n"));
+}
+
+#[test]
+fn a_gateway_that_acknowledges_what_it_has_not_stored_is_noticed() {
+    // Without a server, which would have what was delivered before the kill.
+    let stage = Stage::new("0.52.42");
+    let acknowledged = |recorder: &Recorder| recorder.waits_for("/calls/complete");
+    // What it would leave behind that keeps everything in memory.
+    let nothing = |stage: &Stage| {
+        std::fs::remove_dir_all(stage.data_dir().join("weave/local/scenario")).unwrap();
+    };
+    let unpaid = gateways_are_killed(stage, 1, acknowledged, nothing);
+    let is_missing = |line: &String| line.starts_with("call ") && line.ends_with(" is missing");
+    assert!(unpaid.iter().any(is_missing), "{unpaid:?}");
 }
 
 #[test]

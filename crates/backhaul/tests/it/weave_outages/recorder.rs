@@ -2,8 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// A request that was answered.
 pub(super) struct Exchange {
@@ -16,30 +15,29 @@ pub(super) struct Exchange {
 /// What stands between agents and a gateway. It lives as long as the test's process.
 pub(super) struct Recorder {
     address: SocketAddr,
-    exchanges: Arc<Mutex<Vec<Exchange>>>,
+    record: Arc<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    exchanges: Mutex<Vec<Exchange>>,
+    added: Condvar,
 }
 
 impl Recorder {
     /// In front of a gateway, which may come and go.
     pub(super) fn before(gateway: SocketAddr) -> Self {
-        Self::lying_before(gateway, u64::MAX)
-    }
-
-    /// One that itself answers each `nth` write of calls with a 200, and tells the gateway
-    /// nothing: as a gateway would look that acknowledges what it has not stored.
-    pub(super) fn lying_before(gateway: SocketAddr, nth: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let exchanges = Arc::new(Mutex::default());
-        let writes = Arc::new(AtomicU64::new(0));
-        let record = Arc::clone(&exchanges);
+        let record = Arc::<Record>::default();
+        let kept = Arc::clone(&record);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let (record, writes) = (Arc::clone(&record), Arc::clone(&writes));
-                std::thread::spawn(move || relay(&client, gateway, &record, nth, &writes));
+                let record = Arc::clone(&kept);
+                std::thread::spawn(move || relay(&client, gateway, &record));
             }
         });
-        Self { address, exchanges }
+        Self { address, record }
     }
 
     pub(super) fn url(&self) -> String {
@@ -48,29 +46,26 @@ impl Recorder {
 
     /// What was answered so far.
     pub(super) fn take(&self) -> Vec<Exchange> {
-        std::mem::take(&mut self.exchanges.lock().unwrap())
+        std::mem::take(&mut self.record.exchanges.lock().unwrap())
+    }
+
+    /// Waits until a request to a path that ends so was answered with a 200.
+    pub(super) fn waits_for(&self, path: &str) {
+        let is_it = |one: &Exchange| one.path.ends_with(path) && one.status == 200;
+        let exchanges = self.record.exchanges.lock().unwrap();
+        drop(self.record.added.wait_while(exchanges, |all| !all.iter().any(is_it)).unwrap());
     }
 }
 
 /// One request per connection, so that its end is the answer's. Where the gateway gives no
 /// whole answer the client gets none.
-fn relay(
-    mut client: &TcpStream,
-    gateway: SocketAddr,
-    record: &Mutex<Vec<Exchange>>,
-    nth: u64,
-    writes: &AtomicU64,
-) -> io::Result<()> {
+fn relay(mut client: &TcpStream, gateway: SocketAddr, record: &Record) -> io::Result<()> {
     let (path, head, request) = read_request(client)?;
-    let is_lie = path.contains("/call") && writes.fetch_add(1, Ordering::Relaxed) % nth == nth - 1;
-    let answer = if is_lie {
-        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_vec()
-    } else {
-        ask(gateway, &head, &request)?
-    };
+    let answer = ask(gateway, &head, &request)?;
     let (status, body) = parsed(&answer).ok_or(io::ErrorKind::InvalidData)?;
     // What the gateway has answered is a promise, whether the client lives to hear it or not.
-    record.lock().unwrap().push(Exchange { path, request, status, answer: body });
+    record.exchanges.lock().unwrap().push(Exchange { path, request, status, answer: body });
+    record.added.notify_all();
     client.write_all(&answer)
 }
 

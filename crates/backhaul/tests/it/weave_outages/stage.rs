@@ -30,9 +30,11 @@ impl Stage {
         Self { folder, version, port: unused_port(), server: None }
     }
 
+    /// Starts the server where it does not run.
     pub(super) fn start_server(&mut self) {
         let database = self.folder.path().join("weave.db");
-        self.server = Some(WeaveServer::start_at(self.port, self.version, &database).unwrap());
+        let start = || WeaveServer::start_at(self.port, self.version, &database).unwrap();
+        self.server.get_or_insert_with(start);
     }
 
     pub(super) fn stop_server(&mut self) {
