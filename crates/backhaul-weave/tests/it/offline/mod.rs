@@ -24,5 +24,5 @@ mod crashes;
 mod imported;
 mod limits;
 mod processes;
-mod support;
+pub(crate) mod support;
 mod trouble;
