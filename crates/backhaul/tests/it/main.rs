@@ -30,4 +30,5 @@ mod state_of_devices;
 mod support;
 mod sync;
 mod three_days;
+mod traces;
 mod weave_spools;
