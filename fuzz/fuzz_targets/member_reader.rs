@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use backhaul_fuzz::{Input, number_of, numbered, open, read_all, use_up};
+use backhaul_fuzz::{Input, number_of, numbered, open_in, read_all, use_up};
 use backhaul_store::{ErrorKind, Lane, Layout};
 use backhaul_testkit::SimDisk;
 use libfuzzer_sys::fuzz_target;
@@ -23,11 +23,11 @@ struct Segment {
     members: Vec<(usize, usize, Vec<u64>)>,
 }
 
-fn base() -> &'static Base {
-    static BASE: OnceLock<Base> = OnceLock::new();
-    BASE.get_or_init(|| {
+fn base(compress: bool) -> &'static Base {
+    static BASES: [OnceLock<Base>; 2] = [OnceLock::new(), OnceLock::new()];
+    BASES[usize::from(compress)].get_or_init(|| {
         let disk = SimDisk::new();
-        let spool = open(&disk, Layout::Segments).unwrap();
+        let spool = open_in(&disk, Layout::Segments, compress).unwrap();
         for number in 1..=20 {
             let lane = if number % 4 == 0 { Lane::Critical } else { Lane::Normal };
             let len = [10, 300, 900, 5_000][number as usize % 4];
@@ -47,7 +47,7 @@ fn base() -> &'static Base {
             .collect();
         let segments = files
             .iter()
-            .filter(|(path, _)| path.to_string_lossy().ends_with(".jsonl.gz"))
+            .filter(|(path, _)| path.to_string_lossy().starts_with("/spool/2026"))
             .map(|(path, bytes)| Segment { path: path.clone(), members: members(bytes) })
             .collect();
         Base { files, segments }
@@ -58,11 +58,31 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
 }
 
+/// Blanks of a plain member's header; a newline follows.
+const BLANKS: usize = 464;
+
+fn is_gzip(member: &[u8]) -> bool {
+    member.starts_with(&[0x1f, 0x8b])
+}
+
+/// A member's header as the table in `docs/format.md` numbers it, in either form.
+fn header(member: &[u8]) -> [u8; 72] {
+    if is_gzip(member) {
+        return member[..72].try_into().unwrap();
+    }
+    let byte = |blanks: &[u8]| blanks.iter().fold(0, |byte, blank| byte << 1 | (blank & 1));
+    let bytes: Vec<u8> = member[..BLANKS].chunks(8).map(byte).collect();
+    let mut header = [0; 72];
+    header[12..14].copy_from_slice(&bytes[..2]);
+    header[16..].copy_from_slice(&bytes[2..]);
+    header
+}
+
 fn members(bytes: &[u8]) -> Vec<(usize, usize, Vec<u64>)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let end = at + u32_at(bytes, at + 60);
+        let end = at + u32_at(&header(&bytes[at..]), 60);
         found.push((at, end, Vec::new()));
         at = end;
     }
@@ -80,10 +100,10 @@ fn numbers_before(
 ) -> Vec<u64> {
     let mut numbers = Vec::new();
     for (start, end, _) in segment.members.iter().filter(|(_, end, _)| *end <= at) {
-        let header = &bytes[*start..*end];
+        let header = header(&bytes[*start..*end]);
         if header[17] == 1 {
             let first = u64::from_le_bytes(header[44..52].try_into().unwrap());
-            let count = u32_at(header, 52) as u64;
+            let count = u32_at(&header, 52) as u64;
             numbers.extend(
                 (first..first + count).filter_map(|sequence| all.get(&(header[36], sequence))),
             );
@@ -93,12 +113,12 @@ fn numbers_before(
 }
 
 /// Lane and sequence of each record to its number.
-fn by_sequence() -> &'static BTreeMap<(u8, u64), u64> {
-    static ALL: OnceLock<BTreeMap<(u8, u64), u64>> = OnceLock::new();
-    ALL.get_or_init(|| {
+fn by_sequence(compress: bool) -> &'static BTreeMap<(u8, u64), u64> {
+    static ALL: [OnceLock<BTreeMap<(u8, u64), u64>>; 2] = [OnceLock::new(), OnceLock::new()];
+    ALL[usize::from(compress)].get_or_init(|| {
         let disk = SimDisk::new();
-        base().files.iter().for_each(|(path, bytes)| disk.write_file(path, bytes).unwrap());
-        let spool = open(&disk, Layout::Segments).unwrap();
+        base(compress).files.iter().for_each(|(path, bytes)| disk.write_file(path, bytes).unwrap());
+        let spool = open_in(&disk, Layout::Segments, compress).unwrap();
         let records = read_all(&spool);
         assert_eq!(records.len(), 30);
         records
@@ -112,18 +132,29 @@ fn by_sequence() -> &'static BTreeMap<(u8, u64), u64> {
 }
 
 fn fix_crc(bytes: &mut [u8], at: usize) {
-    if let Some(header) = bytes.get_mut(at..at + 72) {
-        let crc = crc32fast::hash(&header[..68]);
-        header[68..].copy_from_slice(&crc.to_le_bytes());
+    let Some(member) = bytes.get_mut(at..).filter(|member| member.len() > BLANKS) else { return };
+    let header = header(member);
+    if is_gzip(member) {
+        member[68..72].copy_from_slice(&crc32fast::hash(&header[..68]).to_le_bytes());
+    } else {
+        let crc = crc32fast::hash(&[&header[12..14], &header[16..68]].concat());
+        let bits =
+            crc.to_le_bytes().into_iter().flat_map(|byte| (0..8).rev().map(move |b| byte >> b & 1));
+        let blanks = bits.map(|bit| if bit == 1 { b'\t' } else { b' ' });
+        member[BLANKS - 32..BLANKS].iter_mut().zip(blanks).for_each(|(to, blank)| *to = blank);
     }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let base = base();
     let mut input = Input(data);
+    let first = input.byte();
+    // The upper half are plain files.
+    let compress = first < 0x80;
+    let base = base(compress);
+    let by_sequence = by_sequence(compress);
     let disk = SimDisk::new();
     base.files.iter().for_each(|(path, bytes)| disk.write_file(path, bytes).unwrap());
-    let segment = &base.segments[usize::from(input.byte()) % base.segments.len()];
+    let segment = &base.segments[usize::from(first) % base.segments.len()];
     let sound = &base.files[&segment.path];
     let mut bytes = sound.clone();
     let mut first_damage = bytes.len();
@@ -142,7 +173,12 @@ fuzz_target!(|data: &[u8]| {
             let how = input.byte();
             // Mostly in the header, where it matters.
             let at = if how & 8 == 0 {
-                start + usize::from(input.byte()) % 72
+                start
+                    + if compress {
+                        usize::from(input.byte()) % 72
+                    } else {
+                        input.number() % BLANKS
+                    }
             } else {
                 start + input.number()
             };
@@ -190,7 +226,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     disk.write_file(&segment.path, &bytes).unwrap();
-    let spool = match open(&disk, Layout::Segments) {
+    let spool = match open_in(&disk, Layout::Segments, compress) {
         Ok(spool) => spool,
         Err(error) => {
             assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Damaged), "{error}");
@@ -200,7 +236,7 @@ fuzz_target!(|data: &[u8]| {
     let read = read_all(&spool);
     if !is_forged {
         let numbers: Vec<u64> = read.iter().filter_map(|record| number_of(&record.body)).collect();
-        for number in numbers_before(segment, sound, first_damage, by_sequence()) {
+        for number in numbers_before(segment, sound, first_damage, by_sequence) {
             assert!(
                 numbers.contains(&number),
                 "record {number} stands before the damage and is lost"
@@ -211,7 +247,7 @@ fuzz_target!(|data: &[u8]| {
             .iter()
             .filter(|other| other.path != segment.path)
             .flat_map(|other| {
-                numbers_before(other, &base.files[&other.path], usize::MAX, by_sequence())
+                numbers_before(other, &base.files[&other.path], usize::MAX, by_sequence)
             })
             .collect();
         for number in wanted {
@@ -224,7 +260,7 @@ fuzz_target!(|data: &[u8]| {
     }
     use_up(&spool);
     drop(spool);
-    if let Ok(spool) = open(&disk, Layout::Segments) {
+    if let Ok(spool) = open_in(&disk, Layout::Segments, compress) {
         let _ = spool.append(numbered(99, 10));
         use_up(&spool);
     }

@@ -14,8 +14,14 @@ pub const DIR: &str = "/spool";
 
 /// Opens the spool on a disk; small segments, nothing in the background.
 pub fn open(disk: &SimDisk, layout: Layout) -> Result<Spool> {
+    open_in(disk, layout, true)
+}
+
+/// The same, with new segments in one form or the other.
+pub fn open_in(disk: &SimDisk, layout: Layout, compress: bool) -> Result<Spool> {
     let options = Options {
         layout,
+        compress,
         segment_bytes: 16 << 10,
         first_extent_bytes: 8 << 10,
         maintenance_thread: false,

@@ -13,8 +13,8 @@ pub enum Layout {
     /// One JSON file per record, in `pending/`, `synced/` and `failed/`. For
     /// records that people read and move, up to about 100,000 of them.
     Folder,
-    /// Rotating JSON Lines in gzip members, `YYYYMMDD_0000.jsonl.gz`. For
-    /// everything at a high rate.
+    /// Rotating JSON Lines, `YYYYMMDD_0000.jsonl.gz`, or `YYYYMMDD_0000.jsonl` where they
+    /// are not compressed. For everything at a high rate.
     Segments,
 }
 
@@ -58,6 +58,10 @@ impl WhenFull {
 pub struct Options {
     /// How a new spool is laid out; an existing one keeps its layout. Default: segments.
     pub layout: Layout,
+    /// Whether new segments are gzip files, `.jsonl.gz`, or plain JSON Lines, `.jsonl`, which
+    /// take several times the room. A spool may hold both, and reads both. The folder layout
+    /// compresses nothing. Default: on.
+    pub compress: bool,
     /// What an acknowledgement promises. Default: [`Flush::Always`].
     pub flush: Flush,
     /// The cap on everything in the spool's folder; `None`: only the free-space floor. Default: none.
@@ -105,6 +109,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             layout: Layout::Segments,
+            compress: true,
             flush: Flush::Always,
             max_bytes: None,
             shared_cap: None,

@@ -20,6 +20,18 @@ impl Spool {
         Ok(chains.into_iter().map(|(chain, (_, next))| (chain, Sequence(next))).collect())
     }
 
+    /// For each chain, the sequences that stand on disk: from the oldest that was not removed
+    /// to the one that its next record will get.
+    ///
+    /// # Errors
+    /// As for [`ends`](Spool::ends).
+    pub fn spans(&self) -> Result<BTreeMap<Chain, Range<Sequence>>> {
+        self.inner.check_process()?;
+        self.inner.catch_up()?;
+        let chains = self.inner.store.chains().into_iter();
+        Ok(chains.map(|(chain, (first, next))| (chain, Sequence(first)..Sequence(next))).collect())
+    }
+
     /// Calls `visit` for each record on disk from the given places on (a chain that
     /// has none: from its beginning), chain by chain, in order, whatever became of
     /// them, until it breaks.

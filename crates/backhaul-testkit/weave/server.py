@@ -34,7 +34,11 @@ from weave.trace_server.external_to_internal_trace_server_adapter import (
     ExternalTraceServer,
     IdConverter,
 )
-from weave.trace_server.sqlite_trace_server import SqliteTraceServer, get_conn_cursor
+from weave.trace_server.sqlite_trace_server import (
+    SqliteTraceServer,
+    _conn_cursor,
+    get_conn_cursor,
+)
 from weave.trace_server.trace_server_interface import (
     CallCreateBatchRes,
     CallEndRes,
@@ -138,8 +142,11 @@ class Store:
                 return [item.model_dump_json() + "\n" for item in answer]
             return answer
         finally:
-            # After a call that succeeded there is nothing to roll back.
-            get_conn_cursor(self._database)[0].rollback()
+            # After a call that succeeded there is nothing to roll back. 0.52.23 opens a
+            # connection for each call, and keeps the last one in a variable of the module.
+            last = _conn_cursor.get()
+            connection = last if type(last) is tuple else get_conn_cursor(self._database)
+            connection[0].rollback()
 
 
 def sign(value) -> None:

@@ -6,6 +6,7 @@
 //! - [`refs`]: the addresses by which values refer to each other, and how they are rewritten.
 //! - [`salvage`]: what can still be read of damaged files.
 //! - [`OfflineTraceServer`]: the folder that takes what a server would.
+//! - [`Reads`]: what was logged, answered as a server would.
 //! - [`Remote`], [`Credentials`]: a server, and the key that it is asked with.
 //! - [`WeaveForwarder`], [`sync_offline_data`]: delivery to it.
 //! - [`Entry`], [`Kind`]: what is logged, and what it is sorted by.
@@ -31,6 +32,7 @@ mod json;
 mod kind;
 mod offline;
 mod project;
+mod reads;
 pub mod refs;
 mod remote;
 pub mod salvage;
@@ -45,6 +47,7 @@ pub use offline::{
     Cleaned, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE, UpdatedTable,
 };
 pub use project::{ProjectError, ProjectId};
+pub use reads::{Calls, CallsFilter, CallsQuery, Direction, Reads, SortBy};
 pub use remote::Remote;
 pub use sync::{
     CourierStatus, OfflineDataSyncer, SyncArguments, SyncStatistics, WeaveForwarder,

@@ -6,7 +6,7 @@ use crate::config::Config;
 pub(crate) use crate::config::{OFFLINE, WEAVE};
 use anyhow::bail;
 use backhaul_store::{ErrorKind, Spool};
-use backhaul_weave::{Kind, ProjectId};
+use backhaul_weave::Kind;
 
 use crate::exit;
 
@@ -118,8 +118,12 @@ impl DataDir {
             (own, self.path.clone()),
         ];
         let of_weave = self.weave.as_deref().map(weave_candidates).unwrap_or_default();
-        let is_spool = |path: &Path| path.join(IDENTITY).is_file();
         candidates.into_iter().chain(of_weave).filter(|(_, path)| is_spool(path)).collect()
+    }
+
+    /// The folders of the spools that are in a folder of Weave's data.
+    pub(crate) fn weave_spools(dir: &Path) -> Vec<(String, PathBuf)> {
+        weave_candidates(dir).into_iter().filter(|(_, path)| is_spool(path)).collect()
     }
 
     /// The spools that are there, or the one asked for, open for reading.
@@ -173,10 +177,14 @@ impl DataDir {
     }
 }
 
-/// The project and the kind of data of a spool of Weave's. `None`: it is another's.
-pub(crate) fn of_weave(spool: &str) -> Option<(ProjectId, Kind)> {
+/// The project's folder and the kind of data of a spool of Weave's. `None`: it is another's.
+pub(crate) fn of_weave(spool: &str) -> Option<(&Path, Kind)> {
     let (folder, kind) = spool.strip_prefix(WEAVE)?.strip_prefix('/')?.rsplit_once('/')?;
-    Some((ProjectId::of_folder(Path::new(folder))?, Kind::of_name(kind)?))
+    Some((Path::new(folder), Kind::of_name(kind)?))
+}
+
+fn is_spool(path: &Path) -> bool {
+    path.join(IDENTITY).is_file()
 }
 
 /// Where spools of Weave's data may be.
@@ -190,10 +198,8 @@ fn weave_candidates(dir: &Path) -> Vec<(String, PathBuf)> {
     let mut candidates = Vec::new();
     for project in folders(dir).iter().flat_map(|entity| folders(entity)) {
         let Some(name) = project.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };
-        if ProjectId::of_folder(Path::new(name)).is_some() {
-            let spool = |kind: Kind| (format!("{WEAVE}/{name}/{kind}"), project.join(kind.name()));
-            candidates.extend(Kind::ALL.map(spool));
-        }
+        let spool = |kind: Kind| (format!("{WEAVE}/{name}/{kind}"), project.join(kind.name()));
+        candidates.extend(Kind::ALL.map(spool));
     }
     candidates
 }

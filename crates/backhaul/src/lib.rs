@@ -60,6 +60,8 @@ mod demo;
 #[cfg(feature = "control")]
 mod exit;
 #[cfg(feature = "cli")]
+mod gateway;
+#[cfg(feature = "cli")]
 mod hub;
 #[cfg(feature = "control")]
 mod hub_address;

@@ -108,8 +108,9 @@ impl SegmentStore {
         } else {
             segment.state = State::Closed;
         }
-        // Sealing gives it a head again.
-        let active = active.filter(|_| !segment.lost_head);
+        // Sealing gives it a head again; and new records get the form that is asked for.
+        let goes_on = !segment.lost_head && segment.head.form == self.form();
+        let active = active.filter(|_| goes_on);
         if let Some(active) = &active {
             segment.len = active.prepared;
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::catalog::{Segment, State};
-use super::member::{Header, Kind, PAGE};
+use super::header::{Header, Kind};
+use super::member::PAGE;
 use super::writer::{Active, Start};
 use super::{SegmentStore, lock};
 use crate::error::{ErrorKind, Result};
@@ -28,19 +29,24 @@ type Actives = BTreeMap<Chain, Active>;
 type Catalog = BTreeMap<Chain, Vec<Segment>>;
 
 impl SegmentStore {
-    /// Compresses the records of one chain into whole pages. Touches no file.
+    /// Wraps the records of one chain into whole pages. Touches no file.
     pub(crate) fn build(&self, chain: Chain, first: u64, lines: &[&PreparedLine]) -> Part {
         let mut encoder = lock(&self.encoder);
         let mut part = Part { chain, count: lines.len() as u64, bytes: Vec::new() };
         let id = self.context.identity.record_id(Position { chain, sequence: Sequence(first) });
         let prefix = id.prefix();
+        let header_of = |first_sequence, count| Header {
+            first_sequence,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            ..Header::new(self.form(), Kind::Data, chain)
+        };
         let (mut raw, mut member_first, mut count) = (Vec::new(), first, 0usize);
         for (index, line) in lines.iter().enumerate() {
             let sequence = first + index as u64;
             let full = count >= MEMBER_RECORDS || raw.len() + line.len() > MEMBER_BYTES;
             if count > 0 && full {
                 // Each member is padded, so that every member starts on a page.
-                encoder.data(&data_header(chain, member_first, count), &raw, true, &mut part.bytes);
+                encoder.data(&header_of(member_first, count), &raw, true, &mut part.bytes);
                 (member_first, count) = (sequence, 0);
                 raw.clear();
             }
@@ -48,7 +54,7 @@ impl SegmentStore {
             count += 1;
         }
         if count > 0 {
-            encoder.data(&data_header(chain, member_first, count), &raw, true, &mut part.bytes);
+            encoder.data(&header_of(member_first, count), &raw, true, &mut part.bytes);
         }
         part
     }
@@ -196,7 +202,7 @@ impl SegmentStore {
         ordinals.insert(chain, ordinal + 1);
         drop(ordinals);
         let start = Start { first, ordinal, prepared: self.first_extent(), extent };
-        let active = Active::create(&self.context, chain, start, bytes)?;
+        let active = Active::create(&self.context, self.form(), chain, start, bytes)?;
         segments.push(Segment {
             name: active.name.clone(),
             head: active.head.clone(),
@@ -246,20 +252,5 @@ fn keep_what_can_be_read(actives: &Actives, catalog: &mut Catalog, chain: Chain)
     for member in active.readable_from(segment.end, segment.next) {
         segment.end = member.end();
         segment.next = member.next_sequence();
-    }
-}
-
-fn data_header(chain: Chain, first: u64, count: usize) -> Header {
-    Header {
-        kind: Kind::Data,
-        nonce: 0,
-        commit: 0,
-        commit_offset: 0,
-        chain,
-        first_sequence: first,
-        count: u32::try_from(count).unwrap_or(u32::MAX),
-        content_len: 0,
-        total_len: 0,
-        content_crc: 0,
     }
 }

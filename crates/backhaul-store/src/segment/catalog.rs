@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::head::{Head, Note};
-use super::member::{self, Fault, Header, Kind, PAGE};
+use super::header::{FORMAT_VERSION, Fault, Header, Kind};
+use super::member::{self, PAGE};
 use super::{SegmentStore, index, lock, name, scan};
 use crate::clock::Timestamp;
 use crate::disk::{Disk, DiskFile, Open};
@@ -275,7 +276,7 @@ impl SegmentStore {
                     format!(
                         "the segment has format {version} with features {features:#x}, this program \
                          knows format {}: use a newer backhaul",
-                        member::FORMAT_VERSION
+                        FORMAT_VERSION
                     ),
                 ));
             }
@@ -288,6 +289,7 @@ impl SegmentStore {
         tracing::warn!(path = %path.display(), "a segment's first page is damaged; its members are read without it");
         let sealed = index::sealed(file, first.nonce).doing("read a segment", &path)?;
         let head = Head {
+            form: first.form,
             nonce: first.nonce,
             chain: first.chain,
             first_sequence: first.first_sequence,
@@ -320,6 +322,20 @@ impl SegmentStore {
 
 /// Whether a file is a segment of a spool, by what is in it and whatever it is called: of
 /// this format or a newer one, damaged or whole.
+///
+/// ```
+/// use backhaul_store::{Options, OsDisk, Record, Spool, is_segment};
+/// # let dir = tempfile::tempdir()?;
+/// Spool::open(dir.path(), Options::default())?.append(Record::new("text", b"{}".to_vec()))?;
+/// let name = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.path());
+/// let files: Vec<_> = std::fs::read_dir(dir.path())?.map(name).collect::<Result<_, _>>()?;
+/// let segment = files.iter().find(|path| path.is_file()).unwrap();
+/// assert!(is_segment(&OsDisk, segment)?);
+/// let other = dir.path().join("20260101_0000.jsonl.gz");
+/// std::fs::write(&other, "another's")?;
+/// assert!(!is_segment(&OsDisk, &other)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// Where it cannot be read.

@@ -2,18 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::member::{self, Header, Kind};
+use super::form::Form;
+use super::header::{Fault, Header, Kind};
+use super::member;
 use crate::id::Chain;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
+    pub(crate) form: Form,
     pub(crate) nonce: u64,
     pub(crate) chain: Chain,
     pub(crate) first_sequence: u64,
     pub(crate) note: Note,
 }
 
-/// The part of the head that people may read too: JSON in the extra field.
+/// The part of the head that people may read too: JSON in the note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
     pub(crate) device: String,
@@ -39,31 +42,30 @@ impl Head {
         member::encode_note(&self.header(), &note, true)
     }
 
+    /// A free page of the segment.
+    pub(crate) fn free_page(&self) -> Vec<u8> {
+        member::filler_page(self.form, self.nonce, self.chain)
+    }
+
     fn header(&self) -> Header {
         Header {
-            kind: Kind::Head,
             nonce: self.nonce,
-            commit: 0,
-            commit_offset: 0,
-            chain: self.chain,
             first_sequence: self.first_sequence,
-            count: 0,
-            content_len: 0,
-            total_len: 0,
-            content_crc: 0,
+            ..Header::new(self.form, Kind::Head, self.chain)
         }
     }
 
     /// Reads the first page of a file. `Ok(None)`: it is not a whole head page.
-    pub(crate) fn parse(page: &[u8]) -> Result<Option<Self>, member::Fault> {
+    pub(crate) fn parse(page: &[u8]) -> Result<Option<Self>, Fault> {
         let header = match member::read_header(page) {
             Ok(header) if header.kind == Kind::Head => header,
-            Err(fault @ member::Fault::Unsupported(..)) => return Err(fault),
+            Err(fault @ Fault::Unsupported(..)) => return Err(fault),
             _ => return Ok(None),
         };
         let note =
-            member::read_note(page, &header).and_then(|note| serde_json::from_slice(note).ok());
+            member::read_note(page, &header).and_then(|note| serde_json::from_slice(&note).ok());
         Ok(note.map(|note| Self {
+            form: header.form,
             nonce: header.nonce,
             chain: header.chain,
             first_sequence: header.first_sequence,

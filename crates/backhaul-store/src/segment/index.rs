@@ -2,42 +2,34 @@
 
 use std::io;
 
-use super::head::Sealed;
-use super::member::{self, HEADER_LEN, Header, Kind};
+use super::head::{Head, Sealed};
+use super::header::{Header, Kind};
+use super::member::{self, HEADER_LEN, NOTE_TAIL};
 use super::scan::Member;
 use crate::disk::DiskFile;
-use crate::id::Chain;
 
 /// First sequence and offset, little-endian.
 const ENTRY: usize = 16;
 /// The last bytes of the note: the member's length, so that it is found from the end of the file.
 const LEN_FIELD: usize = 4;
-/// What follows the note in the file: an empty deflate stream and gzip's trailer.
-const AFTER_NOTE: u64 = 10;
 
 /// Most members that one index can name. Of more, every second (third, …) is named.
 const MAX_ENTRIES: usize = (member::MAX_NOTE - LEN_FIELD) / ENTRY;
 
-pub(crate) fn encode(nonce: u64, chain: Chain, members: &[Member]) -> Vec<u8> {
+pub(crate) fn encode(head: &Head, members: &[Member]) -> Vec<u8> {
     let mut note = Vec::with_capacity(members.len() * ENTRY + LEN_FIELD);
     let step = members.len().div_ceil(MAX_ENTRIES).max(1);
     for member in members.iter().step_by(step) {
         note.extend_from_slice(&member.header.first_sequence.to_le_bytes());
         note.extend_from_slice(&member.offset.to_le_bytes());
     }
-    let total = HEADER_LEN + note.len() + LEN_FIELD + 10;
+    let total = head.form.note_member_len(note.len() + LEN_FIELD);
     note.extend_from_slice(&u32::try_from(total).unwrap_or(u32::MAX).to_le_bytes());
     let header = Header {
-        kind: Kind::Index,
-        nonce,
-        commit: 0,
-        commit_offset: 0,
-        chain,
+        nonce: head.nonce,
         first_sequence: members.first().map_or(0, |member| member.header.first_sequence),
         count: u32::try_from(members.len()).unwrap_or(u32::MAX),
-        content_len: 0,
-        total_len: 0,
-        content_crc: 0,
+        ..Header::new(head.form, Kind::Index, head.chain)
     };
     member::encode_note(&header, &note, false)
 }
@@ -46,9 +38,9 @@ pub(crate) fn encode(nonce: u64, chain: Chain, members: &[Member]) -> Vec<u8> {
 /// not there or damaged, and the members have to be looked for.
 pub(crate) fn read(file: &dyn DiskFile, nonce: u64) -> io::Result<Option<Vec<(u64, u64)>>> {
     let len = file.len()?;
-    let Some(field_at) = len.checked_sub(AFTER_NOTE + LEN_FIELD as u64) else { return Ok(None) };
-    let field = file.read_exact_at(LEN_FIELD, field_at)?;
-    let total = field.try_into().map_or(0, u32::from_le_bytes);
+    let Some(tail_at) = len.checked_sub(NOTE_TAIL as u64) else { return Ok(None) };
+    let tail = file.read_exact_at(NOTE_TAIL, tail_at)?;
+    let total = member::end_of_note(&tail).map_or(0, u32::from_le_bytes);
     let Some(start) = len.checked_sub(u64::from(total)).filter(|_| total > 0) else {
         return Ok(None);
     };

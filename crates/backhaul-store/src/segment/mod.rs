@@ -1,14 +1,19 @@
-//! The segment layout: rotating `.jsonl.gz` files, one chain of them per lane
-//! and writer. Formats and crash cases: `docs/format.md`.
+//! The segment layout: rotating `.jsonl.gz` or `.jsonl` files, one chain of them per
+//! lane and writer. Formats and crash cases: `docs/format.md`.
 
 mod adopt;
 mod append;
 mod catalog;
+mod form;
+mod gzip;
 mod head;
+mod header;
 mod index;
 mod keep;
-pub(crate) mod member;
+mod member;
 pub(crate) mod name;
+mod pick;
+mod plain;
 mod read;
 mod reader;
 mod scan;
@@ -23,8 +28,10 @@ pub(crate) use self::append::Part;
 use self::catalog::Segment;
 pub(crate) use self::catalog::State;
 pub use self::catalog::is_segment;
+use self::form::Form;
 use self::head::Head;
 use self::member::{Encoder, Level, PAGE};
+pub(crate) use self::pick::Picks;
 pub(crate) use self::read::Read;
 pub(crate) use self::reader::SegmentReader;
 use self::writer::Active;
@@ -81,6 +88,11 @@ impl SegmentStore {
         store.adopt(writer)?;
         store.found = store.chains().into_iter().map(|(chain, (_, next))| (chain, next)).collect();
         Ok(store)
+    }
+
+    /// The form that new segments get.
+    fn form(&self) -> Form {
+        if self.context.options.compress { Form::Gzip } else { Form::Plain }
     }
 
     /// The device that the segments in a folder were written by, if there is any.

@@ -90,7 +90,11 @@ impl SegmentStore {
 
     /// Opens a segment at a sequence. The file tells what it is: it may have been
     /// sealed since the catalog was looked at. `Ok(None)`: there is no such file.
-    fn open_reader(&self, segment: &Segment, from: u64) -> Result<Option<SegmentReader>> {
+    pub(super) fn open_reader(
+        &self,
+        segment: &Segment,
+        from: u64,
+    ) -> Result<Option<SegmentReader>> {
         let path = self.context.path(&segment.name);
         let file = match self.context.disk.open(&path, Open::Read) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

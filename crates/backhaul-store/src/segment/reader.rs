@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::head::Head;
+use super::header::{Header, Kind};
 use super::index;
-use super::member::{self, HEADER_LEN, Header, Kind, PAGE};
+use super::member::{self, HEADER_LEN, PAGE};
 use super::scan::Member;
 use crate::disk::DiskFile;
 
@@ -105,6 +106,23 @@ impl SegmentReader {
         self.name == name && self.nonce == nonce
     }
 
+    /// Looks for the next member at this byte.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        self.lines = Vec::new().into_iter().peekable();
+        self.offset = offset;
+    }
+
+    /// The places of members by first sequence, where the segment is sealed and its index
+    /// is whole.
+    pub(super) fn index(&self) -> io::Result<Option<Vec<(u64, u64)>>> {
+        if self.sealed { index::read(&*self.file, self.nonce) } else { Ok(None) }
+    }
+
+    /// The records of a member; `None`: damaged.
+    pub(super) fn records(&self, member: &Member) -> io::Result<Option<Vec<u8>>> {
+        member.records(&*self.file)
+    }
+
     /// The sequence after the last record stepped over; 0 after a seek.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -150,7 +168,7 @@ impl SegmentReader {
     pub(crate) fn next_member(&mut self) -> io::Result<Option<Member>> {
         while self.offset < self.end {
             let offset = self.offset;
-            let header = self.bytes(offset, HEADER_LEN)?.map_or(Ok(None), member::known_header)?;
+            let header = member::known_header(self.up_to(offset, HEADER_LEN)?)?;
             match header.filter(|header| header.nonce == self.nonce) {
                 Some(header) => {
                     self.offset += u64::from(header.total_len).max(1);
@@ -174,8 +192,8 @@ impl SegmentReader {
         let entries = index::read(&*self.file, self.nonce)?.unwrap_or_default();
         let limit = entries.iter().map(|(_, at)| *at).find(|at| *at > offset).unwrap_or(self.end);
         for candidate in offset + 1..limit {
-            if let Some(bytes) = self.bytes(candidate, HEADER_LEN)?
-                && bytes.starts_with(&[0x1f, 0x8b])
+            let bytes = self.up_to(candidate, HEADER_LEN)?;
+            if member::may_start(bytes)
                 && member::read_header(bytes).is_ok_and(|header| header.nonce == self.nonce)
             {
                 return Ok(candidate);
@@ -186,17 +204,22 @@ impl SegmentReader {
 
     /// `len` bytes from `offset`; `None`: the file ends before.
     fn bytes(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
-        if offset.saturating_add(len as u64) > self.end.max(offset) {
-            return Ok(None);
-        }
+        let bytes = self.up_to(offset, len)?;
+        Ok((bytes.len() == len).then_some(bytes))
+    }
+
+    /// `len` bytes from `offset`, or as many as there are before the end.
+    fn up_to(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = len.min(left);
         if self.in_window(offset, len).is_none() {
-            let left = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
             self.window.resize(len.max(READ_AHEAD).min(left), 0);
             self.window_start = offset;
             let read = self.file.read_at(&mut self.window, offset)?;
             self.window.truncate(read);
         }
-        Ok(self.in_window(offset, len).and_then(|range| self.window.get(range)))
+        let there = self.in_window(offset, len).unwrap_or(0..self.window.len());
+        Ok(self.window.get(there).unwrap_or_default())
     }
 
     fn in_window(&self, offset: u64, len: usize) -> Option<Range<usize>> {

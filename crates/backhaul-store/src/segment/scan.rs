@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::member::{self, HEADER_LEN, Header, Kind, PAGE};
+use super::header::{Header, Kind};
+use super::member::{self, HEADER_LEN, PAGE};
 use crate::disk::DiskFile;
 
 /// Bytes read at a time: large enough for one system call per 256 pages.
@@ -31,10 +32,12 @@ impl Member {
         self.header.first_sequence.saturating_add(u64::from(self.header.count))
     }
 
-    /// Reads and checks the records; `None`: damaged.
+    /// Reads and checks the records of a member whose commit may have been cut short;
+    /// `None`: it is not whole, and does not count.
     pub(crate) fn records(&self, file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
         match file.read_exact_at(self.len(), self.offset) {
-            Ok(bytes) => Ok(member::read_records(&bytes, &self.header, false)),
+            Ok(bytes) => Ok(member::read_records(&bytes, &self.header, false)
+                .filter(|_| member::is_padding_whole(&bytes, &self.header))),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }
@@ -72,7 +75,9 @@ pub(crate) fn scan(file: &dyn DiskFile, nonce: u64, start: u64) -> io::Result<Sc
                 if is_filler(&header, nonce)
                     && window.page_is(
                         offset,
-                        filler.get_or_insert_with(|| member::filler_page(nonce, header.chain)),
+                        filler.get_or_insert_with(|| {
+                            member::filler_page(header.form, nonce, header.chain)
+                        }),
                     )? =>
             {
                 offset += PAGE as u64;
@@ -99,7 +104,7 @@ fn is_plausible(header: &Header, nonce: u64, offset: u64, len: u64) -> bool {
     let total = u64::from(header.total_len);
     header.nonce == nonce
         && header.kind == Kind::Data
-        && total >= HEADER_LEN as u64
+        && total >= header.form.header_len() as u64
         && total.is_multiple_of(PAGE as u64)
         && offset + total <= len
 }
@@ -115,15 +120,15 @@ struct Window<'a> {
 impl Window<'_> {
     /// The header at `offset`; `None`: no sound header of a known format stands there.
     fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
-        self.bytes(offset, HEADER_LEN)?.map_or(Ok(None), member::known_header)
+        member::known_header(self.up_to(offset, HEADER_LEN)?)
     }
 
     fn page_is(&mut self, offset: u64, page: &[u8]) -> io::Result<bool> {
-        Ok(self.bytes(offset, PAGE)? == Some(page))
+        Ok(self.up_to(offset, PAGE)? == page)
     }
 
-    /// `len` bytes from `offset`; `None`: the file ends before.
-    fn bytes(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+    /// `len` bytes from `offset`, or as many as there are before the file ends.
+    fn up_to(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         if self.slice(offset, len).is_none() {
             self.start = offset;
             let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -131,7 +136,8 @@ impl Window<'_> {
             let read = self.file.read_at(&mut self.bytes, offset)?;
             self.bytes.truncate(read);
         }
-        Ok(self.slice(offset, len))
+        let there = self.slice(offset, len).unwrap_or(&self.bytes);
+        Ok(there)
     }
 
     fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {

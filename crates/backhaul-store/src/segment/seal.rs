@@ -1,11 +1,12 @@
-//! Sealing: a closed segment is written once more, in larger and better
-//! compressed members, with an index at its end, and takes the old one's name.
+//! Sealing: a closed segment is written once more, in larger and better compressed
+//! members without padding, with an index at its end, and takes the old one's name.
 
 use std::sync::Arc;
 
 use super::head::{Head, Sealed};
+use super::header::{Header, Kind};
 use super::index;
-use super::member::{Encoder, Header, Kind, Level};
+use super::member::{self, Encoder, Level};
 use super::reader::{SegmentReader, WholeMember, split};
 use super::scan::Member;
 use super::writer::draw_nonce;
@@ -181,7 +182,7 @@ impl Writer {
             ..member.header
         };
         self.records += u64::from(header.count);
-        match super::member::repack(bytes, &header) {
+        match member::repack(bytes, &header) {
             Some(packed) => self.append(&packed, header),
             None => Ok(()),
         }
@@ -189,7 +190,7 @@ impl Writer {
 
     fn append(&mut self, bytes: &[u8], header: Header) -> std::io::Result<()> {
         self.file.write_all_at(bytes, self.at)?;
-        let written = super::member::read_header(bytes).unwrap_or(header);
+        let written = member::read_header(bytes).unwrap_or(header);
         self.members.push(Member { offset: self.at, header: written });
         self.at += bytes.len() as u64;
         Ok(())
@@ -197,16 +198,11 @@ impl Writer {
 
     fn write_member(&mut self) -> std::io::Result<()> {
         let header = Header {
-            kind: Kind::Data,
             nonce: self.head.nonce,
             commit: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-            commit_offset: 0,
-            chain: self.head.chain,
             first_sequence: self.first,
             count: self.count,
-            content_len: 0,
-            total_len: 0,
-            content_crc: 0,
+            ..Header::new(self.head.form, Kind::Data, self.head.chain)
         };
         let mut bytes = Vec::new();
         self.encoder.data(&header, &self.buffer, false, &mut bytes);
@@ -220,7 +216,7 @@ impl Writer {
         if self.count > 0 {
             self.write_member()?;
         }
-        let index = index::encode(self.head.nonce, self.head.chain, &self.members);
+        let index = index::encode(&self.head, &self.members);
         self.file.write_all_at(&index, self.at)?;
         if let Some(sealed) = &mut self.head.note.sealed {
             sealed.records = self.records;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::form::Form;
 use super::head::{Head, Note};
+use super::header::Header;
 use super::member::{self, PAGE};
 use super::name;
 use super::scan::{self, Scan};
@@ -73,6 +75,7 @@ impl Active {
     /// room for `wanted` bytes. Its name is durable when this returns.
     pub(crate) fn create(
         context: &Context,
+        form: Form,
         chain: Chain,
         start: Start,
         wanted: u64,
@@ -80,6 +83,7 @@ impl Active {
         let Start { first, ordinal, prepared, extent } = start;
         let moment = context.clock.now();
         let head = Head {
+            form,
             nonce: draw_nonce(),
             chain,
             first_sequence: first,
@@ -125,12 +129,12 @@ impl Active {
         let beside = open_beside(context, &temporary)?;
         let page = head.encode();
         file.write_all_at(&page, 0).doing("write a segment", &temporary)?;
-        let filler = member::filler_page(head.nonce, head.chain);
+        let filler = head.free_page();
         write_free_pages(&*file, &filler, page.len() as u64, len)
             .map_err(|(_, error)| Error::io("write a segment", &temporary, error))?;
         file.flush().doing("flush a segment", &temporary)?;
         let _names = context.lock_names()?;
-        let name = next_name(context, day)?;
+        let name = next_name(context, day, head.form)?;
         let path = context.path(&name);
         context.disk.rename(&temporary, &path).doing("name a segment", &path)?;
         if let Err(error) = context.disk.sync_dir(&context.dir) {
@@ -239,7 +243,7 @@ impl Active {
         Ok(Growth {
             file: Arc::clone(file),
             path: self.path.clone(),
-            filler: member::filler_page(self.head.nonce, self.head.chain),
+            filler: self.head.free_page(),
             nonce: self.head.nonce,
             from: self.prepared,
             to,
@@ -379,7 +383,7 @@ fn free_pages(
     offsets: &[u64],
 ) -> Result<()> {
     let path = context.path(segment_name);
-    let filler = member::filler_page(head.nonce, head.chain);
+    let filler = head.free_page();
     let mut torn = Vec::new();
     for &offset in offsets {
         let mut page = vec![0; PAGE];
@@ -402,12 +406,12 @@ fn stamp_members(commit: &mut [u8], nonce: u64, number: u32) {
     while let Some(member) = commit.get_mut(at..).filter(|rest| !rest.is_empty()) {
         let Ok(header) = member::read_header(member) else { return };
         let commit_offset = u32::try_from(at).unwrap_or(u32::MAX);
-        member::restamp(member, &member::Header { nonce, commit: number, commit_offset, ..header });
+        member::restamp(member, &Header { nonce, commit: number, commit_offset, ..header });
         at += usize::try_from(header.total_len).unwrap_or(usize::MAX).max(1);
     }
 }
 
-fn next_name(context: &Context, day: &str) -> Result<String> {
+fn next_name(context: &Context, day: &str, form: Form) -> Result<String> {
     let entries = context.disk.list(&context.dir).doing("list the spool folder", &context.dir)?;
     let number = entries
         .iter()
@@ -416,7 +420,7 @@ fn next_name(context: &Context, day: &str) -> Result<String> {
         .map(|(_, number)| number + 1)
         .max()
         .unwrap_or(0);
-    Ok(name::format(day, number))
+    Ok(name::format(day, number, form))
 }
 
 pub(crate) fn draw_nonce() -> u64 {

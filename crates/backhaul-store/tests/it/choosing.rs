@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_store::{
-    Batch, Choice, Chooser, Lane, Layout, Limits, Record, Scorer, Settled, Spool, State,
-    StoredRecord, Ticket,
+    Batch, Choice, Chooser, Lane, Limits, Record, Scorer, Settled, Spool, State, StoredRecord,
+    Ticket,
 };
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{Call, Fault, Faults, FaultyDisk, ManualClock, SimDisk};
 use proptest::prelude::*;
 
-use crate::support::{LAYOUTS, number_of, numbered, open_at, options};
+use crate::support::{LAYOUTS, Layout, number_of, numbered, open_at, options};
 
 /// Takes its scores from a table, and counts the records that it is shown.
 #[derive(Default)]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_store::{
-    Books, Clock as _, Lane, Layout, Limits, Position, Settled, Spool, Standing, State, Timestamp,
+    Books, Clock as _, Lane, Limits, Position, Settled, Spool, Standing, State, Timestamp,
 };
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk};
 
-use crate::support::{DIR, LAYOUTS, deliver_all, numbered, open_at, options};
+use crate::support::{DIR, LAYOUTS, Layout, deliver_all, numbered, open_at, options};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -423,9 +423,8 @@ fn run(layout: Layout, seeds: u64, sabotage: Sabotage) -> Result<usize, String> 
 
 #[test]
 fn nothing_expires_early_or_late_over_boots_jumps_and_power_cuts() {
-    let seeds = std::env::var("BACKHAUL_EXPIRY_SEEDS");
-    let seeds = seeds.map_or(12, |text| text.parse().unwrap());
     for layout in LAYOUTS {
+        let seeds = layout.wanted("BACKHAUL_EXPIRY_SEEDS", 12);
         let expired = run(layout, seeds, Sabotage::None).unwrap_or_else(|why| panic!("{why}"));
         println!("{layout:?}: {seeds} seeds, {expired} records expired in their time");
         assert!(expired as u64 >= seeds * 5, "{layout:?}: {expired}");

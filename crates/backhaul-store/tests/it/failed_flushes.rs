@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use backhaul_store::{Flush, Layout, Limits, Options, Settled, Spool, State};
+use backhaul_store::{Flush, Limits, Options, Settled, Spool, State};
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk};
 
 use crate::hooked::hooked_on;
-use crate::support::{LAYOUTS, deliver_all, number_of, numbered, numbers, open_at, options};
+use crate::support::{
+    LAYOUTS, Layout, deliver_all, number_of, numbered, numbers, open_at, options,
+};
 
 /// A device: its disk, and the processes on it.
 struct Device {

@@ -8,13 +8,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use backhaul_store::{
-    Error, ErrorKind, Flush, Lane, Layout, Limits, Options, Position, Record, RecordId, Settled,
-    Spool, Standing, State, Ticket,
+    Error, ErrorKind, Flush, Lane, Limits, Options, Position, Record, RecordId, Settled, Spool,
+    Standing, State, Ticket,
 };
 use backhaul_testkit::errno::{EDQUOT, EIO, EMFILE, ENOSPC, EROFS};
 use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk};
 
-use crate::support::{LAYOUTS, number_of, numbered, open, open_at, options};
+use crate::support::{LAYOUTS, Layout, number_of, numbered, open, open_at, options};
 
 fn settings(layout: Layout) -> Options {
     Options { segment_bytes: 16 << 10, max_bytes: Some(4 << 20), ..options(layout) }
@@ -282,8 +282,8 @@ fn calls_of(layout: Layout) -> BTreeMap<Call, u64> {
     assert!(workload.refused.is_empty(), "a sound disk refused records");
     let counts = Call::ALL.map(|call| (call, workload.faults.calls(call))).into_iter().collect();
     workload.check_live(false).unwrap();
-    if layout == Layout::Segments {
-        let is_segment = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".gz");
+    if layout != Layout::Folder {
+        let is_segment = |path: &std::path::PathBuf| crate::support::is_segment(path);
         assert!(workload.disk.paths().iter().filter(|path| is_segment(path)).count() >= 3);
     }
     counts
@@ -362,6 +362,11 @@ fn any_failing_call_is_survived_in_the_folder_layout() {
 #[test]
 fn any_failing_call_is_survived_in_the_segment_layout() {
     sweep(Layout::Segments);
+}
+
+#[test]
+fn any_failing_call_is_survived_in_plain_segments() {
+    sweep(Layout::Plain);
 }
 
 #[test]

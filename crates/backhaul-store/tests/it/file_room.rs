@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{
-    Disk, DiskFile, ErrorKind, FileRoom, Lane, Layout, Open, Options, Spool, WhenFull,
-};
+use backhaul_store::{Disk, DiskFile, ErrorKind, FileRoom, Lane, Open, Options, Spool, WhenFull};
 use backhaul_testkit::{ManualClock, Prng, SimDisk};
 
-use crate::support::{DIR, LAYOUTS, deliver_all, numbered, numbers, open_at, options};
+use crate::support::{DIR, LAYOUTS, Layout, deliver_all, numbered, numbers, open_at, options};
 
 const CAP: u64 = 600_000;
 /// Longer than any time between two measurements.

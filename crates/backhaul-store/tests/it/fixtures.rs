@@ -10,16 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_store::{
-    ErrorKind, Lane, Layout, Limits, Options, OsDisk, Record, Settled, Spool, State, Timestamp,
+    ErrorKind, Lane, Limits, Options, OsDisk, Record, Settled, Spool, State, Timestamp,
 };
 use backhaul_testkit::ManualClock;
 use serde_json::{Value, json};
 
-use crate::members::{HEADER_LEN, Kind, PAGE, fix_header_crc, members, segment_files};
-use crate::support::{LAYOUTS, numbered, options};
+use crate::members::{
+    HEADER_LEN, Kind, Member, PAGE, PLAIN_HEADER_LEN, bend_header, from_blanks, members,
+    segment_files, to_blanks,
+};
+use crate::support::{FORMS, LAYOUTS, Layout, is_of_form, numbered, options};
 
 fn stored(layout: Layout) -> PathBuf {
-    let name = if layout == Layout::Folder { "folder" } else { "segments" };
+    let name = match layout {
+        Layout::Folder => "folder",
+        Layout::Segments => "segments",
+        Layout::Plain => "plain",
+    };
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1").join(name)
 }
 
@@ -50,7 +57,7 @@ fn write() {
     if std::env::var("BACKHAUL_WRITE_FIXTURES").is_err() {
         return;
     }
-    for layout in LAYOUTS {
+    for layout in LAYOUTS.into_iter().filter(|layout| !stored(*layout).exists()) {
         let folder = stored(layout);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
@@ -78,7 +85,7 @@ fn fill(spool: &Spool, layout: Layout, clock: &ManualClock) {
                 .attachment(attachment.digest()),
         )
         .unwrap();
-    if layout == Layout::Segments {
+    if layout != Layout::Folder {
         // Bodies that are no JSON object.
         spool
             .append(Record::new("log", b"two\nlines".to_vec()).content_type("text/plain"))
@@ -254,17 +261,17 @@ fn a_stored_folder_of_format_1_reads_to_the_last_field() {
 
 #[test]
 fn the_stored_folders_have_something_of_everything() {
-    let kinds: Vec<Vec<Kind>> = segment_files(&stored(Layout::Segments))
-        .iter()
-        .map(|path| members(&std::fs::read(path).unwrap()).iter().map(|m| m.kind).collect())
-        .collect();
-    assert!(kinds.iter().any(|kinds| kinds.contains(&Kind::Index)), "no sealed segment");
-    assert!(kinds.iter().any(|kinds| kinds.contains(&Kind::Filler)), "no active segment");
-    let names: Vec<String> = files_in(&stored(Layout::Segments))
-        .keys()
-        .map(|path| path.to_string_lossy().into_owned())
-        .collect();
-    assert!(names.iter().any(|name| name.ends_with(".synced.jsonl.gz")));
+    for (form, suffix) in FORMS.into_iter().zip([".synced.jsonl.gz", ".synced.jsonl"]) {
+        let files = segment_files(&stored(form));
+        let kinds: Vec<Vec<Kind>> = files
+            .iter()
+            .map(|path| members(&std::fs::read(path).unwrap()).iter().map(|m| m.kind).collect())
+            .collect();
+        assert!(kinds.iter().any(|kinds| kinds.contains(&Kind::Index)), "no sealed segment");
+        assert!(kinds.iter().any(|kinds| kinds.contains(&Kind::Filler)), "no active segment");
+        assert!(files.iter().any(|path| path.to_string_lossy().ends_with(suffix)));
+        assert!(files.iter().all(|path| is_of_form(path, form)));
+    }
     let folder = stored(Layout::Folder);
     for place in ["pending", "synced", "failed", "meta"] {
         assert!(!files_in(&folder.join(place)).is_empty(), "{place} is empty");
@@ -346,6 +353,45 @@ fn members_encode_to_the_same_bytes_again() {
         }
     }
     assert!(empty > 3 && stored_block > 0 && deflated > 0, "{empty} {stored_block} {deflated}");
+}
+
+/// The same of plain files: a header's blanks, the padding, the note's blanks or the lines.
+#[test]
+fn plain_members_encode_to_the_same_bytes_again() {
+    let (mut lines, mut blank) = (0, 0);
+    for path in segment_files(&stored(Layout::Plain)) {
+        let file = std::fs::read(&path).unwrap();
+        let found = members(&file);
+        assert_eq!(found.iter().map(|member| member.len).sum::<usize>(), file.len());
+        for Member { kind, offset, len, header } in found {
+            let bytes = &file[offset..offset + len];
+            let content_len = usize::try_from(u32_at(&header, 56)).unwrap();
+            let content = match kind {
+                Kind::Data => bytes[len - content_len..].to_vec(),
+                _ => from_blanks(&bytes[PLAIN_HEADER_LEN..][..content_len * 8]).unwrap(),
+            };
+            let mut fields = [b"BH", &header[16..60]].concat();
+            assert_eq!(fields[22 + 1], 1, "the codec of plain members");
+            fields.extend(u32::try_from(len).unwrap().to_le_bytes());
+            fields.extend(crc32fast::hash(&content).to_le_bytes());
+            fields.extend(crc32fast::hash(&fields).to_le_bytes());
+            let mut again = [to_blanks(&fields), b"\n".to_vec()].concat();
+            let is_data = kind == Kind::Data;
+            let (before, after) =
+                if is_data { (vec![], content.clone()) } else { (to_blanks(&content), vec![]) };
+            again.extend(before);
+            let padding = len - again.len() - after.len();
+            if padding > 0 {
+                again.extend(vec![b' '; padding - 1]);
+                again.push(b'\n');
+            }
+            again.extend(after);
+            assert!(again == bytes, "{} at {offset}", path.display());
+            lines += content.iter().filter(|&&byte| is_data && byte == b'\n').count();
+            blank += usize::from(!is_data);
+        }
+    }
+    assert!(lines > 15 && blank > 10, "{lines} {blank}");
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -484,15 +530,14 @@ fn a_ledger_of_a_newer_format_is_refused_and_left_alone() {
 #[test]
 fn a_segment_of_a_newer_format_is_refused_and_left_alone() {
     /// Where the version, a feature bit and the codec stand in a member.
-    const MARKS: [(usize, u8); 3] = [(16, 2), (18, 1), (37, 1)];
-    for (at, value) in MARKS {
-        let copy = copy_of(Layout::Segments);
+    const MARKS: [(usize, u8); 3] = [(16, 2), (18, 1), (37, 2)];
+    for (form, (at, value)) in FORMS.into_iter().flat_map(|form| MARKS.map(|mark| (form, mark))) {
+        let copy = copy_of(form);
         let path = segment_files(copy.path()).pop().unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[at] = value;
-        fix_header_crc(&mut bytes, 0);
+        bend_header(&mut bytes, 0, at, &[value]);
         std::fs::write(&path, bytes).unwrap();
-        assert_refused(copy.path(), Layout::Segments, &file_name(&path));
+        assert_refused(copy.path(), form, &file_name(&path));
     }
 }
 
@@ -515,8 +560,7 @@ fn a_member_of_a_newer_format_in_an_open_segment_is_refused_and_left_alone() {
         .expect("an open segment with records");
     assert_eq!(at % PAGE, 0);
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[at + 37] = 1;
-    fix_header_crc(&mut bytes, at);
+    bend_header(&mut bytes, at, 37, &[1]);
     std::fs::write(&path, bytes).unwrap();
     assert_refused(copy.path(), Layout::Segments, &file_name(&path));
 }

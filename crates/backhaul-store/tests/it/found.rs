@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_store::{
-    Flush, Layout, Limits, Options, RecordId, Settled, Spool, Standing, State, Ticket, Timestamp,
+    Flush, Limits, Options, RecordId, Settled, Spool, Standing, State, Ticket, Timestamp,
 };
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{
     Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Order, Prng, Scramble, SimDisk, Tear,
 };
 
-use crate::members::{fix_header_crc, members};
-use crate::support::{LAYOUTS, number_of, numbered, numbers, open, open_at, options};
+use crate::members::{bend_header, members};
+use crate::support::{
+    FORMS, LAYOUTS, Layout, number_of, numbered, numbers, open, open_at, options,
+};
 
 fn take(spool: &Spool) -> Vec<u64> {
     let mut taken = Vec::new();
@@ -317,27 +319,28 @@ fn a_ledger_with_impossible_numbers_counts_as_damaged() {
 
 #[test]
 fn a_segment_that_claims_to_begin_later_than_it_ends_is_read_all_the_same() {
-    let disk = SimDisk::new();
-    let spool = open(&disk, options(Layout::Segments)).unwrap();
-    for number in 1..=30 {
-        spool.append(numbered(number, 3_000)).unwrap();
-    }
-    drop(spool);
-    let is_segment = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".jsonl.gz");
-    for path in disk.paths().into_iter().filter(is_segment) {
-        let sound = disk.read_file(&path).unwrap();
-        assert!(members(&sound).len() > 1);
-        for first in [0, 3, 1_000, u64::MAX] {
-            let mut bytes = sound.clone();
-            bytes[44..52].copy_from_slice(&first.to_le_bytes());
-            fix_header_crc(&mut bytes, 0);
-            let image = disk.crash_image(&mut Prng::new(1), &CrashStyle::KEEP_ALL);
-            image.write_file(&path, &bytes).unwrap();
-            let options = Options { max_bytes: None, ..options(Layout::Segments) };
-            if let Ok(spool) = open(&image, options) {
-                take(&spool);
-                let _ = spool.maintain();
-                let _ = spool.append(numbered(99, 10));
+    for form in FORMS {
+        let disk = SimDisk::new();
+        let spool = open(&disk, options(form)).unwrap();
+        for number in 1..=30 {
+            spool.append(numbered(number, 3_000)).unwrap();
+        }
+        drop(spool);
+        let is_segment = |path: &std::path::PathBuf| crate::support::is_segment(path);
+        for path in disk.paths().into_iter().filter(is_segment) {
+            let sound = disk.read_file(&path).unwrap();
+            assert!(members(&sound).len() > 1);
+            for first in [0, 3, 1_000, u64::MAX] {
+                let mut bytes = sound.clone();
+                bend_header(&mut bytes, 0, 44, &u64::to_le_bytes(first));
+                let image = disk.crash_image(&mut Prng::new(1), &CrashStyle::KEEP_ALL);
+                image.write_file(&path, &bytes).unwrap();
+                let options = Options { max_bytes: None, ..options(form) };
+                if let Ok(spool) = open(&image, options) {
+                    take(&spool);
+                    let _ = spool.maintain();
+                    let _ = spool.append(numbered(99, 10));
+                }
             }
         }
     }

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
-use backhaul_store::{ErrorKind, Layout, Limits, Options, Spool};
+use backhaul_store::{ErrorKind, Limits, Options, Spool};
 use backhaul_testkit::{ManualClock, SimDisk};
 
-use crate::support::{DIR, LAYOUTS, deliver_all, number_of, numbered, numbers, open, options};
+use crate::support::{
+    DIR, LAYOUTS, Layout, deliver_all, number_of, numbered, numbers, open, options,
+};
 
 fn on_machine(name: &str, layout: Layout) -> Options {
     Options { machine: Some(name.to_owned()), ..options(layout) }
@@ -59,7 +61,7 @@ fn a_damaged_identity_is_kept_beside_a_new_one_and_the_records_stay() {
         drop(spool);
         disk.write_file("/spool/state/identity.json", b"{").unwrap();
         let spool = open(&disk, options(layout)).unwrap();
-        assert_eq!(spool.layout(), layout);
+        assert_eq!(Layout::of(&spool), layout);
         assert_eq!(numbers(&spool), [1]);
         assert_eq!(disk.read_file("/spool/state/identity.damaged").unwrap(), b"{");
     }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{
-    ErrorKind, Lane, Layout, Limits, Options, Settled, State, Timestamp, WhenFull,
-};
+use backhaul_store::{ErrorKind, Lane, Limits, Options, Settled, State, Timestamp, WhenFull};
 use backhaul_testkit::{ManualClock, SimDisk};
 
-use crate::support::{LAYOUTS, deliver_all, number_of, numbered, numbers, open, open_at, options};
+use crate::support::{
+    LAYOUTS, Layout, deliver_all, number_of, numbered, numbers, open, open_at, options,
+};
 
 fn day() -> Duration {
     Duration::from_secs(24 * 3600)

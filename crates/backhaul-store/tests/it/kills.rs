@@ -10,13 +10,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use backhaul_store::{Layout, Limits, Options, Settled, Spool, Standing, State};
+use backhaul_store::{Limits, Options, Settled, Spool, Standing, State};
 use backhaul_testkit::Prng;
 
 use crate::members::segment_files;
-use crate::support::{number_of, numbered, options};
+use crate::support::{Layout, number_of, numbered, options};
 
-/// Kills per layout in the ordinary test run.
+/// Kills per layout in the ordinary test run, half as many of each form of segments.
 const KILLS: u64 = 200;
 /// Kills of processes that use one folder, one after another.
 const KILLS_PER_FOLDER: u64 = 10;
@@ -56,6 +56,7 @@ fn child() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let layout = match std::env::var(LAYOUT).as_deref() {
         Ok("folder") => Layout::Folder,
+        Ok("plain") => Layout::Plain,
         _ => Layout::Segments,
     };
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
@@ -89,11 +90,16 @@ fn child() {
 
 /// Starts a process that appends to a folder, from the number `first` on, and says so.
 pub(crate) fn appender(folder: &Path, layout: Layout, first: u64) -> Command {
+    let name = match layout {
+        Layout::Folder => "folder",
+        Layout::Segments => "segments",
+        Layout::Plain => "plain",
+    };
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "kills::child", "--nocapture"])
         .env(FOLDER, folder)
-        .env(LAYOUT, if layout == Layout::Folder { "folder" } else { "segments" })
+        .env(LAYOUT, name)
         .env(FIRST, first.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
@@ -231,9 +237,8 @@ impl Round<'_> {
     }
 }
 
-fn wanted() -> u64 {
-    std::env::var("BACKHAUL_KILLS")
-        .map_or(KILLS, |text| text.parse().expect("BACKHAUL_KILLS has to be a number"))
+fn survives(layout: Layout) {
+    campaign(layout, layout.wanted("BACKHAUL_KILLS", KILLS), false);
 }
 
 /// # Panics
@@ -272,12 +277,17 @@ fn campaign(layout: Layout, wanted: u64, sabotage: bool) {
 
 #[test]
 fn what_a_killed_process_acknowledged_is_there_in_the_folder_layout() {
-    campaign(Layout::Folder, wanted(), false);
+    survives(Layout::Folder);
 }
 
 #[test]
 fn what_a_killed_process_acknowledged_is_there_in_the_segment_layout() {
-    campaign(Layout::Segments, wanted(), false);
+    survives(Layout::Segments);
+}
+
+#[test]
+fn what_a_killed_process_acknowledged_is_there_in_plain_segments() {
+    survives(Layout::Plain);
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use backhaul_store::{Lane, Layout, Limits, Settled, Spool, State};
+use backhaul_store::{Lane, Limits, Settled, Spool, State};
 use backhaul_testkit::{ManualClock, SimDisk};
 
 use crate::hooked::{Hook, hooked};
-use crate::support::{numbered, options};
+use crate::support::{Layout, numbered, options};
 
 const ONE: Limits = Limits { records: 1, bytes: 1_000_000, down_to: Lane::Bulk };
 

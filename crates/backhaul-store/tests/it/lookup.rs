@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use backhaul_store::{Lane, Layout, Limits, Record, Settled, Spool, State};
+use backhaul_store::{Lane, Limits, Record, Settled, Spool, State};
 use backhaul_testkit::{Call, Faults, FaultyDisk, ManualClock, SimDisk};
 
-use crate::support::{LAYOUTS, open, open_at, options};
+use crate::support::{LAYOUTS, Layout, open, open_at, options};
 
 fn body(text: &str) -> Vec<u8> {
     serde_json::json!({ "n": text }).to_string().into_bytes()
@@ -85,7 +85,7 @@ fn a_record_is_found_wherever_it_stands_and_as_often_as_it_is_there() {
         let expected = match layout {
             // The files of dropped records are gone.
             Layout::Folder => 3,
-            Layout::Segments => 4,
+            Layout::Segments | Layout::Plain => 4,
         };
         assert_eq!(found(&spool, "run_id", &["a"]).len(), expected, "{layout:?}");
         assert_eq!(found(&spool, "run_id", &["a", "b"]).len(), expected + 4, "{layout:?}");

@@ -16,6 +16,7 @@ mod failed_flushes;
 mod failing_calls;
 mod file_room;
 mod fixtures;
+mod forms;
 mod found;
 mod handovers;
 mod hooked;

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use backhaul_store::{Books, ErrorKind, Layout, Limits, Position, Settled, Spool, Standing, State};
+use backhaul_store::{Books, ErrorKind, Limits, Position, Settled, Spool, Standing, State};
 use backhaul_testkit::{Call, Faults, FaultyDisk, ManualClock, SimDisk};
 
-use crate::support::{LAYOUTS, deliver_all, numbered, numbers, open, open_at, options};
+use crate::support::{LAYOUTS, Layout, deliver_all, numbered, numbers, open, open_at, options};
 
 const COUNT: u64 = 250;
 
@@ -48,7 +48,7 @@ struct Stand {
 
 /// How the spool stands, also after another opening, and what is sent then.
 fn outcome(disk: &SimDisk, spool: Spool) -> (Vec<Stand>, Vec<u64>) {
-    let layout = spool.layout();
+    let layout = Layout::of(&spool);
     let look = |spool: &Spool| {
         let books = spool.status().unwrap().books;
         assert!(books.balance());

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Flush, Layout, Limits, Options, Spool};
+use backhaul_store::{Flush, Limits, Options, Spool};
 use backhaul_testkit::{CrashStyle, ManualClock, Prng, SimDisk};
 
-use crate::support::{LAYOUTS, number_of, numbered, open_at, options};
+use crate::support::{LAYOUTS, Layout, number_of, numbered, open_at, options};
 
 fn process(disk: &SimDisk, layout: Layout, clock: &ManualClock, flush: Flush) -> Spool {
     open_at(Arc::new(disk.clone()), Options { flush, ..options(layout) }, clock).unwrap()

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backhaul_store::{
-    Error, ErrorKind, Layout, Limits, Options, OsDisk, Position, Settled, Spool, Standing, State,
+    Error, ErrorKind, Limits, Options, OsDisk, Position, Settled, Spool, Standing, State,
 };
 use backhaul_testkit::{ManualClock, Prng, said_by_a_fork};
 
 use crate::kills::{acknowledged_in, appender, appender_of, length, settings};
-use crate::support::{LAYOUTS, number_of, numbered};
+use crate::support::{LAYOUTS, Layout, number_of, numbered};
 
 /// The process that delivers, in this program.
 struct Courier {
@@ -140,7 +140,12 @@ fn two_processes_append_and_one_delivers_in_the_folder_layout() {
 
 #[test]
 fn two_processes_append_and_one_delivers_in_the_segment_layout() {
-    share_a_folder(Layout::Segments, 9);
+    share_a_folder(Layout::Segments, 6);
+}
+
+#[test]
+fn two_processes_append_and_one_delivers_in_plain_segments() {
+    share_a_folder(Layout::Plain, 6);
 }
 
 #[test]

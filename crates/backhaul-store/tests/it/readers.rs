@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use backhaul_store::{Layout, Spool};
+use backhaul_store::Spool;
 use backhaul_testkit::SimDisk;
 
 use crate::crash::ROOT;
-use crate::support::numbers;
+use crate::members::segment_files;
+use crate::support::{Layout, numbers};
 
 /// Reads folders named on standard input, and prints for each how many records
 /// Python finds in it.
@@ -17,9 +18,9 @@ for folder in sys.stdin.read().split("\n"):
     if not folder:
         continue
     count = 0
-    for path in glob.glob(os.path.join(folder, "*.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            count += sum(1 for line in lines if json.loads(line)["n"] >= 0)
+    for path in glob.glob(os.path.join(folder, "*.jsonl*")):
+        with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
+            count += sum(1 for line in lines if line.strip() and json.loads(line)["n"] >= 0)
     for state in ("pending", "synced", "failed"):
         for path in glob.glob(os.path.join(folder, state, "*.json")):
             with open(path, encoding="utf-8") as record:
@@ -31,7 +32,7 @@ for folder in sys.stdin.read().split("\n"):
 pub(crate) struct Exported {
     wanted: usize,
     folder: tempfile::TempDir,
-    /// Records in each image, and whether `zcat` can read it.
+    /// Records in each image, and how they stand there.
     expected: Vec<(usize, Layout)>,
 }
 
@@ -45,10 +46,10 @@ impl Exported {
     }
 
     /// Takes a recovered image while there are less than wanted.
-    pub(crate) fn offer(&mut self, image: &SimDisk, spool: &Spool) {
+    pub(crate) fn offer(&mut self, image: &SimDisk, spool: &Spool, layout: Layout) {
         if self.expected.len() < self.wanted {
             image.export_to(&self.image(self.expected.len())).unwrap();
-            self.expected.push((numbers(spool).len(), spool.layout()));
+            self.expected.push((numbers(spool).len(), layout));
         }
     }
 
@@ -63,8 +64,14 @@ impl Exported {
         let by_python = python_counts(&folders);
         for (index, (expected, layout)) in self.expected.iter().enumerate() {
             assert_eq!(by_python[index], *expected, "Python, image {index}");
-            if *layout == Layout::Segments {
-                assert_eq!(zcat_count(&folders[index]), *expected, "zcat, image {index}");
+            match layout {
+                Layout::Folder => {}
+                Layout::Segments => {
+                    assert_eq!(zcat_count(&folders[index]), *expected, "zcat, image {index}");
+                }
+                Layout::Plain => {
+                    assert_eq!(grep_count(&folders[index]), *expected, "grep, image {index}");
+                }
             }
         }
         self.expected.len()
@@ -86,16 +93,27 @@ fn python_counts(folders: &[std::path::PathBuf]) -> Vec<usize> {
     String::from_utf8(output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect()
 }
 
-pub(crate) fn zcat_count(folder: &Path) -> usize {
-    let files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.to_string_lossy().ends_with(".jsonl.gz"))
-        .collect();
+fn zcat_count(folder: &Path) -> usize {
+    let files = segment_files(folder);
     if files.is_empty() {
         return 0;
     }
     let output = Command::new("zcat").args(&files).output().expect("zcat has to be installed");
     assert!(output.status.success(), "zcat: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// Lines that are records, beside which there are none that are not blank.
+fn grep_count(folder: &Path) -> usize {
+    let files = segment_files(folder);
+    let count = |pattern: &str| -> usize {
+        let mut grep = Command::new("grep");
+        let grep = grep.args(["--no-filename", "--text", "--count", pattern, "/dev/null"]);
+        let output = grep.args(&files).output().expect("grep has to be installed");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.parse::<usize>().unwrap()).sum()
+    };
+    let records = count("^{.*}$");
+    assert_eq!(count("[^[:blank:]]"), records, "a line is neither blank nor a record");
+    records
 }

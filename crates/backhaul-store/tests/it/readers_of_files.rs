@@ -1,16 +1,16 @@
-//! Six readers agree: whatever state a segment folder is in, every program that
-//! reads gzipped JSON Lines finds the same records in it as the store does.
+//! Readers agree: whatever state a segment folder is in, and in whichever form its files
+//! are, every program that reads JSON Lines finds the same records in it as the store does.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use backhaul_store::{Lane, Layout, Options, Spool};
+use backhaul_store::{Lane, Options, Spool};
 
 use crate::members::{Kind, PAGE, members, segment_files};
-use crate::support::{deliver_all, number_of, numbered, options};
+use crate::support::{FORMS, Layout, deliver_all, is_of_form, number_of, numbered, options};
 
 /// `n<TAB>id` of a record.
 type Line = String;
@@ -51,7 +51,7 @@ fn lines_of(name: &str, command: &mut Command) -> Vec<Line> {
 fn lines_in(content: &[u8]) -> Vec<Line> {
     content
         .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.trim_ascii().is_empty())
         .map(|line| {
             let value: serde_json::Value = serde_json::from_slice(line).unwrap();
             format!("{}\t{}", value["n"], value["_backhaul"]["id"].as_str().unwrap())
@@ -59,21 +59,29 @@ fn lines_in(content: &[u8]) -> Vec<Line> {
         .collect()
 }
 
-fn by_flate2(folder: &Path) -> Vec<Line> {
+fn by_rust(folder: &Path) -> Vec<Line> {
     let mut content = Vec::new();
     for path in segment_files(folder) {
-        let file = std::fs::File::open(&path).unwrap();
-        flate2::read::MultiGzDecoder::new(file)
-            .read_to_end(&mut content)
-            .unwrap_or_else(|error| panic!("flate2 refuses {}: {error}", path.display()));
+        let mut file = std::fs::File::open(&path).unwrap();
+        let read = if is_of_form(&path, Layout::Plain) {
+            file.read_to_end(&mut content)
+        } else {
+            flate2::read::MultiGzDecoder::new(file).read_to_end(&mut content)
+        };
+        read.unwrap_or_else(|error| panic!("flate2 refuses {}: {error}", path.display()));
     }
     lines_in(&content)
 }
 
 /// What each of the readers finds in a folder.
 fn by_all_readers(folder: &Path) -> Vec<(String, Vec<Line>)> {
-    let zcat = lines_in(&output_of("zcat", Command::new("zcat").args(segment_files(folder))));
-    let mut found = vec![("zcat".to_owned(), zcat), ("flate2".to_owned(), by_flate2(folder))];
+    let mut zcat = Command::new("zcat");
+    let zcat = output_of("zcat", zcat.arg("--force").args(segment_files(folder)));
+    let mut found = vec![
+        ("zcat".to_owned(), lines_in(&zcat)),
+        ("jq".to_owned(), by_jq(&zcat)),
+        ("Rust".to_owned(), by_rust(folder)),
+    ];
     for how in ["sync", "stream"] {
         let name = format!("node {how}");
         let mut command = Command::new("node");
@@ -82,21 +90,32 @@ fn by_all_readers(folder: &Path) -> Vec<(String, Vec<Line>)> {
             lines_of(&name, command.arg(script("readers.js")).arg(how).arg(folder)),
         ));
     }
-    let python = readers_python();
-    let mut hows = vec!["gzip", "duckdb", "duckdb-auto", "polars-schema"];
+    let mut hows = vec!["python", "duckdb", "duckdb-auto", "polars-schema"];
     // Without a schema polars refuses a file that has no line, in whatever form.
     if segment_files(folder).iter().all(|path| has_records(path)) {
-        hows.extend(["polars-scan", "polars-read"]);
+        hows.extend(["polars-scan", "polars-stream", "polars-read"]);
     }
-    for how in hows {
-        let name = format!("python {how}");
-        let mut command = Command::new(&python);
-        found.push((
-            name.clone(),
-            lines_of(&name, command.arg(script("readers.py")).arg(how).arg(folder)),
-        ));
-    }
+    let mut command = Command::new(readers_python());
+    let lines = lines_of("readers.py", command.arg(script("readers.py")).arg(folder).args(&hows));
+    found.extend(hows.into_iter().map(|how| {
+        let of_reader = lines.iter().filter_map(|line| line.strip_prefix(how)?.strip_prefix('\t'));
+        (how.to_owned(), of_reader.map(str::to_owned).collect())
+    }));
     found
+}
+
+fn by_jq(text: &[u8]) -> Vec<Line> {
+    let mut jq = Command::new("jq");
+    let filter = r#""\(.n)\t\(._backhaul.id)""#;
+    let jq = jq.args(["--raw-output", filter]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = jq.spawn().expect("jq has to be installed");
+    let mut input = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(text).unwrap());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "jq refuses the files");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    })
 }
 
 /// What the store itself finds.
@@ -112,6 +131,8 @@ fn by_the_store(spool: &Spool) -> BTreeSet<Line> {
 }
 
 fn assert_all_agree(folder: &Path, expected: &BTreeSet<Line>, state: &str) {
+    let forms = FORMS.map(|form| segment_files(folder).iter().any(|path| is_of_form(path, form)));
+    let state = format!("{state}, gzip and plain: {forms:?}");
     assert!(segment_files(folder).len() >= 3, "{state}: too few segments to tell anything");
     for (reader, lines) in by_all_readers(folder) {
         assert_eq!(lines.len(), expected.len(), "{reader} on {state}: the number of records");
@@ -120,8 +141,8 @@ fn assert_all_agree(folder: &Path, expected: &BTreeSet<Line>, state: &str) {
     }
 }
 
-fn open(folder: &Path) -> Spool {
-    Spool::open(folder, Options { min_free_bytes: 0, ..options(Layout::Segments) }).unwrap()
+fn open(folder: &Path, form: Layout) -> Spool {
+    Spool::open(folder, Options { min_free_bytes: 0, ..options(form) }).unwrap()
 }
 
 /// Records of many sizes, alone and several in a commit, over at least three segments.
@@ -148,44 +169,48 @@ fn kinds(path: &Path) -> Vec<Kind> {
 
 #[test]
 fn readers_agree_on_a_folder_that_is_being_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = open(folder.path());
-    fill(&spool, 1, 60);
-    let files = segment_files(folder.path());
-    assert!(
-        files.iter().any(|path| kinds(path).ends_with(&[Kind::Filler])),
-        "no file has free pages: nothing is proved about them"
-    );
-    assert_all_agree(folder.path(), &by_the_store(&spool), "active");
-    // And again once free pages were written ahead by the maintenance.
-    spool.append(numbered(1_000, 100)).unwrap();
-    spool.maintain().unwrap();
-    assert_all_agree(folder.path(), &by_the_store(&spool), "active and maintained");
+    for form in FORMS {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path(), form);
+        fill(&spool, 1, 62);
+        let files = segment_files(folder.path());
+        assert!(
+            files.iter().any(|path| kinds(path).ends_with(&[Kind::Filler])),
+            "no file has free pages: nothing is proved about them"
+        );
+        assert_all_agree(folder.path(), &by_the_store(&spool), "active");
+        // And again once free pages were written ahead by the maintenance.
+        spool.append(numbered(1_000, 100)).unwrap();
+        spool.maintain().unwrap();
+        assert_all_agree(folder.path(), &by_the_store(&spool), "active and maintained");
+    }
 }
 
 #[test]
 fn readers_agree_on_a_sealed_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = open(folder.path());
-    fill(&spool, 1, 600);
-    // Each round of maintenance seals a few segments.
-    while segment_files(folder.path()).iter().filter(|path| !is_sealed(path)).count() > 2 {
+    for form in FORMS {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path(), form);
+        fill(&spool, 1, 600);
+        // Each round of maintenance seals a few segments.
+        while segment_files(folder.path()).iter().filter(|path| !is_sealed(path)).count() > 2 {
+            spool.maintain().unwrap();
+        }
+        let waiting = by_the_store(&spool);
+        assert_eq!(waiting.len(), 600);
+        assert_all_agree(folder.path(), &waiting, "sealed");
+        // Delivered segments say so in their names, and are read all the same.
+        deliver_all(&spool);
+        // A spool that was just opened looks for delivered data at once.
+        drop(spool);
+        let spool = open(folder.path(), form);
         spool.maintain().unwrap();
+        let files = segment_files(folder.path());
+        assert!(files.iter().any(|path| path.to_string_lossy().contains(".synced.jsonl")));
+        assert_all_agree(folder.path(), &waiting, "delivered");
+        drop(spool);
+        assert_all_agree(folder.path(), &waiting, "closed");
     }
-    let waiting = by_the_store(&spool);
-    assert_eq!(waiting.len(), 600);
-    assert_all_agree(folder.path(), &waiting, "sealed");
-    // Delivered segments say so in their names, and are read all the same.
-    deliver_all(&spool);
-    // A spool that was just opened looks for delivered data at once.
-    drop(spool);
-    let spool = open(folder.path());
-    spool.maintain().unwrap();
-    let files = segment_files(folder.path());
-    assert!(files.iter().any(|path| path.to_string_lossy().ends_with(".synced.jsonl.gz")));
-    assert_all_agree(folder.path(), &waiting, "delivered");
-    drop(spool);
-    assert_all_agree(folder.path(), &waiting, "closed");
 }
 
 fn is_sealed(path: &Path) -> bool {
@@ -198,29 +223,45 @@ fn has_records(path: &Path) -> bool {
 
 #[test]
 fn readers_agree_on_a_folder_whose_first_file_holds_no_record() {
-    let folder = tempfile::tempdir().unwrap();
-    // Delivered segments are not kept at all.
-    let options = Options {
-        keep_delivered_for: std::time::Duration::ZERO,
-        min_free_bytes: 0,
-        ..options(Layout::Segments)
-    };
-    let spool = Spool::open(folder.path(), options).unwrap();
-    for number in 0..40 {
-        spool.append(numbered(number, 3_000).lane(Lane::Critical)).unwrap();
+    for form in FORMS {
+        let folder = tempfile::tempdir().unwrap();
+        // Delivered segments are not kept at all.
+        let options = Options {
+            keep_delivered_for: std::time::Duration::ZERO,
+            min_free_bytes: 0,
+            ..options(form)
+        };
+        let spool = Spool::open(folder.path(), options).unwrap();
+        for number in 0..40 {
+            spool.append(numbered(number, 3_000).lane(Lane::Critical)).unwrap();
+        }
+        deliver_all(&spool);
+        // What an emptied chain leaves, planted where it comes first.
+        let all_delivered = segment_files(folder.path());
+        drop(spool);
+        let free = members(&std::fs::read(all_delivered.last().unwrap()).unwrap());
+        assert!(free.iter().any(|member| member.kind == Kind::Filler));
+        empty_the_file(&all_delivered[0]);
+        let spool = open(folder.path(), form);
+        fill(&spool, 1_000, 60);
+        let expected = by_the_store(&spool);
+        assert!(!has_records(&segment_files(folder.path())[0]));
+        assert_all_agree(folder.path(), &expected, "a folder that starts with an empty file");
     }
-    deliver_all(&spool);
-    // What an emptied chain leaves, planted where it comes first.
-    let all_delivered = segment_files(folder.path());
-    drop(spool);
-    let free = members(&std::fs::read(all_delivered.last().unwrap()).unwrap());
-    assert!(free.iter().any(|member| member.kind == Kind::Filler));
-    empty_the_file(&all_delivered[0]);
-    let spool = open(folder.path());
-    fill(&spool, 1_000, 60);
-    let expected = by_the_store(&spool);
-    assert!(!has_records(&segment_files(folder.path())[0]));
-    assert_all_agree(folder.path(), &expected, "a folder that starts with an empty file");
+}
+
+#[test]
+fn readers_agree_on_a_folder_that_has_both_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    for (form, first) in [FORMS, FORMS].concat().into_iter().zip([1, 100, 200, 300]) {
+        let spool = open(folder.path(), form);
+        fill(&spool, first, 30);
+        spool.maintain().unwrap();
+        assert_all_agree(folder.path(), &by_the_store(&spool), "both forms");
+    }
+    for form in FORMS {
+        assert!(segment_files(folder.path()).iter().any(|path| is_of_form(path, form)));
+    }
 }
 
 /// Makes an unsealed segment one that holds no record yet.
@@ -232,31 +273,33 @@ fn empty_the_file(path: &Path) {
 
 #[test]
 fn readers_agree_on_a_folder_that_was_recovered() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = open(folder.path());
-    fill(&spool, 1, 60);
-    let before = by_the_store(&spool);
-    // A last commit of several members; then its end is torn, as by a power cut.
-    let tickets: Vec<_> =
-        (100..300).map(|number| spool.submit(numbered(number, 400)).unwrap()).collect();
-    for ticket in tickets {
-        ticket.wait().unwrap();
+    for form in FORMS {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path(), form);
+        fill(&spool, 1, 60);
+        let before = by_the_store(&spool);
+        // A last commit of several members; then its end is torn, as by a power cut.
+        let tickets: Vec<_> =
+            (100..300).map(|number| spool.submit(numbered(number, 400)).unwrap()).collect();
+        for ticket in tickets {
+            ticket.wait().unwrap();
+        }
+        drop(spool);
+        let torn = tear_the_last_commit(folder.path());
+        let spool = open(folder.path(), form);
+        let after = by_the_store(&spool);
+        assert!(after.is_superset(&before) && after.len() < before.len() + 200, "nothing was torn");
+        let quarantined = std::fs::read_dir(folder.path().join("quarantine")).unwrap().count();
+        assert!(quarantined > 0, "{} was not repaired", torn.display());
+        assert_all_agree(folder.path(), &after, "recovered");
+        fill(&spool, 1_000, 20);
+        assert_all_agree(folder.path(), &by_the_store(&spool), "recovered and written to");
+        // Another commit is torn, on a file that was repaired before.
+        drop(spool);
+        tear_the_last_commit(folder.path());
+        let spool = open(folder.path(), form);
+        assert_all_agree(folder.path(), &by_the_store(&spool), "recovered twice");
     }
-    drop(spool);
-    let torn = tear_the_last_commit(folder.path());
-    let spool = open(folder.path());
-    let after = by_the_store(&spool);
-    assert!(after.is_superset(&before) && after.len() < before.len() + 200, "nothing was torn");
-    let quarantined = std::fs::read_dir(folder.path().join("quarantine")).unwrap().count();
-    assert!(quarantined > 0, "{} was not repaired", torn.display());
-    assert_all_agree(folder.path(), &after, "recovered");
-    fill(&spool, 1_000, 20);
-    assert_all_agree(folder.path(), &by_the_store(&spool), "recovered and written to");
-    // Another commit is torn, on a file that was repaired before.
-    drop(spool);
-    tear_the_last_commit(folder.path());
-    let spool = open(folder.path());
-    assert_all_agree(folder.path(), &by_the_store(&spool), "recovered twice");
 }
 
 /// Destroys the last page of the last data member that the newest segment of the
@@ -267,7 +310,7 @@ fn tear_the_last_commit(folder: &Path) -> PathBuf {
         .rev()
         .find_map(|path| {
             let found = members(&std::fs::read(&path).unwrap());
-            let is_normal = std::fs::read(&path).unwrap().get(36) == Some(&2);
+            let is_normal = found[0].header[36] == 2;
             let last = found.iter().rev().find(|member| member.kind == Kind::Data).copied();
             last.filter(|_| is_normal && !is_sealed(&path)).map(|last| (path, last))
         })

@@ -10,7 +10,7 @@ use crate::support::{LAYOUTS, deliver, deliver_all, numbered, numbers, open, ope
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn filled(layout: backhaul_store::Layout, clock: &ManualClock, count: u64) -> Spool {
+fn filled(layout: crate::support::Layout, clock: &ManualClock, count: u64) -> Spool {
     let spool = open_at(Arc::new(SimDisk::new()), options(layout), clock).unwrap();
     for number in 0..count {
         spool.append(numbered(number, 300)).unwrap();

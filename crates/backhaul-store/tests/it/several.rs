@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use backhaul_store::{
-    Clock, Disk, DiskFile, Entry, ErrorKind, Flush, Lane, Layout, Limits, Open, Options, Position,
-    Settled, Space, Spool, Standing, State, Timestamp,
+    Clock, Disk, DiskFile, Entry, ErrorKind, Flush, Lane, Limits, Open, Options, Position, Settled,
+    Space, Spool, Standing, State, Timestamp,
 };
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{
     Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk, SimSnapshot,
 };
 
-use crate::support::{number_of, numbered, open_at, options};
+use crate::support::{Layout, number_of, numbered, open_at, options};
 
-/// Seeds per layout in the ordinary test run; `BACKHAUL_SEVERAL_SEEDS` asks for more.
+/// Seeds per layout in the ordinary test run, half as many of each form of segments; `BACKHAUL_SEVERAL_SEEDS` asks for more.
 const SEEDS: u64 = 60;
 /// Steps before the power goes, and after it.
 const STEPS: (usize, usize) = (90, 10);
@@ -724,8 +724,7 @@ fn campaign(layout: Layout, seeds: u64, sabotage: fn(&SimDisk)) -> Result<usize,
 }
 
 fn survives(layout: Layout) {
-    let seeds = std::env::var("BACKHAUL_SEVERAL_SEEDS")
-        .map_or(SEEDS, |text| text.parse().expect("a number of seeds"));
+    let seeds = layout.wanted("BACKHAUL_SEVERAL_SEEDS", SEEDS);
     let cuts = campaign(layout, seeds, |_| {}).unwrap_or_else(|why| panic!("{why}"));
     println!("{layout:?}: {seeds} seeds with several processes, {cuts} power cuts");
 }
@@ -738,6 +737,11 @@ fn several_processes_lose_nothing_in_the_folder_layout() {
 #[test]
 fn several_processes_lose_nothing_in_the_segment_layout() {
     survives(Layout::Segments);
+}
+
+#[test]
+fn several_processes_lose_nothing_in_plain_segments() {
+    survives(Layout::Plain);
 }
 
 #[test]

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use backhaul_store::{Error, ErrorKind, Layout, Limits, Options, OsDisk, Spool, WhenFull};
+use backhaul_store::{Error, ErrorKind, Limits, Options, OsDisk, Spool, WhenFull};
 use backhaul_testkit::ManualClock;
 
-use crate::support::{LAYOUTS, deliver, deliver_all, number_of, numbered, numbers, options};
+use crate::support::{
+    LAYOUTS, Layout, deliver, deliver_all, number_of, numbered, numbers, options,
+};
 
 // --- File systems --------------------------------------------------------------
 
@@ -182,7 +184,7 @@ impl Workload {
         assert_eq!(spool.status().unwrap().trouble, None, "{place}, the alarm stays");
         spool.maintain().unwrap();
         self.assert_all_there(&spool, &format!("{place}, repaired"));
-        let (dir, layout) = (spool.dir().to_owned(), spool.layout());
+        let (dir, layout) = (spool.dir().to_owned(), Layout::of(&spool));
         drop(spool);
         let spool = open(&dir, layout);
         self.assert_all_there(&spool, &format!("{place}, reopened"));

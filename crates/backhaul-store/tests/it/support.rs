@@ -3,17 +3,73 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use backhaul_store::{Clock, Disk, Layout, Limits, Options, Record, Result, Settled, Spool, State};
+use backhaul_store::{Clock, Disk, Limits, Options, Record, Result, Settled, Spool, State};
 use backhaul_testkit::{ManualClock, SimDisk};
 
 pub(crate) const DIR: &str = "/spool";
 
-pub(crate) const LAYOUTS: [Layout; 2] = [Layout::Folder, Layout::Segments];
+/// The ways in which records stand on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Folder,
+    Segments,
+    /// Segments that are not compressed.
+    Plain,
+}
+
+pub(crate) const LAYOUTS: [Layout; 3] = [Layout::Folder, Layout::Segments, Layout::Plain];
+
+/// The two forms of segments.
+pub(crate) const FORMS: [Layout; 2] = [Layout::Segments, Layout::Plain];
+
+impl Layout {
+    /// That of a spool whose segments have one form.
+    pub(crate) fn of(spool: &Spool) -> Self {
+        let files = spool.disk().list(spool.dir()).unwrap();
+        match spool.layout() {
+            backhaul_store::Layout::Folder => Layout::Folder,
+            backhaul_store::Layout::Segments => {
+                let is_plain =
+                    |name: &String| is_of_form(std::path::Path::new(name), Layout::Plain);
+                let is_plain = files.iter().any(|file| is_plain(&file.name));
+                if is_plain { Layout::Plain } else { Layout::Segments }
+            }
+        }
+    }
+
+    /// How many cases of a campaign this layout gets: as many as a variable asks for, and
+    /// else `cases`, which the two forms of segments share.
+    pub(crate) fn wanted(self, variable: &str, cases: u64) -> u64 {
+        let share = if self == Layout::Folder { cases } else { cases / 2 };
+        std::env::var(variable).map_or(share, |text| {
+            text.parse().unwrap_or_else(|_| panic!("{variable} has to be a number, not {text}"))
+        })
+    }
+
+    fn of_store(self) -> backhaul_store::Layout {
+        match self {
+            Layout::Folder => backhaul_store::Layout::Folder,
+            Layout::Segments | Layout::Plain => backhaul_store::Layout::Segments,
+        }
+    }
+}
+
+/// Whether this is the path of a segment, in either form.
+pub(crate) fn is_segment(path: &std::path::Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("20") && (name.ends_with(".jsonl.gz") || name.ends_with(".jsonl"))
+}
+
+/// Whether this is a segment of that form.
+pub(crate) fn is_of_form(path: &std::path::Path, form: Layout) -> bool {
+    is_segment(path) && path.to_string_lossy().ends_with(".gz") == (form == Layout::Segments)
+}
 
 /// Small segments, so that a few dozen records span several of them.
 pub(crate) fn options(layout: Layout) -> Options {
     Options {
-        layout,
+        layout: layout.of_store(),
+        compress: layout != Layout::Plain,
         segment_bytes: 32 << 10,
         first_extent_bytes: 8 << 10,
         maintenance_thread: false,

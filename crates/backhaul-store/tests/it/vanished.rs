@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_store::{
-    Disk, DiskFile, Entry, Lane, Layout, Limits, Open, Record, RecordId, Settled, Space, Spool,
-    State,
+    Disk, DiskFile, Entry, Lane, Limits, Open, Record, RecordId, Settled, Space, Spool, State,
 };
 use backhaul_testkit::errno::EIO;
 use backhaul_testkit::{Call, Fault, Faults, FaultyDisk, ManualClock, SimDisk};
 
 use crate::members::{Kind, members};
-use crate::support::{LAYOUTS, deliver_all, numbered, numbers, open, open_at, options};
+use crate::support::{LAYOUTS, Layout, deliver_all, numbered, numbers, open, open_at, options};
 
 fn append(spool: &Spool, count: u64) -> Vec<RecordId> {
     (1..=count).map(|number| spool.append(numbered(number, 3_000)).unwrap()).collect()
@@ -24,7 +23,7 @@ fn append(spool: &Spool, count: u64) -> Vec<RecordId> {
 fn data_files(disk: &SimDisk) -> Vec<PathBuf> {
     let is_data = |path: &PathBuf| {
         let name = path.to_string_lossy();
-        name.ends_with(".jsonl.gz") || name.starts_with("/spool/pending/")
+        crate::support::is_segment(path) || name.starts_with("/spool/pending/")
     };
     let mut files: Vec<PathBuf> = disk.paths().into_iter().filter(is_data).collect();
     files.sort();
@@ -198,7 +197,7 @@ fn damage_is_found_and_counted_where_nobody_delivers() {
         let bytes = disk.read_file(&victim).unwrap();
         match layout {
             Layout::Folder => disk.write_file(&victim, &bytes[..100]).unwrap(),
-            Layout::Segments => {
+            Layout::Segments | Layout::Plain => {
                 let second = &members(&bytes)[1];
                 disk.flip_bit(&victim, (second.offset + second.len - 100) as u64, 0x10).unwrap();
             }
@@ -286,7 +285,7 @@ fn other_lane(number: u64) -> Record {
 
 fn file_of_the_first(spool: &Spool) -> String {
     let files = spool.disk().list(&spool.dir().join("pending")).unwrap_or_default();
-    files.first().map_or_else(|| "_0000.jsonl.gz".to_owned(), |file| file.name.clone())
+    files.first().map_or_else(|| "_0000.jsonl".to_owned(), |file| file.name.clone())
 }
 
 #[test]
@@ -397,7 +396,7 @@ fn a_file_that_a_listing_left_out_is_neither_damaged_nor_void() {
             drop(keeper);
             let left_out = match layout {
                 Layout::Folder => "000003",
-                Layout::Segments => "_0001.jsonl.gz",
+                Layout::Segments | Layout::Plain => "_0001.jsonl",
             };
             let listings = if before_opening { 2 } else { 0 };
             let forgetful = Arc::new(Forgetful {

@@ -1,4 +1,4 @@
-// Reads the *.jsonl.gz files of a folder with Node's zlib, and prints `n<TAB>id`
+// Reads the *.jsonl.gz and *.jsonl files of a folder with Node, and prints `n<TAB>id`
 // for each record.
 //
 //   node readers.js sync|stream FOLDER
@@ -10,20 +10,23 @@ const zlib = require('node:zlib');
 const [how, folder] = process.argv.slice(2);
 const paths = fs
   .readdirSync(folder)
-  .filter((name) => name.endsWith('.jsonl.gz'))
+  .filter((name) => /\.jsonl(\.gz)?$/.test(name))
   .sort()
   .map((name) => path.join(folder, name));
 
 function print(text) {
-  for (const line of text.split('\n').filter((part) => part.length > 0)) {
+  for (const line of text.split('\n').filter((part) => part.trim())) {
     const record = JSON.parse(line);
     console.log(`${record.n}\t${record._backhaul.id}`);
   }
 }
 
+const isGzip = (file) => file.endsWith('.gz');
+
 async function stream(file) {
   const chunks = [];
-  for await (const chunk of fs.createReadStream(file).pipe(zlib.createGunzip())) {
+  const bytes = fs.createReadStream(file);
+  for await (const chunk of isGzip(file) ? bytes.pipe(zlib.createGunzip()) : bytes) {
     chunks.push(chunk);
   }
   print(Buffer.concat(chunks).toString('utf8'));
@@ -32,7 +35,10 @@ async function stream(file) {
 async function main() {
   if (how === 'sync') {
     // All files in one buffer: gzip files one after another are a gzip file.
-    print(zlib.gunzipSync(Buffer.concat(paths.map((file) => fs.readFileSync(file)))).toString('utf8'));
+    const whole = (files) => Buffer.concat(files.map((file) => fs.readFileSync(file)));
+    const zipped = whole(paths.filter(isGzip));
+    if (zipped.length > 0) print(zlib.gunzipSync(zipped).toString('utf8'));
+    print(whole(paths.filter((file) => !isGzip(file))).toString('utf8'));
   } else {
     for (const file of paths) await stream(file);
   }

@@ -1,7 +1,7 @@
-"""Reads the *.jsonl.gz files of a folder with one of several readers, and prints
-`n<TAB>id` for each record.
+"""Reads the *.jsonl.gz and *.jsonl files of a folder with several readers, and prints
+`reader<TAB>n<TAB>id` for each record that one finds.
 
-    readers.py gzip|duckdb|duckdb-auto|polars-scan|polars-schema|polars-read FOLDER
+    readers.py FOLDER python|duckdb|duckdb-auto|polars-scan|polars-stream|polars-schema|polars-read...
 """
 
 import glob
@@ -11,10 +11,10 @@ import os
 import sys
 
 
-def by_gzip(pattern):
+def by_python(pattern):
     for path in sorted(glob.glob(pattern)):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
+        with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
+            for line in filter(str.strip, lines):
                 record = json.loads(line)
                 yield record["n"], record["_backhaul"]["id"]
 
@@ -26,12 +26,12 @@ def by_duckdb(pattern, function):
     return duckdb.connect().execute(query, [pattern]).fetchall()
 
 
-def by_polars_scan(pattern):
+def by_polars_scan(pattern, engine):
     import polars
 
     frame = polars.scan_ndjson(pattern)
     chosen = frame.select("n", polars.col("_backhaul").struct.field("id"))
-    return chosen.collect().rows()
+    return chosen.collect(engine=engine).rows()
 
 
 def by_polars_schema(pattern):
@@ -54,14 +54,16 @@ def by_polars_read(pattern):
 
 
 READERS = {
-    "gzip": by_gzip,
+    "python": by_python,
     "duckdb": lambda pattern: by_duckdb(pattern, "read_ndjson"),
     "duckdb-auto": lambda pattern: by_duckdb(pattern, "read_json_auto"),
-    "polars-scan": by_polars_scan,
+    "polars-scan": lambda pattern: by_polars_scan(pattern, "in-memory"),
+    "polars-stream": lambda pattern: by_polars_scan(pattern, "streaming"),
     "polars-schema": by_polars_schema,
     "polars-read": by_polars_read,
 }
 
-reader, folder = sys.argv[1:]
-for n, record_id in READERS[reader](os.path.join(folder, "*.jsonl.gz")):
-    print(f"{n}\t{record_id}")
+folder, *readers = sys.argv[1:]
+for reader in readers:
+    for n, record_id in READERS[reader](os.path.join(folder, "*.jsonl*")):
+        print(f"{reader}\t{n}\t{record_id}")

@@ -450,6 +450,23 @@ fn the_same_seed_draws_the_same_image() {
 }
 
 #[test]
+fn a_lock_is_held_by_one_alone_or_by_several_together() {
+    let disk = SimDisk::new();
+    let mut files = (0..3).map(|_| disk.open(Path::new("/f"), Open::Create).unwrap());
+    let (one, two, three) = (files.next().unwrap(), files.next().unwrap(), files.next().unwrap());
+    assert!(one.try_lock_shared().unwrap() && two.try_lock_shared().unwrap());
+    assert!(!three.try_lock().unwrap());
+    drop(one);
+    assert!(!three.try_lock().unwrap());
+    drop(two);
+    assert!(three.try_lock().unwrap());
+    let four = disk.open(Path::new("/f"), Open::Create).unwrap();
+    assert!(!four.try_lock_shared().unwrap());
+    drop(three);
+    assert!(four.try_lock_shared().unwrap());
+}
+
+#[test]
 fn a_power_cut_kills_handles_and_frees_locks() {
     let (disk, file) = disk_with_file(b"old");
     assert!(file.try_lock().unwrap());

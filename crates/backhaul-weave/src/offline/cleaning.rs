@@ -43,7 +43,8 @@ impl OfflineTraceServer {
     /// What waits or was refused is never removed.
     ///
     /// # Errors
-    /// Where another process delivers from the folder, or the disk fails; some may be removed.
+    /// Where another process delivers from a project's folder, or the disk fails. What can be
+    /// removed nonetheless is.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -60,14 +61,34 @@ impl OfflineTraceServer {
     /// ```
     pub fn clean_synced_files(&self, older_than: Duration) -> Result<Cleaned, TraceError> {
         let mut cleaned = Cleaned::default();
+        let mut left = Vec::new();
         for project in self.projects()? {
             let store = self.project_for_a_moment(&project);
             cleaned.add(store.clean_prototype(older_than)?);
-            for kind in Kind::ALL {
-                cleaned.add(store.clean(kind, older_than)?);
+            left.extend(Kind::ALL.map(|kind| (project.clone(), kind)));
+        }
+        // To remove the last file of a chain takes room for the next one, which may have to
+        // be made by others first.
+        loop {
+            let mut refused = None;
+            let before = left.len();
+            let mut still_left = Vec::new();
+            for (project, kind) in left {
+                match self.project_for_a_moment(&project).clean(kind, older_than) {
+                    Ok(more) => cleaned.add(more),
+                    Err(error) => {
+                        refused = Some(error);
+                        still_left.push((project, kind));
+                    }
+                }
+            }
+            left = still_left;
+            match refused {
+                None => return Ok(cleaned),
+                Some(error) if left.len() == before => return Err(error),
+                Some(_) => {}
             }
         }
-        Ok(cleaned)
     }
 }
 

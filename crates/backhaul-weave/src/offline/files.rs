@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use backhaul_store::{Chain, DiskFile, Lane, Open, Sequence, Spool};
+use backhaul_store::{Chain, Disk, DiskFile, Lane, Open, Sequence, Spool};
 
 use super::Cleaned;
 use super::names;
@@ -68,28 +68,13 @@ impl ProjectStore {
 
     /// The bytes of a file.
     pub(super) fn read_file(&self, digest: &str) -> Result<Vec<u8>, TraceError> {
-        let path = self.path_of_file(digest)?;
-        let Some(content) = whole_file::read(&*self.disk, &path)? else {
-            let message = format!("there is no file {digest} here");
-            return Err(TraceError::new(TraceErrorKind::NotFound, message));
-        };
-        if digest::of_file(&content) != digest {
-            let message = format!("the file {} does not have its digest", path.display());
-            return Err(TraceError::new(TraceErrorKind::Damaged, message));
-        }
-        Ok(content)
+        // The prototype's files are there under their digests then.
+        self.open_if_there(Kind::Files)?;
+        read_file(&*self.disk, &self.folder, digest)
     }
 
     fn path_of_file(&self, digest: &str) -> Result<PathBuf, TraceError> {
-        if !is_digest(digest) {
-            return Err(TraceError::new(
-                TraceErrorKind::NotFound,
-                format!(
-                    "{digest:?} is no digest of a file: expected {DIGEST_LEN} letters and digits"
-                ),
-            ));
-        }
-        Ok(self.files().join(digest))
+        path_of_file(&self.folder, digest)
     }
 
     fn files(&self) -> PathBuf {
@@ -158,6 +143,33 @@ impl ProjectStore {
         }
         Ok(cleaned)
     }
+}
+
+/// The bytes of a file of the project whose folder this is.
+pub(crate) fn read_file(
+    disk: &dyn Disk,
+    folder: &Path,
+    digest: &str,
+) -> Result<Vec<u8>, TraceError> {
+    let path = path_of_file(folder, digest)?;
+    let Some(content) = whole_file::read(disk, &path)? else {
+        let message = format!("there is no file {digest} here");
+        return Err(TraceError::new(TraceErrorKind::NotFound, message));
+    };
+    if digest::of_file(&content) != digest {
+        let message = format!("the file {} does not have its digest", path.display());
+        return Err(TraceError::new(TraceErrorKind::Damaged, message));
+    }
+    Ok(content)
+}
+
+fn path_of_file(folder: &Path, digest: &str) -> Result<PathBuf, TraceError> {
+    if !is_digest(digest) {
+        let expected = format!("expected {DIGEST_LEN} letters and digits");
+        let message = format!("{digest:?} is no digest of a file: {expected}");
+        return Err(TraceError::new(TraceErrorKind::NotFound, message));
+    }
+    Ok(folder.join(Kind::Files.name()).join(digest))
 }
 
 fn is_digest(name: &str) -> bool {

@@ -21,10 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backhaul_store::{Clock, Disk, OsDisk, RecordId, SharedCap, Spool, SystemClock};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use self::cleaning::Cleaned;
+pub(crate) use self::files::read_file;
 use self::internal_ids::InternalIds;
+pub(crate) use self::names::projects;
 pub use self::options::OfflineOptions;
 use self::project_store::{ProjectStore, Shared};
 pub use self::prototype::Imported;
@@ -43,7 +45,7 @@ type Listener = Box<dyn Fn(&ProjectId, Kind) + Send + Sync>;
 /// A folder that takes what a Weave trace server would, for any number of projects.
 ///
 /// Each kind of data of a project is a [`Spool`] in `entity/project/KIND`: gzip files of JSON
-/// lines, `YYYYMMDD_0000.jsonl.gz`. What a call returns from is on stable storage. Several
+/// lines, `YYYYMMDD_0000.jsonl.gz`, or plain ones, `….jsonl`. What a call returns from is on stable storage. Several
 /// processes may log to one folder.
 ///
 /// Cheap to clone; all clones are one. Calls block for as long as the disk takes.
@@ -205,12 +207,6 @@ impl OfflineTraceServer {
         self.project(project).read_file(digest)
     }
 
-    /// The digest of a value, as the server that is synced with gives it, as far as its names
-    /// for projects are known.
-    pub fn digest_of(&self, value: &Value) -> String {
-        self.inner.shared.internal_ids.digest_of(value)
-    }
-
     /// Notes what the server that is synced with calls a project.
     pub fn set_internal_id(&self, project: &ProjectId, id: impl Into<String>) {
         self.inner.shared.internal_ids.set(project, id.into());
@@ -236,20 +232,12 @@ impl OfflineTraceServer {
     /// Where the folder cannot be read.
     pub fn projects(&self) -> Result<Vec<ProjectId>, TraceError> {
         let Shared { dir, disk, .. } = &self.inner.shared;
-        let folders = |path: &Path| -> Result<Vec<String>, TraceError> {
-            let entries = names::list(&**disk, path)?.into_iter();
-            Ok(entries.filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
-        };
-        let mut projects = Vec::new();
-        for entity in folders(dir)?.into_iter().filter(|name| name != STATE) {
-            for project in folders(&dir.join(&entity))? {
-                let folder = Path::new(&entity).join(project);
-                projects.extend(names::of_folder(&**disk, dir, &folder)?);
-            }
-        }
-        projects.sort();
-        projects.dedup();
-        Ok(projects)
+        names::projects(&**disk, dir)
+    }
+
+    /// The disk that it is on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.shared.disk
     }
 
     /// The spool of a kind of data of a project, with what the prototype left of it.

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use backhaul_store::Disk;
 use serde_json::json;
 
-use super::whole_file;
+use super::{STATE, whole_file};
 use crate::error::TraceError;
 use crate::kind::Kind;
 use crate::project::ProjectId;
@@ -66,6 +66,23 @@ pub(super) fn folder_of_prototype(dir: &Path, project: &ProjectId) -> Option<Pat
         && is_plain(project.project())
         && !folder.to_string_lossy().contains('\0');
     (is_inside && folder != project.folder()).then(|| dir.join(folder))
+}
+
+/// The projects that have a folder in `dir`, in order.
+pub(crate) fn projects(disk: &dyn Disk, dir: &Path) -> Result<Vec<ProjectId>, TraceError> {
+    let folders = |path: &Path| -> Result<Vec<String>, TraceError> {
+        let entries = list(disk, path)?.into_iter();
+        Ok(entries.filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+    };
+    let mut projects = Vec::new();
+    for entity in folders(dir)?.into_iter().filter(|name| name != STATE) {
+        for project in folders(&dir.join(&entity))? {
+            projects.extend(of_folder(disk, dir, &Path::new(&entity).join(project))?);
+        }
+    }
+    projects.sort();
+    projects.dedup();
+    Ok(projects)
 }
 
 /// What is in a folder; nothing where it is not there.

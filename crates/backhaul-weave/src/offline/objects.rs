@@ -1,4 +1,4 @@
-//! Versions of objects and ops, and what they are called.
+//! Objects and ops, and the digests that they are answered with.
 
 use serde_json::Value;
 
@@ -19,26 +19,25 @@ pub(super) struct Version<'a> {
 }
 
 impl<'a> Version<'a> {
-    /// That of the `obj` of a request. An `expected_digest` in it that a server might give is
-    /// the digest. `None`: it has no `object_id` or no `val`.
+    /// That of the `obj` of a request. `None`: it has no `object_id` or no `val`.
     pub(super) fn of(object: &'a Value, internal_ids: &InternalIds) -> Option<Self> {
         let (name, value) = (object["object_id"].as_str()?, object.get("val")?);
+        let computed = internal_ids.digest_of(value);
+        let expected = object["expected_digest"].as_str().filter(|expected| *expected != computed);
+        let digest = expected
+            .filter(|expected| *expected == digest::of_value(value))
+            .map_or(computed, ToOwned::to_owned);
         let entry_type = match value["weave_type"]["type"].as_str() {
             Some("Op") => EntryType::OpCreate,
             _ => EntryType::ObjCreate,
         };
-        let computed = internal_ids.digest_of(value);
-        let expected = object["expected_digest"].as_str().filter(|digest| *digest != computed);
-        let expected = expected.filter(|expected| *expected == digest::of_value(value));
-        Some(Self { name, digest: expected.map_or(computed, ToOwned::to_owned), entry_type })
+        Some(Self { name, digest, entry_type })
     }
 
-    pub(super) fn entry(&self, object: &Value) -> Entry {
-        self.labelled(Entry::of_value(self.entry_type, object))
-    }
-
-    fn labelled(&self, entry: Entry) -> Entry {
-        entry.label(OBJECT_LABEL, self.name).label(DIGEST_LABEL, self.digest.clone())
+    /// What is stored of it: the `obj` as it was sent.
+    pub(super) fn entry(&self, object: &str) -> Result<Entry, TraceError> {
+        let entry = Entry::new(self.entry_type, object.as_bytes())?;
+        Ok(entry.label(OBJECT_LABEL, self.name).label(DIGEST_LABEL, self.digest.clone()))
     }
 }
 
@@ -74,11 +73,18 @@ impl OfflineTraceServer {
         // Held until it is stored: the newest is the one that is stored last.
         let mut newest = store.newest();
         if !newest.is(version.name, &version.digest)? {
-            let entry = version.labelled(Entry::new(version.entry_type, object.as_bytes())?);
+            let entry = version.entry(object)?;
+            let kind = entry.entry_type().kind();
             for id in self.log(project, &[entry])? {
-                newest.note(version.name, &version.digest, version.entry_type.kind(), id);
+                newest.note(version.name, &version.digest, kind, id);
             }
         }
         Ok(version.digest)
+    }
+
+    /// The digest of a value, as the server that is synced with gives it, as far as its names
+    /// for projects are known.
+    pub fn digest_of(&self, value: &Value) -> String {
+        self.inner.shared.internal_ids.digest_of(value)
     }
 }

@@ -16,6 +16,9 @@ pub struct OfflineOptions {
     /// delivered data is removed, that of longest ago first; then `store.when_full` says
     /// what happens to a new record. Default: none. At least 1 MB.
     pub max_bytes: Option<u64>,
+    /// Whether new files are gzip, `.jsonl.gz`, or plain JSON lines, `.jsonl`. A folder may
+    /// hold both. Default: on.
+    pub compress: bool,
     /// What is left free on the file system; `None`: the larger of 200 MB and 5 % of it.
     pub min_free_bytes: Option<u64>,
     /// The rest, as of any spool; `max_bytes` and `segment_bytes` are the above.
@@ -38,6 +41,7 @@ impl Default for OfflineOptions {
         Self {
             max_file_size: 100_000_000,
             max_bytes: None,
+            compress: true,
             min_free_bytes: None,
             store: Options::default(),
         }
@@ -63,6 +67,11 @@ impl OfflineOptions {
             .map_err(|error| TraceError::new(TraceErrorKind::InvalidInput, error.to_string()))
     }
 
+    /// What is left free on a file system of so many bytes.
+    pub fn free_bytes_floor(&self, total_bytes: u64) -> u64 {
+        self.min_free_bytes.unwrap_or_else(|| MIN_FREE_BYTES.max(total_bytes / MIN_FREE_SHARE))
+    }
+
     /// Those of each spool in a folder.
     pub(super) fn of_folder(
         &self,
@@ -70,9 +79,8 @@ impl OfflineOptions {
         dir: &Path,
         shared_cap: Option<SharedCap>,
     ) -> Options {
-        let total = || disk.space(dir).map_or(0, |space| space.total_bytes);
-        let floor = || MIN_FREE_BYTES.max(total() / MIN_FREE_SHARE);
-        self.of_spool(self.min_free_bytes.unwrap_or_else(floor), shared_cap)
+        let total = disk.space(dir).map_or(0, |space| space.total_bytes);
+        self.of_spool(self.free_bytes_floor(total), shared_cap)
     }
 
     fn of_spool(&self, min_free_bytes: u64, shared_cap: Option<SharedCap>) -> Options {
@@ -82,6 +90,7 @@ impl OfflineOptions {
             segment_bytes: self.max_file_size.min(share),
             max_bytes: self.max_bytes,
             shared_cap,
+            compress: self.compress,
             min_free_bytes,
             max_record_bytes: MAX_RECORD_BYTES,
             // Until somebody cleans.

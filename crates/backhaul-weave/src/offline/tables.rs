@@ -20,21 +20,19 @@ pub struct CreatedTable {
     pub row_digests: Vec<String>,
 }
 
-/// The names of the `table` of a request. An `expected_digest` in it that a server might give
-/// is the digest. `None`: it has no `rows`.
-pub(super) fn table_of(table: &Value, internal_ids: &InternalIds) -> Option<CreatedTable> {
-    let rows = table["rows"].as_array()?;
-    let named = |row_digests: Vec<String>| CreatedTable {
-        digest: digest::of_table(&row_digests),
-        row_digests,
-    };
-    let created = named(rows.iter().map(|row| internal_ids.digest_of(row)).collect());
-    let expected = table["expected_digest"].as_str().filter(|digest| *digest != created.digest);
-    let as_sent = |expected: &str| {
-        let as_sent = named(rows.iter().map(digest::of_value).collect());
-        (as_sent.digest == expected).then_some(as_sent)
-    };
-    Some(expected.and_then(as_sent).unwrap_or(created))
+impl CreatedTable {
+    /// The names of the `table` of a request.
+    pub(super) fn of(table: &Value, internal_ids: &InternalIds) -> Result<Self, TraceError> {
+        let rows = list(table, "rows")?;
+        let named =
+            |row_digests: Vec<String>| Self { digest: digest::of_table(&row_digests), row_digests };
+        let created = named(rows.iter().map(|row| internal_ids.digest_of(row)).collect());
+        let expected = table["expected_digest"].as_str().filter(|it| *it != created.digest);
+        let as_sent = || named(rows.iter().map(digest::of_value).collect());
+        let expected = expected
+            .and_then(|expected| Some(as_sent()).filter(|as_sent| as_sent.digest == expected));
+        Ok(expected.unwrap_or(created))
+    }
 }
 
 /// A table that was made of another.
@@ -69,8 +67,7 @@ impl OfflineTraceServer {
         project: &ProjectId,
         table: &str,
     ) -> Result<CreatedTable, TraceError> {
-        let created = table_of(&value_of(table), &self.inner.shared.internal_ids);
-        let created = created.ok_or_else(|| lacks("rows"))?;
+        let created = CreatedTable::of(&value_of(table), &self.inner.shared.internal_ids)?;
         let entry = Entry::new(EntryType::TableCreate, table.as_bytes())?;
         self.log(project, &[entry.label(DIGEST_LABEL, &created.digest)])?;
         Ok(created)

@@ -10,6 +10,7 @@ use backhaul_sync::{
 };
 
 use super::destination::KindDestination;
+use super::memory::Memory;
 use super::server::Server;
 use crate::error::{TraceError, TraceErrorKind};
 use crate::kind::Kind;
@@ -36,7 +37,13 @@ pub(super) struct ProjectCouriers {
     pub(super) server: Arc<Server>,
     pub(super) project: ProjectId,
     setup: Setup,
-    open: Mutex<BTreeMap<Kind, SyncManager>>,
+    open: Mutex<BTreeMap<Kind, Courier>>,
+}
+
+/// A courier, and what its destination remembers.
+struct Courier {
+    manager: SyncManager,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl std::fmt::Debug for ProjectCouriers {
@@ -52,7 +59,14 @@ impl ProjectCouriers {
 
     /// The couriers that are open, in the order in which kinds depend on each other.
     pub(super) fn those_open(&self) -> Vec<(Kind, SyncManager)> {
-        self.open().iter().map(|(kind, courier)| (*kind, courier.clone())).collect()
+        self.open().iter().map(|(kind, courier)| (*kind, courier.manager.clone())).collect()
+    }
+
+    /// Tells the courier of a kind, where it is open, that something was stored.
+    pub(super) fn notify(&self, kind: Kind) {
+        if let Some(courier) = self.open().get(&kind) {
+            courier.manager.notify();
+        }
     }
 
     /// The courier of a kind. `Ok(None)`: nothing of it was ever logged.
@@ -61,7 +75,7 @@ impl ProjectCouriers {
         kind: Kind,
     ) -> Result<Option<SyncManager>, TraceError> {
         if let Some(courier) = self.open().get(&kind) {
-            return Ok(Some(courier.clone()));
+            return Ok(Some(courier.manager.clone()));
         }
         let (offline, project) = (self.server.offline.clone(), self.project.clone());
         let opened = tokio::task::spawn_blocking(move || offline.spool(&project, kind)).await;
@@ -71,18 +85,20 @@ impl ProjectCouriers {
         let Some(spool) = opened? else { return Ok(None) };
         let mut open = self.open();
         if let Some(courier) = open.get(&kind) {
-            return Ok(Some(courier.clone()));
+            return Ok(Some(courier.manager.clone()));
         }
-        let destination = Arc::new(KindDestination::new(self, kind, spool.clone()));
+        let memory = Arc::default();
+        let destination = KindDestination::new(self, kind, spool.clone(), Arc::clone(&memory));
+        let destination = Arc::new(destination);
         let options = SyncOptions {
             batch_size: self.setup.options.batch_size.or(Some(BATCH_SIZE)),
             ..self.setup.options.clone()
         };
-        let courier = SyncManager::new(spool, destination, options)
+        let manager = SyncManager::new(spool, destination, options)
             .map_err(|error| TraceError::new(TraceErrorKind::InvalidInput, error.to_string()))?;
-        let courier = self.set_up(courier, kind);
-        open.insert(kind, courier.clone());
-        Ok(Some(courier))
+        let manager = self.set_up(manager, kind);
+        open.insert(kind, Courier { manager: manager.clone(), memory });
+        Ok(Some(manager))
     }
 
     fn set_up(&self, mut courier: SyncManager, kind: Kind) -> SyncManager {
@@ -119,7 +135,7 @@ impl ProjectCouriers {
                 continue;
             }
             if let Some(blocked) = courier.sync_now().await.blocked_by
-                && blocked.kind != BlockedKind::PutOff
+                && !self.is_passed_by(earlier, &blocked)
             {
                 return Err(of_earlier(earlier, &blocked));
             }
@@ -127,7 +143,25 @@ impl ProjectCouriers {
         Ok(())
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<Kind, SyncManager>> {
+    /// Whether what is in the way of a kind keeps only its own records: they were put off, or
+    /// the server fails over one of them again and again.
+    fn is_passed_by(&self, kind: Kind, blocked: &Blocked) -> bool {
+        let is_stuck = || {
+            let open = self.open();
+            let memory = open.get(&kind).map(|courier| Arc::clone(&courier.memory));
+            drop(open);
+            memory.is_some_and(|memory| {
+                memory.lock().unwrap_or_else(PoisonError::into_inner).is_stuck()
+            })
+        };
+        match blocked.kind {
+            BlockedKind::PutOff => true,
+            BlockedKind::Busy => is_stuck(),
+            _ => false,
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Kind, Courier>> {
         // No call leaves it half changed.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,11 +1,13 @@
 //! Where the records of a kind go: to the server, once all that they refer to went there.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use backhaul_store::{Batch, Spool};
 use backhaul_sync::{BandwidthManager, Deliver, Destination, LinkError, Verdict, Way};
 
 use super::couriers::ProjectCouriers;
+use super::fates::is_failure_of_the_server;
 use super::job::Job;
 use super::memory::Memory;
 use super::{calls, feedback};
@@ -27,9 +29,14 @@ pub(super) struct KindDestination {
 }
 
 impl KindDestination {
-    pub(super) fn new(project: &Arc<ProjectCouriers>, kind: Kind, spool: Spool) -> Self {
+    pub(super) fn new(
+        project: &Arc<ProjectCouriers>,
+        kind: Kind,
+        spool: Spool,
+        memory: Arc<Mutex<Memory>>,
+    ) -> Self {
         let remote = project.server.remote.clone();
-        Self { project: Arc::downgrade(project), remote, kind, spool, memory: Arc::default() }
+        Self { project: Arc::downgrade(project), remote, kind, spool, memory }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Vec<Verdict>, LinkError> {
@@ -45,10 +52,41 @@ impl KindDestination {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).doubt.begin(batch);
         let (spool, memory) = (self.spool.clone(), Arc::clone(&self.memory));
         let job = Job::new(server, target, spool, self.kind, memory, batch.chain.lane);
-        match self.kind {
+        let said = match self.kind {
             Kind::Calls => calls::deliver(&job, batch).await,
             Kind::Feedback => feedback::deliver(&job, batch).await,
             _ => job.one_by_one(batch).await.conclude(),
+        };
+        self.judge(&job, batch, said)
+    }
+
+    /// A record over which the server fails alone is to blame where records of any kind have
+    /// arrived between two tries. In its own spool there may be no other that could show it,
+    /// and the kinds after it would wait for ever.
+    fn judge(
+        &self,
+        job: &Job,
+        batch: &Batch,
+        said: Result<Vec<Verdict>, LinkError>,
+    ) -> Result<Vec<Verdict>, LinkError> {
+        let mut memory = job.memory();
+        let arrived = &job.server.arrived;
+        match (&said, &*batch.records) {
+            (Ok(verdicts), _) if verdicts.contains(&Verdict::Delivered) => {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                memory.arrived();
+                said
+            }
+            (Err(error), [offer]) if is_failure_of_the_server(error) => {
+                let is_its_fault =
+                    memory.failed_alone(offer.record.id, arrived.load(Ordering::Relaxed));
+                if !is_its_fault {
+                    return said;
+                }
+                let reason = error.to_string();
+                Ok(vec![Verdict::Later { reason, retry_after: None, spends_retry: true }])
+            }
+            _ => said,
         }
     }
 }

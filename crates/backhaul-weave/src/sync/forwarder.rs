@@ -1,11 +1,11 @@
 //! Delivery for as long as a process runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backhaul_store::Books;
 use backhaul_sync::{
-    Blocked, BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
+    BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
     SyncPrioritizer, SyncStatus,
 };
 use tokio::sync::mpsc;
@@ -63,8 +63,10 @@ struct Inner {
 /// What runs between start and stop.
 #[derive(Default)]
 struct Background {
-    /// Kinds of which something was stored, and that have no courier yet.
+    /// Kinds of which something was stored, and whose couriers do not run yet.
     news: Option<mpsc::UnboundedSender<(ProjectId, Kind)>>,
+    /// Those whose couriers run.
+    running: HashSet<(ProjectId, Kind)>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -171,15 +173,9 @@ impl WeaveForwarder {
         let task = tokio::spawn(async move {
             while let Some((project, kind)) = heard.recv().await {
                 let Some(inner) = inner.upgrade() else { return };
-                match inner.project(&project).courier(kind).await {
-                    Ok(Some(courier)) => {
-                        courier.start().await;
-                        courier.notify();
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
-                    }
+                // Nobody tells of the record that there is such a project.
+                for kind in BTreeSet::from([Kind::Metadata, kind]) {
+                    inner.start_courier(&project, kind).await;
                 }
             }
         });
@@ -225,35 +221,50 @@ impl WeaveForwarder {
         };
         let mut statistics = SyncStatistics::default();
         for project in projects {
-            let couriers = self.inner.project(&project);
-            let mut of_project = [(0, 0); Kind::ALL.len()];
-            for (kind, numbers) in Kind::ALL.into_iter().zip(&mut of_project) {
-                if let Some(courier) = couriers.courier(kind).await? {
-                    *numbers = self.sync_kind(&courier, patiently).await;
-                }
-            }
+            let numbers = self.sync_project(&project, patiently).await?;
             let name = self.inner.server.name_of(&project).await;
-            statistics.add(&name, of_project);
+            statistics.add(&name, numbers);
         }
         Ok(statistics)
     }
 
-    /// How many records arrived, and how many did not.
-    async fn sync_kind(&self, courier: &SyncManager, patiently: bool) -> (u64, u64) {
-        let before = books(courier).await;
-        let options = courier.options();
-        let rounds = if patiently { options.max_retries.saturating_add(1) } else { 0 };
-        let mut round = 0;
-        loop {
-            let report = courier.sync_now().await;
-            let is_put_off = |blocked: Blocked| blocked.kind == BlockedKind::PutOff;
-            if round == rounds || !report.blocked_by.is_some_and(is_put_off) {
+    /// How many records of each kind arrived, and how many did not.
+    async fn sync_project(
+        &self,
+        project: &ProjectId,
+        patiently: bool,
+    ) -> Result<[(u64, u64); Kind::ALL.len()], TraceError> {
+        let couriers = self.inner.project(project);
+        let mut those_there = Vec::new();
+        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+            if let Some(courier) = couriers.courier(kind).await? {
+                let before = books(&courier).await;
+                those_there.push((at, courier, before));
+            }
+        }
+        let options = self.inner.setup().options.clone();
+        for round in 0..=options.max_retries.saturating_add(1) {
+            let mut worth_another = false;
+            for (_, courier, _) in &those_there {
+                let report = courier.sync_now().await;
+                // A server that fails over one record shows it by taking others.
+                worth_another |= report.blocked_by.is_some_and(|blocked| {
+                    matches!(blocked.kind, BlockedKind::PutOff | BlockedKind::Busy)
+                });
+            }
+            if !patiently || !worth_another {
                 break;
             }
             tokio::time::sleep(options.backoff().delay(round)).await;
-            round += 1;
         }
-        difference(&before, &books(courier).await)
+        let mut numbers = [(0, 0); Kind::ALL.len()];
+        for (at, courier, before) in those_there {
+            let after = books(&courier).await;
+            if let Some(slot) = numbers.get_mut(at) {
+                *slot = difference(&before, &after);
+            }
+        }
+        Ok(numbers)
     }
 
     /// How the couriers stand that are open, project by project. Waits for the disk.
@@ -284,12 +295,31 @@ fn difference(before: &Books, after: &Books) -> (u64, u64) {
 impl Inner {
     /// Something of a kind was stored.
     fn hear(&self, project: &ProjectId, kind: Kind) {
-        let open = self.projects().get(project).map(|couriers| couriers.those_open());
-        let open = open.into_iter().flatten().find(|(of, _)| *of == kind);
-        match (open, &self.background().news) {
-            (Some((_, courier)), _) => courier.notify(),
-            (None, Some(news)) => drop(news.send((project.clone(), kind))),
-            (None, None) => {}
+        let place = (project.clone(), kind);
+        let background = self.background();
+        match &background.news {
+            Some(news) if !background.running.contains(&place) => drop(news.send(place)),
+            Some(_) => {
+                drop(background);
+                let couriers = self.projects().get(project).map(Arc::clone);
+                couriers.iter().for_each(|couriers| couriers.notify(kind));
+            }
+            None => {}
+        }
+    }
+
+    /// Has the courier of a kind run, where there is anything of it.
+    async fn start_courier(&self, project: &ProjectId, kind: Kind) {
+        match self.project(project).courier(kind).await {
+            Ok(Some(courier)) => {
+                courier.start().await;
+                courier.notify();
+                self.background().running.insert((project.clone(), kind));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
+            }
         }
     }
 

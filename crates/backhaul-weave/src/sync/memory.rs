@@ -21,11 +21,34 @@ pub(super) struct Memory {
     put_off: BTreeSet<(String, Position)>,
     /// Records of requests over which the server failed: they go alone.
     pub(super) suspects: HashSet<RecordId>,
+    /// By record over which the server failed when it went alone: how many batches had arrived
+    /// at the server then.
+    failures: HashMap<RecordId, u64>,
+    /// Failures of the server over records alone, since the last batch of this kind arrived.
+    failures_in_a_row: u32,
     /// By object, the place of the last version that was delivered, and the server's digest.
     pub(super) versions: HashMap<String, (Position, String)>,
 }
 
 impl Memory {
+    /// Notes that the server failed over a record alone. Says whether others have arrived since
+    /// it did so before: then it is the record's fault.
+    pub(super) fn failed_alone(&mut self, id: RecordId, arrived: u64) -> bool {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        self.failures.insert(id, arrived).is_some_and(|before| before < arrived)
+    }
+
+    /// Notes that a batch of this kind arrived.
+    pub(super) fn arrived(&mut self) {
+        self.failures_in_a_row = 0;
+        self.failures.clear();
+    }
+
+    /// Whether the server fails over one record, as far as can be told without sending others.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.failures_in_a_row > 1
+    }
+
     /// Notes that the server has a call.
     pub(super) fn has_call(&mut self, call: &str) {
         if self.calls.len() >= MOST_CALLS {

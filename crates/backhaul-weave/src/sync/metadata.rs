@@ -2,10 +2,14 @@
 
 use backhaul_store::RecordId;
 use backhaul_sync::{LinkError, Verdict};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::fates::{is_failure_of_the_server, is_refusal};
 use super::job::Job;
 use crate::entry::{Entry, EntryType};
+
+/// Most bytes of the costs of a project, some hundred for each.
+const COSTS: usize = 1 << 20;
 
 pub(super) async fn deliver(job: &Job, entry: &Entry, id: &RecordId) -> Result<Verdict, LinkError> {
     if entry.entry_type() == EntryType::Project {
@@ -21,27 +25,18 @@ pub(super) async fn deliver(job: &Job, entry: &Entry, id: &RecordId) -> Result<V
 }
 
 /// Takes out of a request what the server has: the same costs sent again would be there twice.
-/// Says whether nothing is left.
+/// Says whether nothing is left. A server that cannot say what it has keeps none.
 async fn leave_out_known(job: &Job, request: &mut Value) -> Result<bool, LinkError> {
-    let models: Vec<Value> = costs(request)
-        .map(|costs| costs.keys().cloned())
-        .into_iter()
-        .flatten()
-        .map(|model| json!({"$literal": model}))
-        .collect();
-    let asked = json!({
-        "project_id": request["project_id"],
-        "query": {"$expr": {"$in": [{"$getField": "llm_id"}, models]}},
-    });
-    let said = job.post("/cost/query", asked).await?;
+    // Without a query of our own: with one, servers answer with other projects' costs too.
+    let asked = json!({"project_id": request["project_id"]});
+    let said = match job.post_for("/cost/query", asked, COSTS).await {
+        Err(error) if is_refusal(&error) || is_failure_of_the_server(&error) => return Ok(false),
+        said => said?,
+    };
     let there = said["results"].as_array().cloned().unwrap_or_default();
     let Some(costs) = request["costs"].as_object_mut() else { return Ok(false) };
     costs.retain(|model, cost| !there.iter().any(|row| is_that(row, model, cost)));
     Ok(costs.is_empty())
-}
-
-fn costs(request: &Value) -> Option<&Map<String, Value>> {
-    request["costs"].as_object()
 }
 
 /// Whether a row of the server's is this cost of a model.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use backhaul_sync::{LinkError, LinkErrorKind};
 use serde_json::{Value, json};
@@ -37,6 +37,8 @@ pub(super) struct Server {
     pub(super) feedback_batch: Support,
     /// `/file/create`, which was called `/files/create`.
     pub(super) file_create: Support,
+    /// Batches of which something arrived.
+    pub(super) arrived: AtomicU64,
     entity: Option<String>,
     targets: Mutex<BTreeMap<ProjectId, Arc<Target>>>,
 }
@@ -55,6 +57,7 @@ impl Server {
             complete_calls: Support::default(),
             feedback_batch: Support::default(),
             file_create: Support::default(),
+            arrived: AtomicU64::new(0),
             entity,
             targets: Mutex::default(),
         })

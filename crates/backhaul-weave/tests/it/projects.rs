@@ -46,8 +46,18 @@ fn names_that_are_none_are_refused_by_name() {
         let error = text.parse::<ProjectId>().unwrap_err().to_string();
         assert!(error.ends_with("expected entity/project, or a project alone"), "{error}");
     }
-    let long = ProjectId::new("a", &"é".repeat(40)).unwrap();
-    assert!(!long.has_folder() && ProjectId::new("a", &"e".repeat(200)).unwrap().has_folder());
+}
+
+#[test]
+fn names_that_are_too_long_for_folders_are_cut_and_differ_by_their_hash() {
+    let folder = |name: &str| ProjectId::new("a", name).unwrap().folder();
+    assert_eq!(folder(&"e".repeat(200)), Path::new("a").join("e".repeat(200)));
+    for letter in ["e", "é", "%"] {
+        let (one, other) = (folder(&letter.repeat(300)), folder(&letter.repeat(301)));
+        assert_ne!(one, other);
+        assert!(one.file_name().unwrap().len() <= 153, "{one:?}");
+        assert_eq!(ProjectId::of_folder(&one), None);
+    }
 }
 
 #[test]

@@ -2,9 +2,6 @@
 //! same for two runs of one agent and for no other, and that a live server names things as
 //! this crate does.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use backhaul_testkit::{WeaveServer, weave_agent, weave_holdings};
 use backhaul_weave::{digest, refs};
 use base64::Engine as _;
@@ -12,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::digests::{list, vectors};
+use crate::http::{post, post_json};
 
 /// What a new server holds after the agent has logged to it.
 fn logged(client: &str, server: &str, options: &[&str]) -> String {
@@ -68,28 +66,6 @@ fn client_0_54_0_logs_the_same_twice_and_a_missing_call_is_noticed() {
     let twice = logged_twice("0.54.0", "0.52.42");
     are_the_same(&twice);
     assert!(twice[0] != logged("0.54.0", "0.52.42", &["--leave-out-a-call"]));
-}
-
-/// Status and body that the server answers to a POST.
-fn post(server: &WeaveServer, path: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Authorization: Basic {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-        STANDARD.encode("api:key"),
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap())
-}
-
-fn post_json(server: &WeaveServer, path: &str, body: &Value) -> (u16, Value) {
-    post(server, path, "application/json", body.to_string().as_bytes())
 }
 
 const PROJECT: &str = "local/vectors";

@@ -121,8 +121,7 @@ fn files_of_several_threads_and_processes_give_what_is_left_and_never_an_error()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("threads.jsonl.gz");
     prototype(&["threads", path.to_str().unwrap(), "2000"]).wait_with_output().unwrap();
-    let (numbers, _) = salvaged(&path);
-    assert!(numbers.iter().all(|number| *number < 2000));
+    says_where_records_are_missing(&path, 2000);
 
     let path = folder.path().join("processes.jsonl.gz");
     let text = path.to_str().unwrap();
@@ -131,9 +130,19 @@ fn files_of_several_threads_and_processes_give_what_is_left_and_never_an_error()
     for child in children {
         child.wait_with_output().unwrap();
     }
-    let (numbers, _) = salvaged(&path);
-    assert!(numbers.iter().all(|number| *number < 1000));
-    assert!(!numbers.is_empty());
+    says_where_records_are_missing(&path, 1000);
+}
+
+/// How much is left is a matter of chance; that it is said where some of it is not, is none.
+#[track_caller]
+fn says_where_records_are_missing(path: &Path, count: u64) {
+    let mut numbers = BTreeSet::new();
+    let file = BufReader::new(File::open(path).unwrap());
+    // What several wrote over each other may well read as a record that was there before.
+    let report =
+        salvage::lines(file, |line| number_of(line).map(|number| numbers.insert(number)).is_some());
+    let (found, report) = (numbers.range(..count).count(), report.unwrap());
+    assert!(!report.is_whole() || found as u64 == count, "{found} of {count}: {report:?}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use backhaul_weave::{ProjectId, plain_json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::WeaveCollector;
 use super::answers::bad;
-use super::{PLACEHOLDER_KEY, WeaveCollector};
 use crate::intake::{Coding, Intake, Refusal, Share};
 
 /// A request, and what it takes of the memory for all.
@@ -97,7 +97,7 @@ impl WeaveCollector {
         match &self.inner.token {
             Some(token) => token.check_or_key(headers, key.as_deref()),
             None => {
-                if let Some(key) = key.filter(|key| key != PLACEHOLDER_KEY) {
+                if let Some(key) = key {
                     self.inner.upstream.note_client_key(&key);
                 }
                 Ok(())

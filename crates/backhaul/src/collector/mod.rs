@@ -3,8 +3,8 @@
 //! It answers all that `weave.init` asks and all that clients write, both at `/` and below
 //! `/traces`, where a client looks that is told of `WANDB_BASE_URL` alone. A write is answered
 //! with 200 when it is on stable storage, and not before; delivering it is the business of
-//! others. Questions are asked of the real server for a moment, and answered without it where
-//! that does not help.
+//! others. What `weave.init` asks is asked of the real server for a moment, and answered
+//! without it where that does not help; what clients read is answered by who has it.
 
 mod answers;
 mod asked;
@@ -16,7 +16,9 @@ mod files;
 mod graphql;
 mod ids;
 mod known;
+mod lines;
 mod objects;
+mod reads;
 mod routes;
 mod service_info;
 mod spans;
@@ -24,18 +26,18 @@ mod storing;
 mod tables;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use backhaul_weave::{OfflineTraceServer, Remote};
+use backhaul_weave::{OfflineTraceServer, Reads, Remote};
 
 use self::known::Known;
 pub(crate) use self::routes::router;
 use self::upstream::Upstream;
 use crate::hub::token::Token;
 use crate::intake::{Intake, MostBytes, Pace};
-
-/// The key that a client is given which has none of its own: no server's.
-pub(crate) const PLACEHOLDER_KEY: &str = "backhaul-placeholder-key-of-no-server";
 
 /// A request of 64 MiB with what stands around it, which is twice what hosted Weave takes. In
 /// flight: one of the largest that is compressed, and another.
@@ -65,6 +67,7 @@ pub(crate) struct WeaveCollector {
 
 struct Inner {
     server: OfflineTraceServer,
+    reads: Reads,
     upstream: Upstream,
     known: Known,
     token: Option<Token>,
@@ -78,11 +81,16 @@ impl WeaveCollector {
         let known = Known::read(&server, entity);
         let upstream = Upstream::new(remote, is_outage);
         let intake = Intake::new(MOST_BYTES, pace);
-        Self { inner: Arc::new(Inner { server, upstream, known, token, intake }) }
+        let reads = Reads::of_server(&server);
+        Self { inner: Arc::new(Inner { server, reads, upstream, known, token, intake }) }
     }
 
     fn server(&self) -> &OfflineTraceServer {
         &self.inner.server
+    }
+
+    fn reads(&self) -> &Reads {
+        &self.inner.reads
     }
 
     fn upstream(&self) -> &Upstream {

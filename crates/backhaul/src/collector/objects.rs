@@ -1,7 +1,7 @@
 //! Objects and ops: their versions, and the tags and aliases of those.
 
 use axum::response::Response;
-use backhaul_weave::EntryType;
+use backhaul_weave::{EntryType, ProjectId};
 use serde_json::json;
 
 use super::WeaveCollector;
@@ -23,17 +23,24 @@ pub(super) fn create(collector: &WeaveCollector, asked: &mut Asked) -> Result<Re
     answers::json(&json!({"digest": digest, "object_id": name}))
 }
 
-/// Without digests all versions are deleted; how many those are may not be known here.
+/// Without digests all versions are deleted, of which those that are here are counted.
 pub(super) fn delete(collector: &WeaveCollector, asked: &mut Asked) -> Result<Response, Refusal> {
     let body = asked.json(collector.intake())?;
     let request = Fields::read(&body, "the body")?;
-    request.require_text("object_id", OBJECT_ID)?;
+    let name = request.require_text("object_id", OBJECT_ID)?;
     let versions = match request.get("digests") {
         Some(_) => request.list("digests")?.len(),
-        None => 0,
+        None => versions(collector, &project(&request)?, &name)?,
     };
     collector.log_request(EntryType::ObjDelete, &request)?;
     answers::json(&json!({"num_deleted": versions}))
+}
+
+fn versions(collector: &WeaveCollector, project: &ProjectId, name: &str) -> Result<usize, Refusal> {
+    let filter = json!({"object_ids": [name]});
+    let asked = json!({"project_id": project.to_string(), "filter": filter, "metadata_only": true});
+    let found = collector.reads().objs_query(&asked).map_err(|error| refusal(&error))?;
+    Ok(found["objs"].as_array().map_or(0, Vec::len))
 }
 
 pub(super) fn tag(collector: &WeaveCollector, asked: &mut Asked) -> Result<Response, Refusal> {

@@ -6,8 +6,11 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
 
 use super::asked::Asked;
+use super::reads::Found::{Bytes, Json};
+use super::reads::Read;
 use super::{
-    WeaveCollector, calls, costs, feedback, files, graphql, objects, service_info, spans, tables,
+    WeaveCollector, calls, costs, feedback, files, graphql, objects, reads, service_info, spans,
+    tables,
 };
 use crate::intake::Refusal;
 
@@ -43,7 +46,6 @@ const FAMILIES: &[&str] = &[
     "tags",
     "threads",
     "trace",
-    "v2",
 ];
 
 /// All that a collector can be asked for. What it does not know is answered by its fallback.
@@ -86,6 +88,24 @@ fn trace_routes() -> Router<WeaveCollector> {
         .route("/otel/v1/traces", write(spans::export))
         .route("/otel/v1/trace", write(spans::export))
         .route("/agents/otel/v1/traces", write(spans::export))
+        .route("/calls/stream_query", read(reads::calls))
+        .route("/calls/query_stats", read(|reads, asked| reads.calls_query_stats(asked).map(Json)))
+        .route("/call/read", read(|reads, asked| reads.call_read(asked).map(Json)))
+        .route("/obj/read", read(|reads, asked| reads.obj_read(asked).map(Json)))
+        .route("/objs/query", read(|reads, asked| reads.objs_query(asked).map(Json)))
+        .route("/tags", get_read(|reads, asked| reads.tags(asked).map(Json)))
+        .route("/aliases", get_read(|reads, asked| reads.aliases(asked).map(Json)))
+        .route("/table/query", read(|reads, asked| reads.table_query(asked).map(Json)))
+        .route("/table/query_stream", read(reads::table_rows))
+        .route("/table/query_stats", read(|reads, asked| reads.table_query_stats(asked).map(Json)))
+        .route(
+            "/table/query_stats_batch",
+            read(|reads, asked| reads.table_query_stats_batch(asked).map(Json)),
+        )
+        .route("/refs/read_batch", read(|reads, asked| reads.refs_read_batch(asked).map(Json)))
+        .route("/file/content", read(|reads, asked| reads.file_content(asked).map(Bytes)))
+        .route("/files/content", read(|reads, asked| reads.file_content(asked).map(Bytes)))
+        .route("/feedback/query", read(|reads, asked| reads.feedback_query(asked).map(Json)))
 }
 
 fn write(write: Write) -> MethodRouter<WeaveCollector> {
@@ -94,6 +114,25 @@ fn write(write: Write) -> MethodRouter<WeaveCollector> {
 
 fn put_write(write: Write) -> MethodRouter<WeaveCollector> {
     put(move |collector, places, request| take(collector, places, request, write))
+}
+
+fn read(read: Read) -> MethodRouter<WeaveCollector> {
+    post(move |collector, request| look_up(collector, request, read))
+}
+
+fn get_read(read: Read) -> MethodRouter<WeaveCollector> {
+    get(move |collector, request| look_up(collector, request, read))
+}
+
+async fn look_up(
+    State(collector): State<WeaveCollector>,
+    request: Request,
+    read: Read,
+) -> Result<Response, Refusal> {
+    match Asked::receive(&collector, request).await {
+        Ok(asked) => collector.look_up(asked, read).await,
+        Err(refused) => Ok(refused),
+    }
 }
 
 async fn take(
@@ -117,7 +156,7 @@ async fn pass(
     request: Request,
 ) -> Result<Response, Refusal> {
     match Asked::receive(&collector, request).await {
-        Ok(asked) => collector.upstream().pass(asked).await,
+        Ok(asked) => collector.upstream().pass(&asked).await,
         Err(refused) => Ok(refused),
     }
 }
@@ -127,8 +166,13 @@ async fn pass_what_is_weaves(
     collector: State<WeaveCollector>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let family = request.uri().path().split('/').nth(1).unwrap_or_default();
-    match FAMILIES.contains(&family) {
+    let mut parts = request.uri().path().split('/').skip(1);
+    let is_weaves = match parts.next() {
+        // Of a project, and not a later version of something else.
+        Some("v2") => parts.nth(2).is_some(),
+        family => family.is_some_and(|family| FAMILIES.contains(&family)),
+    };
+    match is_weaves {
         true => pass(collector, request).await,
         false => Err(Refusal::not_found(request.uri())),
     }

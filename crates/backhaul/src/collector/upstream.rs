@@ -80,7 +80,7 @@ impl Upstream {
     ///
     /// # Errors
     /// 503 where it cannot be reached.
-    pub(super) async fn pass(&self, asked: Asked) -> Result<Response, Refusal> {
+    pub(super) async fn pass(&self, asked: &Asked) -> Result<Response, Refusal> {
         let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
         let shown = asked.uri.path();
         let without = |why: &str| {
@@ -116,6 +116,11 @@ impl Upstream {
                 Err(without("which does not answer in time"))
             }
         }
+    }
+
+    /// Whether it may be asked at this moment, as far as is known.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable().is_some()
     }
 
     fn reachable(&self) -> Option<&Remote> {

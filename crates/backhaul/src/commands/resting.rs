@@ -25,12 +25,15 @@ const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// Where another process has it open in a way that excludes this one, or it cannot be read
 /// or written.
 pub(super) fn open_spool(name: &str, path: &Path, config: &Config) -> anyhow::Result<Spool> {
-    if let Some((project, kind)) = data_dir::of_weave(name)
+    if let Some((folder, kind)) = data_dir::of_weave(name)
         && let Some(dir) = path.ancestors().nth(3)
     {
         let server = OfflineTraceServer::open(dir, config.weave.options(&config.offline))?;
-        let spool = server.spool(&project, kind)?;
-        return spool.with_context(|| format!("there is no spool {name} any more"));
+        let project = server.projects()?.into_iter().find(|it| it.folder() == folder);
+        let spool = project.and_then(|project| server.spool(&project, kind).transpose());
+        return spool
+            .with_context(|| format!("there is no spool {name} any more"))?
+            .map_err(Into::into);
     }
     let config = &config.offline;
     let cannot = |error| exit::of_store(error, format!("cannot open the spool {name}"));
@@ -64,15 +67,7 @@ pub(super) fn keeper(name: &str, path: &Path, config: &Config) -> anyhow::Result
             catch_up: true,
             keep_segments: true,
         };
-        return Ok(of_hub(&Arc::new(Hub::open(options, config.offline.spool_options())?)));
+        return Ok(Arc::new(Hub::open(options, config.offline.spool_options())?).keeper());
     }
     Ok(Keeper::new(open_spool(name, path, config)?))
-}
-
-/// A hub has to remember what it received before the records may go: what it has made
-/// durable need not stay for its sake.
-pub(super) fn of_hub(hub: &Arc<Hub>) -> Keeper {
-    let spool = hub.spool().clone();
-    let hub = Arc::clone(hub);
-    Keeper::new(spool).before_cleaning(move || hub.snapshot())
 }

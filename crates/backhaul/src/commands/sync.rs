@@ -5,40 +5,64 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, HubUrl};
-use anyhow::Context as _;
 use backhaul_store::{Books, Spool};
 use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
 use serde_json::{Map, Value, json};
 
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use super::resting::open_spool;
+use super::sync_weave::{self, SyncedWeave};
 use crate::cli;
 use crate::control::{self, Client, message};
 use crate::courier;
-use crate::data_dir::DataDir;
+use crate::data_dir::{self, DataDir};
 use crate::exit::{self, OrUsage as _, Outcome};
 use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
 use crate::synced::Synced;
 
+const NO_HUB: &str = "Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL";
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let data_dir = DataDir::of(config).or_usage()?;
-    let spools = data_dir.choose(None).or_usage()?;
     let runtime = runtime::start(1)?;
-    let synced = runtime.block_on(sync_all(printer, &data_dir, spools, config));
+    let synced = runtime.block_on(sync_all(printer, &data_dir, args.project.as_deref(), config));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    print(printer, &synced?)
+    let (runs, weave) = synced?;
+    print(printer, runs, weave)
 }
 
 async fn sync_all(
     printer: Printer,
     data_dir: &DataDir,
+    project: Option<&str>,
+    config: &Config,
+) -> anyhow::Result<(Vec<(String, Synced)>, SyncedWeave)> {
+    let weave = sync_weave::sync(printer, data_dir, project, config).await?;
+    if project.is_some() {
+        return Ok((Vec::new(), weave));
+    }
+    let is_weaves = |name: &str| data_dir::of_weave(name).is_some();
+    let spools = match weave.spools.is_empty() {
+        true => data_dir.choose(None).or_usage()?,
+        false => data_dir.present(),
+    };
+    let spools = spools.into_iter().filter(|(name, _)| !is_weaves(name)).collect();
+    let only_runs = weave.spools.is_empty();
+    Ok((sync_runs(printer, data_dir, spools, only_runs, config).await?, weave))
+}
+
+/// Delivers run records. Where Weave's data is there too, those for which no hub is named are
+/// left behind.
+async fn sync_runs(
+    printer: Printer,
+    data_dir: &DataDir,
     spools: Vec<(String, PathBuf)>,
+    is_all: bool,
     config: &Config,
 ) -> anyhow::Result<Vec<(String, Synced)>> {
     let offline = &config.offline;
@@ -50,10 +74,13 @@ async fn sync_all(
             synced.push((name, of_owner));
             continue;
         }
-        let hub = hub
-            .as_ref()
-            .context("where to? Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL")
-            .or_usage()?;
+        let Some(hub) = &hub else {
+            if is_all {
+                return Err(anyhow::anyhow!("where to? {NO_HUB}")).or_usage();
+            }
+            synced.push((name, left_behind(&path)?));
+            continue;
+        };
         let outage = OutageSwitch::of(data_dir.of_spool(&path), config.outage);
         let (spool, before) = open(&name, &path, config)?;
         // Nobody is told to wait a whole backoff for an operator who is there.
@@ -66,8 +93,16 @@ async fn sync_all(
     Ok(synced)
 }
 
+/// What waits for a hub that nobody has named.
+fn left_behind(path: &Path) -> anyhow::Result<Synced> {
+    let remaining = Spool::open_read_only(path)?.status()?.books.pending;
+    let reason = (remaining > 0).then(|| NO_HUB.to_owned());
+    let blocked_by = reason.as_ref().map(|_| BlockedKind::Refused.name().to_owned());
+    Ok(Synced { remaining, reason, blocked_by, ..Synced::default() })
+}
+
 /// Has the process sync that has the spool open. `Ok(None)`: there is none that delivers.
-async fn sync_by_owner(
+pub(super) async fn sync_by_owner(
     printer: Printer,
     name: &str,
     path: &Path,
@@ -115,7 +150,7 @@ fn is_held_by_other(report: &SyncReport) -> bool {
 }
 
 /// Says from time to time how far it is.
-async fn with_progress<T>(
+pub(super) async fn with_progress<T>(
     printer: Printer,
     name: &str,
     whole: u64,
@@ -140,7 +175,12 @@ async fn with_progress<T>(
 }
 
 /// Says what the syncs came to.
-fn print(printer: Printer, synced: &[(String, Synced)]) -> anyhow::Result<Outcome> {
+fn print(
+    printer: Printer,
+    mut synced: Vec<(String, Synced)>,
+    mut weave: SyncedWeave,
+) -> anyhow::Result<Outcome> {
+    synced.append(&mut weave.spools);
     let sum =
         |count: fn(&Synced) -> u64| synced.iter().map(|(_, synced)| count(synced)).sum::<u64>();
     let blocked =
@@ -161,9 +201,10 @@ fn print(printer: Printer, synced: &[(String, Synced)]) -> anyhow::Result<Outcom
             "blocked_by": blocked.and_then(|blocked| blocked.blocked_by.clone()),
             "reason": blocked.and_then(|blocked| blocked.reason.clone()),
             "spools": spools,
+            "weave": weave.statistics(),
         }))?;
     } else {
-        for (name, synced) in synced {
+        for (name, synced) in &synced {
             printer.data(format_args!("{name}: {}", synced.sentence()))?;
         }
     }

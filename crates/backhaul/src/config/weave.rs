@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use backhaul_store::Options;
-use backhaul_sync::{OptionError, Transport};
+use backhaul_sync::{OptionError, SyncOptions, Transport};
 use backhaul_weave::{Credentials, OfflineOptions, Remote};
 
 use super::byte_size::ByteSize;
@@ -24,6 +24,8 @@ pub struct WeaveConfig {
     pub wandb_url: Option<WebUrl>,
     /// The key for both. Default: the one that clients send, else `WANDB_API_KEY`, else netrc.
     pub api_key: SecretPlace,
+    /// Whether files are gzip; else they are plain JSON lines. Default: on.
+    pub compress: bool,
     /// A file is closed at this size. Default: 100 MB.
     pub max_file_size: ByteSize,
     /// The most that all of the data may take on disk. Default: as long as the disk has room.
@@ -37,6 +39,7 @@ impl Default for WeaveConfig {
             url: None,
             wandb_url: None,
             api_key: SecretPlace::default(),
+            compress: true,
             max_file_size: ByteSize(OfflineOptions::default().max_file_size),
             cap: None,
         }
@@ -61,7 +64,9 @@ impl WeaveConfig {
     /// How the data is stored.
     pub fn options(&self, offline: &OfflineConfig) -> OfflineOptions {
         OfflineOptions {
+            compress: self.compress,
             max_file_size: self.max_file_size.0,
+            max_bytes: self.cap.map(|cap| cap.0),
             store: Options {
                 when_full: offline.when_full,
                 flush: offline.flush,
@@ -69,6 +74,14 @@ impl WeaveConfig {
             },
             ..OfflineOptions::default()
         }
+    }
+
+    /// How couriers of the data behave: as those of runs, but that a batch is as large as a
+    /// request may be where `batch_size` is left as it is.
+    pub fn sync_options(&self, offline: &OfflineConfig) -> SyncOptions {
+        let is_set = |size: &usize| *size != SyncOptions::DEFAULT_BATCH_SIZE;
+        let batch_size = offline.sync.batch_size.filter(is_set);
+        SyncOptions { batch_size, ..offline.sync.clone() }
     }
 
     /// The server that the data is delivered to, counted against the data cap where one is

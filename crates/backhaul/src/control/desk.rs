@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use backhaul_store::Spool;
 use backhaul_sync::SyncManager;
 
@@ -20,6 +21,8 @@ pub(crate) struct Desk {
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) outage: Arc<OutageSwitch>,
     pub(crate) metrics: Measure,
+    /// What others reach over TCP, for a gateway that passes requests on to this process.
+    pub(crate) intake: Option<Router>,
     /// Whether others may deliver from the spool too: then it belongs to the one that does.
     pub(crate) is_shared: bool,
 }
@@ -68,6 +71,7 @@ impl Desk {
             forwarding: Some(forwarding),
             outage,
             metrics: Box::new(metrics),
+            intake: None,
             is_shared: true,
         }
     }

@@ -8,21 +8,28 @@ use backhaul::weave::{Entry, EntryType, Kind, OfflineOptions, OfflineTraceServer
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::backhaul;
+use backhaul_testkit::WeaveServer;
+
+use crate::support::{backhaul, command};
 
 const PROJECT: &str = "my_team/my_project";
 
-/// A data dir with an object and three calls of Weave's, and nothing else.
+/// A data dir with an object and three calls of Weave's, and that there is such a project.
 fn logged(dir: &Path) -> OfflineTraceServer {
     let options = OfflineOptions { min_free_bytes: Some(0), ..OfflineOptions::default() };
     let server = OfflineTraceServer::open(dir.join("weave"), options).unwrap();
     let project: ProjectId = PROJECT.parse().unwrap();
     let call = |number: u64| {
-        let data = json!({"project_id": PROJECT, "id": number.to_string()});
+        let id = format!("0192f3a4-0000-7000-8000-{number:012}");
+        let data = json!({
+            "project_id": PROJECT, "id": id, "trace_id": id, "op_name": "measure",
+            "started_at": "2026-01-01T00:00:00.000001Z", "attributes": {}, "inputs": {},
+        });
         Entry::of_value(EntryType::CallStart, &data)
     };
     server.log(&project, &[call(1), call(2), call(3)]).unwrap();
-    server.create_object(&project, &json!({"object_id": "a", "val": 1})).unwrap();
+    let object = json!({"project_id": PROJECT, "object_id": "a", "val": 1});
+    server.create_object(&project, &object).unwrap();
     server
 }
 
@@ -41,7 +48,7 @@ fn status_shows_a_project_as_one_and_its_kinds_in_json() {
     assert_eq!(spools["weave/my_team/my_project/objects"]["pending"], 1);
     let (code, stdout, _) = backhaul(&["status"], dir.path());
     assert_eq!(code, 0);
-    assert!(stdout.contains("weave/my_team/my_project: 4 accepted = 4 pending"), "{stdout}");
+    assert!(stdout.contains("weave/my_team/my_project: 5 accepted = 5 pending"), "{stdout}");
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn queue_lists_all_of_weave_or_one_kind() {
         assert_eq!(code, 0, "{stderr}");
         stdout.lines().count()
     };
-    assert_eq!((listed("weave"), listed("weave/my_team/my_project")), (4, 4));
+    assert_eq!((listed("weave"), listed("weave/my_team/my_project")), (5, 5));
     assert_eq!(listed("weave/my_team/my_project/calls"), 3);
     let (code, _, stderr) = backhaul(&["queue", "list", "--spool", "weav"], dir.path());
     assert_eq!(code, 2);
@@ -96,4 +103,49 @@ fn clean_removes_what_a_server_has() {
     let (code, stdout, _) = backhaul(&["clean", "--older-than", "0s", "--json"], dir.path());
     let cleaned: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &cleaned["records"]), (0, &json!(3)), "{stdout}");
+}
+
+/// `backhaul sync` to a server, with a key or without: exit code, stdout, stderr.
+fn sync(dir: &Path, url: &str, key: Option<&str>, more: &[&str]) -> (i32, String, String) {
+    let mut sync = command(&["sync", "--json", "--weave-url", url, "--wandb-url", url]);
+    sync.args(more).arg("--data-dir").arg(dir).env("HOME", dir).env_remove("WANDB_API_KEY");
+    let output = sync.envs(key.map(|key| ("WANDB_API_KEY", key))).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn sync_delivers_to_a_real_server_and_says_what_it_did_kind_by_kind() {
+    let dir = tempdir().unwrap();
+    drop(logged(dir.path()));
+    let server = WeaveServer::start("0.52.42", &dir.path().join("weave.db")).unwrap();
+    let (code, stdout, stderr) = sync(dir.path(), &server.url(), Some("key"), &[]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let said: Value = serde_json::from_str(&stdout).unwrap();
+    let kinds = &said["weave"][PROJECT];
+    assert_eq!((&kinds["calls"], &kinds["objects"]), (&json!([3, 0]), &json!([1, 0])), "{said}");
+    assert_eq!((&kinds["tables"], &kinds["metadata"]), (&json!([0, 0]), &json!([1, 0])));
+    assert_eq!(
+        (&said["synced"], &said["remaining"], &said["failed"]),
+        (&json!(5), &json!(0), &json!(0))
+    );
+    // There is nothing left to do, and that is no error.
+    let (code, stdout, _) = sync(dir.path(), &server.url(), Some("key"), &["--project", PROJECT]);
+    assert_eq!((code, stdout.contains("\"synced\":0")), (0, true), "{stdout}");
+}
+
+#[test]
+fn sync_says_what_is_in_the_way() {
+    let dir = tempdir().unwrap();
+    drop(logged(dir.path()));
+    const NOBODY: &str = "http://127.0.0.1:9";
+    let (code, stdout, _) = sync(dir.path(), NOBODY, Some("key"), &[]);
+    let said: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &said["remaining"], &said["blocked_by"]), (1, &json!(5), &json!("offline")));
+    let (code, _, stderr) = sync(dir.path(), NOBODY, None, &[]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("WANDB_API_KEY") && stderr.contains(".netrc"), "{stderr}");
+    let (code, _, stderr) = sync(dir.path(), NOBODY, Some("key"), &["--project", "a/b"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("nothing of the project a/b is in"), "{stderr}");
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use backhaul_store::Layout;
 use backhaul_testkit::SimDisk;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -12,15 +11,16 @@ use super::outcome::Outcome;
 use super::run::Run;
 use super::seen::Seen;
 use super::step::{Setup, Step, setup, step};
+use crate::support::Layout;
 
-/// Cases per layout in the ordinary test run.
-const CASES: u32 = 400;
+/// Cases per layout in the ordinary test run, half as many of each form of segments.
+const CASES: u64 = 400;
 /// Most steps of one case.
 const STEPS: usize = 90;
 
 /// Runs all cases, and asks that they reached what they should.
 pub(super) fn agrees(layout: Layout) {
-    let cases = number_from("BACKHAUL_MODEL_CASES", CASES);
+    let cases = u32::try_from(layout.wanted("BACKHAUL_MODEL_CASES", CASES)).unwrap();
     let seen = run_all(layout, cases, true, |_| {}).unwrap_or_else(|why| panic!("{why}"));
     println!("{layout:?}: {seen:?}");
     let reached = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;

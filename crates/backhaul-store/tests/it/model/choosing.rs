@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Choice, Chooser, Clock, Lane, Layout, Scorer, StoredRecord};
+use backhaul_store::{Choice, Chooser, Clock, Lane, Scorer, StoredRecord};
 
 use super::item::{Fate, Item, LANES, Look, Place};
 use super::outcome::{Outcome, ensure};
 use super::run::Run;
 use super::seen::Seen;
-use crate::support::number_of;
+use crate::support::{Layout, number_of};
 
 /// Small, so that windows and shares end within a case.
 const CHOICE: Choice = Choice { window_records: 4, window_bytes: 20_000, oldest_every: 3 };

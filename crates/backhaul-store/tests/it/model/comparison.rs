@@ -34,8 +34,8 @@ impl Run<'_> {
         self.compare(Fate::Rejected, &self.list(Standing::Failed)?)?;
         self.check_books(&status.books, waiting.len() as u64)?;
         for path in self.disk.paths() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".jsonl.gz") {
+            if crate::support::is_segment(&path) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
                 self.segments.insert(name.replace(".synced", ""));
             }
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use backhaul_store::{Clock, Layout, Limits, Settled, State, Timestamp};
+use backhaul_store::{Clock, Limits, Settled, State, Timestamp};
 
 use super::item::{Fate, LANES, Look, Place, Try, place, position};
 use super::outcome::{Outcome, ensure};
 use super::run::Run;
 use super::seen::Seen;
 use super::step::Verdict;
+use crate::support::Layout;
 
 impl Run<'_> {
     pub(super) fn take(&mut self, records: usize, bytes: usize) -> Outcome {

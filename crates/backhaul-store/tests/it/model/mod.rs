@@ -22,10 +22,8 @@ mod seen;
 mod step;
 mod survival;
 
-use backhaul_store::Layout;
-
 use self::campaign::{agrees, run_all};
-use crate::support::LAYOUTS;
+use crate::support::{LAYOUTS, Layout};
 
 #[test]
 fn the_store_agrees_with_a_model_in_the_folder_layout() {
@@ -35,6 +33,11 @@ fn the_store_agrees_with_a_model_in_the_folder_layout() {
 #[test]
 fn the_store_agrees_with_a_model_in_the_segment_layout() {
     agrees(Layout::Segments);
+}
+
+#[test]
+fn the_store_agrees_with_a_model_in_plain_segments() {
+    agrees(Layout::Plain);
 }
 
 #[test]

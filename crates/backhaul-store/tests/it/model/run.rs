@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{Batch, Chooser, Flush, Lane, Layout, Options, RecordId, Spool, Standing};
+use backhaul_store::{Batch, Chooser, Flush, Lane, Options, RecordId, Spool, Standing};
 use backhaul_testkit::{Faults, FaultyDisk, ManualClock, SimDisk};
 
 use super::choosing::by_number;
@@ -12,7 +12,7 @@ use super::item::{Fate, Item, Place};
 use super::outcome::{Outcome, ensure};
 use super::seen::Seen;
 use super::step::{Setup, Step};
-use crate::support::{open_at, options};
+use crate::support::{Layout, open_at, options};
 
 /// The real spool and what the model holds of each record.
 pub(super) struct Run<'a> {

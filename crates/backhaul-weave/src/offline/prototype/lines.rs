@@ -84,6 +84,7 @@ impl Import<'_, '_> {
         }
         let label = format!("{}:{}", self.source.name, self.line);
         if self.stored.has(&label) {
+            self.translator.look_at(line);
             return true;
         }
         let later = (1..line.len()).filter(|at| {

@@ -14,8 +14,9 @@ use super::stored::Stored;
 use super::versions::{Versions, drawn_at};
 use crate::entry::{DIGEST_LABEL, Entry, EntryType};
 use crate::error::TraceError;
+use crate::json::text_of;
 use crate::offline::project_store::ProjectStore;
-use crate::offline::{objects, tables, whole_file};
+use crate::offline::{CreatedTable, objects, whole_file};
 use crate::{digest, refs};
 
 /// Makes entries of lines. Lines that others refer to come first.
@@ -63,6 +64,13 @@ impl<'a> Translator<'a> {
             _ => Some(Entry::of_value(entry_type, &data)),
         };
         Ok(entry.map(|entry| at.into_iter().fold(entry, Entry::at)))
+    }
+
+    /// Counts what leads nowhere in a line that is stored already.
+    pub(super) fn look_at(&mut self, line: &[u8]) {
+        if let Ok(mut line) = backhaul_json::from_slice(line) {
+            self.translate(&mut line["data"]);
+        }
     }
 
     /// Puts digests in the place of what the prototype drew.
@@ -129,11 +137,11 @@ impl<'a> Translator<'a> {
     fn object(&mut self, data: &Value, at: Option<Timestamp>) -> Option<Entry> {
         let object = objects::Version::of(data, &self.store.internal_ids)?;
         self.add_version(object.name, at, &object.digest);
-        Some(object.entry(data))
+        object.entry(&text_of(data)).ok()
     }
 
     fn table(&mut self, data: &Value, at: Option<Timestamp>) -> Option<Entry> {
-        let table = tables::table_of(data, &self.store.internal_ids)?;
+        let table = CreatedTable::of(data, &self.store.internal_ids).ok()?;
         self.add_version(Versions::TABLES, at, &table.digest);
         Some(Entry::of_value(EntryType::TableCreate, data).label(DIGEST_LABEL, table.digest))
     }

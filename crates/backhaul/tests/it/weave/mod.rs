@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use backhaul::store::{Spool, StoredRecord};
-use backhaul::weave::{Entry, Kind};
+use backhaul::weave::{Entry, EntryType, Kind};
 use serde_json::Value;
 
 use crate::support::{Hub, Reply, command, header};
@@ -80,7 +80,8 @@ fn entries(data_dir: &Path, project: &str, kind: Kind) -> Vec<Entry> {
 /// How many there are of each type, over all kinds, but for the record of the project.
 fn counts(data_dir: &Path, project: &str) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for entry in Kind::ALL.into_iter().flat_map(|kind| entries(data_dir, project, kind)) {
+    let all = Kind::ALL.into_iter().flat_map(|kind| entries(data_dir, project, kind));
+    for entry in all.filter(|entry| entry.entry_type() != EntryType::Project) {
         let name = entry.entry_type().name();
         match counts.iter_mut().find(|(known, _)| known == name) {
             Some((_, count)) => *count += 1,
@@ -89,4 +90,19 @@ fn counts(data_dir: &Path, project: &str) -> Vec<(String, usize)> {
     }
     counts.sort();
     counts
+}
+
+/// The values of an answer of one a line, which comes in chunks.
+fn lines(reply: &Reply) -> Vec<Value> {
+    assert!(reply.head.contains("transfer-encoding: chunked"), "{}", reply.head);
+    let (mut text, mut rest) = (String::new(), reply.body.as_str());
+    loop {
+        let (size, after) = rest.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        }
+        text.push_str(&after[..size]);
+        rest = &after[size + 2..];
+    }
 }

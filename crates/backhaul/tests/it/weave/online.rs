@@ -1,5 +1,6 @@
 //! What is asked of a real server that can be reached, and what is remembered of it.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use backhaul_testkit::WeaveServer;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::{collector, offline};
-use crate::support::{Hub, Reply, header};
+use crate::support::{Hub, Reply, head, header};
 
 /// As a client with this key.
 fn post(hub: &Hub, path: &str, body: &Value) -> Reply {
@@ -68,4 +69,44 @@ fn init_is_answered_at_once_by_a_server_that_is_silent() {
     assert_eq!(unknown.json(), json!([]));
     // One question is waited for, not four.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn who_has_it_answers_what_is_read() {
+    let dir = tempdir().unwrap();
+    let server = WeaveServer::start("0.52.42", &dir.path().join("weave.db")).unwrap();
+    let hub = collector(dir.path(), &server.url());
+    let there = collector(&dir.path().join("other"), &server.url());
+    let object =
+        |value: u32| json!({"obj": {"project_id": "local/demo", "object_id": "a", "val": value}});
+    let read = |hub: &Hub, digest: &Value| {
+        let asked = json!({"project_id": "local/demo", "object_id": "a", "digest": digest});
+        post(hub, "/obj/read", &asked)
+    };
+    // The server has one version from somebody else, and this folder has another.
+    let of_server = posted_to(&server, "/obj/create", &object(1))["digest"].clone();
+    assert_eq!(read(&there, &of_server).json()["obj"]["val"], 1);
+    let here = post(&hub, "/obj/create", &object(2)).json()["digest"].clone();
+    assert_eq!(read(&hub, &here).json()["obj"]["val"], 2);
+    assert_eq!(read(&hub, &of_server).json()["obj"]["val"], 1);
+    // What waits here is not known there.
+    assert_eq!(read(&there, &here).status, 404);
+    drop(server);
+    assert_eq!(read(&hub, &here).json()["obj"]["val"], 2);
+    assert_eq!(read(&hub, &of_server).status, 404);
+    let tags = hub.get("/tags?project_id=local%2Fdemo");
+    assert_eq!((tags.status, tags.json()), (200, json!({"tags": []})));
+}
+
+/// What the real server answers itself.
+fn posted_to(server: &WeaveServer, path: &str, body: &Value) -> Value {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let body = body.to_string();
+    let headers = [
+        header("Authorization", "Basic YXBpOnJlZmVyZW5jZS1rZXk="),
+        header("Content-Type", "application/json"),
+    ];
+    stream.write_all(&head("POST", path, &headers, body.len())).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    Reply::read(stream).json()
 }

@@ -99,6 +99,19 @@ fn every_other_write_has_its_record() {
     assert_eq!((&tags.value()["digest"], &tags.value()["tags"]), (&json!("abc"), &json!(["x"])));
 }
 
+#[test]
+fn all_versions_of_an_object_are_counted_when_they_are_deleted() {
+    let dir = tempdir().unwrap();
+    let hub = offline(dir.path());
+    for version in 1..=3 {
+        let object = json!({"project_id": "e/p", "object_id": "a", "val": version});
+        hub.answer("/obj/create", &json!({"obj": object}));
+    }
+    let all = with_project(json!({"object_id": "a", "digests": null}));
+    assert_eq!(hub.answer("/obj/delete", &all), json!({"num_deleted": 3}));
+    assert_eq!(hub.answer("/obj/delete", &all), json!({"num_deleted": 0}));
+}
+
 fn with_project(mut body: Value) -> Value {
     body["project_id"] = json!("e/p");
     body

@@ -1,0 +1,187 @@
+//! `backhaul sync` of Weave's data: delivers what waits, once and now.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use backhaul_store::Books;
+use backhaul_sync::SyncReport;
+use backhaul_weave::{Kind, OfflineDataSyncer, OfflineTraceServer, ProjectId, WeaveForwarder};
+use serde_json::{Map, Value, json};
+
+use super::sync::{sync_by_owner, with_progress};
+use crate::config::Config;
+use crate::data_dir::{DataDir, WEAVE};
+use crate::exit::OrUsage as _;
+use crate::offline::OutageSwitch;
+use crate::printer::Printer;
+use crate::synced::Synced;
+
+/// What the sync of Weave's data came to.
+#[derive(Default)]
+pub(super) struct SyncedWeave {
+    /// By spool.
+    pub(super) spools: Vec<(String, Synced)>,
+    /// By project, as the server calls it, and kind: how many arrived, and how many did not.
+    statistics: BTreeMap<String, BTreeMap<Kind, (u64, u64)>>,
+}
+
+impl SyncedWeave {
+    pub(super) fn statistics(&self) -> Value {
+        let kinds = |kinds: &BTreeMap<Kind, (u64, u64)>| -> Map<String, Value> {
+            kinds.iter().map(|(kind, numbers)| (kind.to_string(), json!(numbers))).collect()
+        };
+        self.statistics.iter().map(|(name, it)| (name.clone(), json!(kinds(it)))).collect()
+    }
+
+    /// Takes in what the process did that has a project's spools open.
+    fn add_of_owner(&mut self, project: &ProjectId, kind: Kind, spool: String, synced: Synced) {
+        let kinds = self.statistics.entry(project.to_string()).or_default();
+        for each in Kind::ALL {
+            kinds.entry(each).or_default();
+        }
+        kinds.insert(kind, (synced.synced, synced.failed + synced.remaining));
+        self.spools.push((spool, synced));
+    }
+}
+
+/// Delivers what waits of one project, or of all.
+pub(super) async fn sync(
+    printer: Printer,
+    data_dir: &DataDir,
+    project: Option<&str>,
+    config: &Config,
+) -> anyhow::Result<SyncedWeave> {
+    let mut synced = SyncedWeave::default();
+    let wanted: Option<ProjectId> = project.map(str::parse).transpose().or_usage()?;
+    let Some(dir) = config.weave.dir.as_deref().filter(|dir| dir.is_dir()) else {
+        return match wanted {
+            Some(project) => Err(nothing_of(&project, config.weave.dir.as_deref())),
+            None => Ok(synced),
+        };
+    };
+    let server = OfflineTraceServer::open(dir, config.weave.options(&config.offline))?;
+    let projects = server.projects()?;
+    if let Some(project) = wanted.as_ref().filter(|project| !projects.contains(project)) {
+        return Err(nothing_of(project, Some(dir)));
+    }
+    let projects = projects.into_iter().filter(|it| wanted.as_ref().is_none_or(|one| one == it));
+    let mut resting = Vec::new();
+    for project in projects {
+        if !sync_by_its_owner(printer, dir, &project, &mut synced).await? {
+            resting.push(project);
+        }
+    }
+    if !resting.is_empty() {
+        sync_here(printer, data_dir, server, &resting, config, &mut synced).await?;
+    }
+    Ok(synced)
+}
+
+fn nothing_of(project: &ProjectId, dir: Option<&Path>) -> anyhow::Error {
+    let dir = dir.map_or_else(|| "~/.weave/offline".to_owned(), |dir| dir.display().to_string());
+    anyhow::anyhow!(
+        "nothing of the project {project} is in {dir}: look elsewhere with --offline-dir, or say \
+         --project with one that `backhaul status` shows"
+    )
+}
+
+/// Has the process sync that has the spools of a project open. `false`: there is none.
+async fn sync_by_its_owner(
+    printer: Printer,
+    dir: &Path,
+    project: &ProjectId,
+    synced: &mut SyncedWeave,
+) -> anyhow::Result<bool> {
+    let mut is_owned = false;
+    for kind in Kind::ALL {
+        let path = dir.join(project.folder()).join(kind.name());
+        let name = spool_name(project, kind);
+        if let Some(of_owner) = sync_by_owner(printer, &name, &path, None).await? {
+            synced.add_of_owner(project, kind, name, of_owner);
+            is_owned = true;
+        }
+    }
+    Ok(is_owned)
+}
+
+fn spool_name(project: &ProjectId, kind: Kind) -> String {
+    format!("{WEAVE}/{}/{kind}", project.folder().display())
+}
+
+async fn sync_here(
+    printer: Printer,
+    data_dir: &DataDir,
+    server: OfflineTraceServer,
+    projects: &[ProjectId],
+    config: &Config,
+    synced: &mut SyncedWeave,
+) -> anyhow::Result<()> {
+    let remote = config.weave.remote(&config.offline).or_usage()?;
+    let options = config.weave.sync_options(&config.offline);
+    let syncer = OfflineDataSyncer::of_server(remote, server.clone(), options).or_usage()?;
+    let forwarder = syncer.forwarder();
+    let outage = OutageSwitch::of(data_dir.path(), config.outage);
+    forwarder.offline_while(move || outage.outage());
+    if let Some(prioritizer) = config.offline.prioritizer()? {
+        forwarder.prioritize(prioritizer);
+    }
+    for project in projects {
+        let before = books(&server, project)?;
+        let whole = pending(&before);
+        let waiting = async || books(&server, project).map_or(whole, |books| pending(&books));
+        let name = format!("{WEAVE}/{project}");
+        let project_name = project.to_string();
+        let sync = syncer.sync_project(&project_name);
+        let statistics = with_progress(printer, &name, whole, sync, waiting).await?;
+        for (name, kinds) in &*statistics {
+            synced.statistics.insert(name.clone(), kinds.clone());
+        }
+        synced.spools.extend(reports(&server, forwarder, project, &before)?);
+    }
+    Ok(())
+}
+
+fn pending(books: &BTreeMap<Kind, Books>) -> u64 {
+    books.values().map(|books| books.pending).sum()
+}
+
+/// The books of each kind of a project that there is.
+fn books(
+    server: &OfflineTraceServer,
+    project: &ProjectId,
+) -> anyhow::Result<BTreeMap<Kind, Books>> {
+    let mut books = BTreeMap::new();
+    for kind in Kind::ALL {
+        if let Some(spool) = server.spool(project, kind)? {
+            books.insert(kind, spool.status()?.books);
+        }
+    }
+    Ok(books)
+}
+
+/// What came of each kind.
+fn reports(
+    server: &OfflineTraceServer,
+    forwarder: &WeaveForwarder,
+    project: &ProjectId,
+    before: &BTreeMap<Kind, Books>,
+) -> anyhow::Result<Vec<(String, Synced)>> {
+    let statuses = forwarder.status();
+    let mut reports = Vec::new();
+    for kind in Kind::ALL {
+        let Some(spool) = server.spool(project, kind)? else { continue };
+        let (before, after) =
+            (before.get(&kind).copied().unwrap_or_default(), spool.status()?.books);
+        let courier = statuses.iter().find(|it| it.project == *project && it.kind == kind);
+        let report = SyncReport {
+            synced: after.delivered.saturating_sub(before.delivered),
+            duplicates: after.duplicates.saturating_sub(before.duplicates),
+            failed: after.rejected.saturating_sub(before.rejected),
+            remaining: after.pending,
+            blocked_by: courier.and_then(|it| it.status.blocked_by.clone()),
+            ..SyncReport::default()
+        };
+        reports.push((spool_name(project, kind), Synced::new(&report, &before, &spool)));
+    }
+    Ok(reports)
+}
