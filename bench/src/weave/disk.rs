@@ -60,7 +60,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 pub fn measure() {
-    println!("\n### Bytes on disk per record\n");
+    println!("### Bytes on disk per record\n");
     println!("{CALLS} calls: starts of {START_LEN} bytes and ends of {END_LEN}.\n");
     println!("| records at a time | while written to | with what is prepared | once sealed |");
     println!("|---|---|---|---|");

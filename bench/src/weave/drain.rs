@@ -176,7 +176,7 @@ fn run_wal_sender(dir: &Path, sink: &mut Sink) -> [f64; 3] {
 }
 
 fn print(drained: &Rounds<Sender, Drained>) {
-    println!("\n### Delivering to a server that keeps nothing\n");
+    println!("### Delivering to a server that keeps nothing\n");
     println!(
         "| sent by | calls/s: median (low to high) | MB/s | requests/1000 calls | CPU s/100k calls | peak MB | beside the bare loop |"
     );

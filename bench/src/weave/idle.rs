@@ -17,7 +17,7 @@ const WORKING: Load = Load {
 };
 
 pub fn measure(times: u64) {
-    println!("\n### {IDLE} idle connections beside 64 that work\n");
+    println!("### {IDLE} idle connections beside 64 that work\n");
     println!(
         "| idle connections | requests/s of the 64 | p50 / p99 ms | memory MB | KB per idle connection |"
     );

@@ -140,7 +140,7 @@ fn measure_one(how: How, calls: &Path) -> Logged {
 }
 
 fn print(logged: &Rounds<How, Logged>) {
-    println!("\n### Records logged in a program\n");
+    println!("### Records logged in a program\n");
     println!(
         "| logged by | once it returns, a record | records/s: median (low to high) | p50 / p99 us | flushes/record | CPU s/100k | bytes/record | `log`, 1 thread, beside it |"
     );
