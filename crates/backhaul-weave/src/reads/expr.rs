@@ -104,6 +104,23 @@ impl Expr {
         }
     }
 
+    /// The texts of which a field has to be one for this to hold. `None`: it may hold for others.
+    pub(super) fn demanded(&self, wanted: &str) -> Option<Vec<String>> {
+        let is_it = |expr: &Expr| matches!(expr, Self::Field(name) if name == wanted);
+        let text = |expr: &Expr| match expr {
+            Self::Literal(Sql::Text(text), _) => Some(text.clone()),
+            _ => None,
+        };
+        match self {
+            Self::And(parts) => parts.iter().find_map(|part| part.demanded(wanted)),
+            Self::Compare(Comparison::Equal, sides) if is_it(&sides.0) => {
+                Some(vec![text(&sides.1)?])
+            }
+            Self::In(one, among) if is_it(one) => among.iter().map(text).collect(),
+            _ => None,
+        }
+    }
+
     /// Whether it holds.
     pub(super) fn holds(&self, fields: &dyn Fields) -> Result<bool> {
         Ok(self.eval(fields)?.0.truth() == Some(true))

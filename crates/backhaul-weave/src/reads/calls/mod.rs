@@ -1,6 +1,7 @@
 //! Calls: which are wanted, in what order, and what they look like.
 
 mod call;
+mod narrow;
 mod order;
 mod request;
 mod select;
@@ -8,13 +9,14 @@ mod view;
 
 use serde_json::Value;
 
+use self::narrow::Narrowed;
 pub(super) use self::order::compare;
 pub(super) use self::request::or_default;
 pub use self::request::{CallsFilter, CallsQuery, Direction, SortBy};
 pub(super) use self::select::Selector;
 pub(super) use self::view::CallView;
 use super::expr::Expr;
-use super::failure::{Failure, Result, guarded};
+use super::failure::{Failure, Result, guarded, if_there};
 use super::index::CallRow;
 use super::project_reads::View;
 use crate::error::TraceError;
@@ -27,7 +29,8 @@ pub(super) fn numbers(view: &View, selector: &Selector, query: &CallsQuery) -> R
         None => Ok(true),
     };
     let (skipped, taken) = page(query.limit, query.offset);
-    order::in_order(view, selector, query, &wanted, skipped.saturating_add(taken))
+    let narrowed = Narrowed::new(&query.filter, condition.as_ref());
+    order::in_order(view, selector, query, &narrowed, &wanted, skipped.saturating_add(taken))
         .map(|numbers| numbers.into_iter().skip(skipped).take(taken).collect())
 }
 
@@ -37,7 +40,8 @@ pub(super) fn count(view: &View, query: &CallsQuery) -> Result<usize> {
     let (_, taken) = page(query.limit, None);
     if query.query.is_null() {
         let mut count = 0;
-        for started in selector.select(&query.filter, false)?.take(taken) {
+        let narrowed = Narrowed::new(&query.filter, None);
+        for started in selector.select(&narrowed, false)?.take(taken) {
             started?;
             count += 1;
         }
@@ -70,14 +74,7 @@ impl Calls {
 
     fn read(&self, number: u32) -> Result<Option<Value>> {
         guarded(|| match self.selector.row(number)? {
-            Some(row) => match call::to_json(&CallView::new(&self.view, &row), &self.query) {
-                // Cleaned since it was found.
-                Err(Failure::Other(error)) if error.kind() == crate::TraceErrorKind::NotFound => {
-                    tracing::debug!(%error, "a call is not shown");
-                    Ok(None)
-                }
-                call => call.map(Some),
-            },
+            Some(row) => if_there(call::to_json(&CallView::new(&self.view, &row), &self.query)),
             None => Ok(None),
         })
     }

@@ -1,9 +1,11 @@
 //! Finding the calls that a filter is about, by their keys.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use redb::{ReadOnlyTable, ReadableTable as _};
 
+use super::narrow::Narrowed;
 use super::request::CallsFilter;
 use crate::reads::failure::{Failure, Result};
 use crate::reads::index::{
@@ -96,9 +98,10 @@ impl Selector {
     /// The calls that a filter wants, by their start.
     pub(in crate::reads) fn select<'a>(
         &'a self,
-        filter: &CallsFilter,
+        narrowed: &Narrowed,
         newest_first: bool,
     ) -> Result<Box<dyn Iterator<Item = Result<Started>> + 'a>> {
+        let Narrowed { filter, started } = narrowed;
         let mut groups = self.groups(filter)?;
         let by_id = match filter.call_ids.as_deref().unwrap_or_default() {
             [] => None,
@@ -109,7 +112,7 @@ impl Selector {
         let mut rest = groups.into_iter();
         let first: Box<dyn Iterator<Item = Result<Started>> + 'a> = match by_id {
             Some(found) => Box::new(sorted(found, newest_first).map(Ok)),
-            None => self.of_group(rest.next().unwrap_or_default(), newest_first)?,
+            None => self.of_group(rest.next().unwrap_or_default(), started, newest_first)?,
         };
         let rest: Vec<Group> = rest.collect();
         Ok(Box::new(first.filter_map(move |started| match started {
@@ -125,12 +128,13 @@ impl Selector {
     fn of_group<'a>(
         &'a self,
         group: Group,
+        started: &RangeInclusive<i64>,
         newest_first: bool,
     ) -> Result<Box<dyn Iterator<Item = Result<Started>> + 'a>> {
         if let [one] = *group.as_slice()
             && one.0 != KeyKind::Output
         {
-            let range = self.keys_of(one)?;
+            let range = self.keys_between(one, started)?;
             return Ok(if newest_first { Box::new(range.rev()) } else { Box::new(range) });
         }
         let mut found = HashSet::new();
@@ -154,8 +158,18 @@ impl Selector {
         &self,
         (kind, hash): (KeyKind, u64),
     ) -> Result<impl DoubleEndedIterator<Item = Result<Started>> + 'static> {
+        self.keys_between((kind, hash), &(i64::MIN..=i64::MAX))
+    }
+
+    fn keys_between(
+        &self,
+        (kind, hash): (KeyKind, u64),
+        started: &RangeInclusive<i64>,
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Started>> + 'static> {
         let kind = kind as u8;
-        let range = (kind, hash, i64::MIN, 0)..=(kind, hash, i64::MAX, u32::MAX);
+        // A range that ends before it begins is no range to the database.
+        let end = *started.end().max(started.start());
+        let range = (kind, hash, *started.start(), 0)..=(kind, hash, end, u32::MAX);
         Ok(self.keys.range(range)?.map(|entry| {
             let (_, _, started_at, number) = entry?.0.value();
             Ok((started_at, number))
