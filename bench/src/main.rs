@@ -1,4 +1,5 @@
-//! Measures the store beside SQLite, and the courier beside a bare loop.
+//! Measures the store beside SQLite, the courier beside a bare loop, and what is done for Weave
+//! beside Weave.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of
@@ -14,16 +15,19 @@ mod rate;
 mod reads;
 mod records;
 mod report;
+mod weave;
 
 use report::Table;
 
-const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | reads GB | choose RECORDS | open FOLDER";
+const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | reads GB | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
         ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
         ["courier", rounds] => courier::measure(number(rounds)),
+        ["weave", part, rounds] => weave::measure(part, number(rounds)),
         ["reads", gigabytes] => reads::measure(gigabytes.parse().expect(USAGE)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
@@ -34,6 +38,7 @@ fn main() {
         ["read", what, folder] => reads::run_child(what, folder.as_ref()),
         ["hub"] => hub::run_child(),
         ["drain", ref drain @ ..] => drain::run_child(drain),
+        _ if weave::run_child(&arguments) => {}
         _ => panic!("expected {USAGE}"),
     }
 }

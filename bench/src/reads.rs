@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use backhaul_store::{Flush, Options};
 use backhaul_weave::{
-    CallsFilter, CallsQuery, Entry, EntryType, OfflineOptions, OfflineTraceServer, ProjectId, Reads,
-    SortBy,
+    CallsFilter, CallsQuery, Entry, EntryType, OfflineOptions, OfflineTraceServer, ProjectId,
+    Reads, SortBy,
 };
 
 use crate::device;
@@ -67,10 +67,7 @@ fn entries_of(number: u64) -> Vec<Entry> {
     for field in ["inputs", "attributes", "op_name", "parent_id", "started_at"] {
         end.as_object_mut().expect("an object").remove(field);
     }
-    vec![
-        Entry::of_value(EntryType::CallStart, &start),
-        Entry::of_value(EntryType::CallEnd, &end),
-    ]
+    vec![Entry::of_value(EntryType::CallStart, &start), Entry::of_value(EntryType::CallEnd, &end)]
 }
 
 fn size_of(dir: &Path) -> u64 {

@@ -3,7 +3,7 @@
 /// One record of about 1,000 bytes: random ids and numbers around text that
 /// compresses about fourfold, as traces do.
 pub fn record(seed: u64) -> Vec<u8> {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut random = Random::new(seed);
     let words: Vec<&str> = (0..95).map(|_| WORDS[random.below(WORDS.len())]).collect();
     let record = serde_json::json!({
         "id": format!("{:016x}{:016x}", random.next(), random.next()),
@@ -53,7 +53,7 @@ pub fn call(number: u64, project: &str) -> serde_json::Value {
 
 /// A run record of `len` bytes, or a few more: tool calls with random numbers and text.
 pub fn run(seed: u64, len: usize) -> Vec<u8> {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut random = Random::new(seed);
     let start = format!(
         r#"{{"run_id":"run_{seed:08}","started_at":"2026-01-01T00:00:{:02}.{:06}Z","tool_calls":["#,
         seed % 60,
@@ -74,18 +74,33 @@ pub fn run(seed: u64, len: usize) -> Vec<u8> {
     (text + &end).into_bytes()
 }
 
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         (self.next() >> 11) as usize % n
+    }
+
+    /// Text of so many bytes.
+    pub fn text(&mut self, len: usize) -> String {
+        let mut text = String::with_capacity(len + 16);
+        while text.len() < len {
+            text += WORDS[self.below(WORDS.len())];
+            text.push(' ');
+        }
+        text.truncate(len);
+        text
     }
 }
 

@@ -87,8 +87,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// What is sent along.
     pub body: bytes::Bytes,
-    /// Most bytes of the answer's body. What sends more is no server that was meant, such as
-    /// a captive portal.
+    /// Most bytes of the answer's body. What sends more with a status of success is no server
+    /// that was meant, such as a captive portal; the body of another answer is cut there.
     pub answer_bytes: usize,
     /// Whether it may use what a data cap keeps for critical records. `None`: it is counted,
     /// and no cap stops it.
@@ -308,7 +308,12 @@ async fn read(
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(link_error)? {
         count(chunk.len() as u64);
-        if body.len() + chunk.len() > most {
+        let room = most - body.len();
+        if chunk.len() > room && !(200..300).contains(&status) {
+            body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            break;
+        }
+        if chunk.len() > room {
             return Err(LinkError::unreachable(format!(
                 "the answer is longer than {most} bytes (is there a captive portal?)"
             )));

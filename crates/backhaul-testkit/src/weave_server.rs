@@ -72,13 +72,28 @@ impl Drop for WeaveServer {
 }
 
 /// An agent that logs one of everything with the client of weave `version` (0.52.23, 0.52.42
-/// or 0.54.0) to the project `local/scenario`, the same each time: to be started with the
-/// options of `scenario.py`, such as `--url URL`.
+/// or 0.54.0, or `npm`: the client for Node) to the project `local/scenario`, the same each
+/// time: to be started with the options of `scenario.py` or `scenario.mjs`, such as
+/// `--url URL`.
 ///
 /// # Errors
 /// When its environment cannot be made, which takes the network once.
 pub fn weave_agent(version: &str) -> io::Result<Command> {
+    if version == "npm" {
+        let mut agent = program("node", "scenario.mjs");
+        agent.env("NODE_PATH", made_by("weave-npm", &[])?);
+        return Ok(agent);
+    }
     Ok(program(weave_python(version)?, "scenario.py"))
+}
+
+/// An agent that logs numbered things with the client of weave `version`, as `steady.py`
+/// says, until its stdin is closed: to be started with its options.
+///
+/// # Errors
+/// When its environment cannot be made, which takes the network once.
+pub fn weave_steady_agent(version: &str) -> io::Result<Command> {
+    Ok(program(weave_python(version)?, "steady.py"))
 }
 
 /// All that a server holds of that project, as JSON in which nothing is left that differs
@@ -92,8 +107,13 @@ pub fn weave_holdings(url: &str) -> io::Result<String> {
 
 /// The Python that has weave `version`.
 fn weave_python(version: &str) -> io::Result<PathBuf> {
-    let script = Path::new(TESTKIT).join("../../scripts/weave-venv");
-    Ok(PathBuf::from(output_of(Command::new(script).arg(version))?.trim_end()))
+    made_by("weave-venv", &[version])
+}
+
+/// What a script of the repository makes where it is not there yet.
+fn made_by(script: &str, arguments: &[&str]) -> io::Result<PathBuf> {
+    let script = Path::new(TESTKIT).join("../../scripts").join(script);
+    Ok(PathBuf::from(output_of(Command::new(script).args(arguments))?.trim_end()))
 }
 
 fn program(python: impl AsRef<Path>, name: &str) -> Command {

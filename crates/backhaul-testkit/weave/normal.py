@@ -111,7 +111,8 @@ def steady(value, key: str = ""):
         return "(a duration)"
     if key in WRITERS:
         return "(a writer)"
-    if key == "exception" and isinstance(value, str):
+    # A client for Node tells it as plain text.
+    if key == "exception" and isinstance(value, str) and value.startswith("{"):
         return json.loads(value) | {"traceback": "(a traceback)"}
     if key == "attributes" and isinstance(value, dict):
         return {

@@ -38,6 +38,10 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// The key that `backhaul run` gives to a client which has none, so that it starts and
+    /// asks nobody. It counts as no key. As long as a real one: some clients count.
+    pub const PLACEHOLDER: &str = "backhaulplaceholder000000000000000000000";
+
     /// Credentials with a key that is given, or without one. An empty key is none.
     pub fn new(api_key: Option<String>) -> Self {
         let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -55,7 +59,7 @@ impl Credentials {
 
     /// Notes the key that a client has just sent.
     pub fn note_client_key(&self, key: &str) {
-        if !key.is_empty() {
+        if !key.is_empty() && key != Self::PLACEHOLDER {
             let mut known = self.of_client.write().unwrap_or_else(PoisonError::into_inner);
             *known = Some(key.to_owned());
         }
@@ -99,7 +103,8 @@ impl fmt::Debug for Credentials {
 }
 
 fn filled(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    let text = text.map(|text| text.trim().to_owned());
+    text.filter(|text| !text.is_empty() && text != Credentials::PLACEHOLDER)
 }
 
 /// What a netrc file may call a server: with its port and without.
@@ -156,6 +161,7 @@ default login user password anything\n";
         assert_eq!(credentials.key(&server).unwrap(), "variable");
         credentials.note_client_key("client");
         credentials.note_client_key("");
+        credentials.note_client_key(Credentials::PLACEHOLDER);
         assert_eq!(credentials.clone().key(&server).unwrap(), "client");
         let given = Credentials::new(Some("given".into()));
         given.note_client_key("client");
@@ -164,7 +170,8 @@ default login user password anything\n";
 
     #[test]
     fn no_key_is_an_error_that_says_what_to_do() {
-        let none = Credentials::new(Some(" ".into())).with_environment(Some(String::new()), None);
+        let none = Credentials::new(Some(" ".into()))
+            .with_environment(Some(Credentials::PLACEHOLDER.into()), None);
         let error = none.key(&"http://127.0.0.1:6345".parse().unwrap()).unwrap_err();
         assert_eq!(error.kind(), TraceErrorKind::NoCredentials);
         let said = error.to_string();

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use crate::credentials::Credentials;
 use crate::error::{TraceError, TraceErrorKind};
 
-/// Most bytes of an answer to [`post_json`](Remote::post_json).
-const ANSWER_BYTES: usize = 32 << 20;
+/// Most bytes of an answer to [`post_json`](Remote::post_json), all of which a data cap sets
+/// aside for as long as it takes.
+const ANSWER_BYTES: usize = 64 << 10;
 /// Enough of an answer to recognise it.
 const SHOWN: usize = 300;
 
@@ -100,7 +101,7 @@ impl Remote {
     /// Sends a request to `path` of the trace server, a query included, with our key in the
     /// place of any other, and gives the answer, whatever its status is.
     ///
-    /// An answer with a longer body than `answer_bytes` counts as none. `criticality` says
+    /// An answer of success with a longer body than `answer_bytes` counts as none. `criticality` says
     /// what of a data cap it may use; `None`: it is counted, and no cap stops it.
     ///
     /// # Errors
@@ -131,8 +132,8 @@ impl Remote {
         self.transport.send(request).await
     }
 
-    /// Posts JSON to `path` of the trace server and gives the JSON that it answers; `null`
-    /// where the answer is empty.
+    /// Posts JSON to `path` of the trace server and gives the JSON that it answers, 64 KiB at
+    /// most; `null` where the answer is empty.
     ///
     /// # Errors
     /// Where the answer is none of success or no JSON, as

@@ -1,5 +1,6 @@
 //! What can be said on the command line. Pure: nothing is opened or looked up here.
 
+mod gateway;
 mod operating;
 mod traces;
 
@@ -10,16 +11,19 @@ use std::time::Duration;
 use crate::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::operating::{Clean, Outage, QueueDrop, QueueRetry};
+pub(crate) use self::gateway::{Gateway, Run, Serve};
+pub(crate) use self::operating::{Clean, Doctor, Outage, QueueDrop, QueueRetry};
 pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
 const EXAMPLES: &str = "\
 Examples:
   backhaul demo                       see it survive an outage, in 20 seconds
   backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs
+  backhaul run -- python agent.py     the same around an agent, which need not be changed
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
   backhaul sync --runs-url http://hub:7117    deliver what waits, now
+  backhaul doctor                     what is in the way, and what to do
   backhaul traces list                what agents logged with Weave, here on the device
   backhaul outage for 10m             count as offline, to see what happens
 
@@ -43,6 +47,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Demo(Demo),
     Serve(Serve),
+    Run(Run),
     Status(Status),
     #[command(subcommand)]
     Queue(Queue),
@@ -54,6 +59,7 @@ pub(crate) enum Command {
     Outage(Outage),
     #[command(subcommand)]
     Config(Config),
+    Doctor(Doctor),
     #[command(hide = true)]
     DemoAgent(DemoAgent),
 }
@@ -73,8 +79,8 @@ impl Cli {
             let request = request.flag("weave_url", arg.weave_url.clone());
             request.flag("wandb_url", arg.wandb_url.clone())
         };
-        match &self.command {
-            Command::Serve(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
+        let of_gateway = |args: &Gateway| {
+            to_weave(in_data_dir(&args.data_dir), &args.weave)
                 .flag("listen", args.listen.clone())
                 .flag("runs_url", args.runs_url.clone())
                 .flag("token_file", args.token_file.clone())
@@ -82,10 +88,18 @@ impl Cli {
                 .flag("max_connections", args.max_connections.clone())
                 .flag("records_per_second", args.records_per_second.clone())
                 .flag("request_timeout", args.request_timeout.clone())
-                .flag("remember_keys", args.remember_keys.clone()),
+                .flag("remember_keys", args.remember_keys.clone())
+        };
+        match &self.command {
+            Command::Serve(args) => of_gateway(&args.gateway),
+            Command::Run(args) => {
+                of_gateway(&args.gateway).flag("drain_timeout", args.drain_timeout.clone())
+            }
             Command::Sync(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
                 .flag("runs_url", args.runs_url.clone())
                 .flag("api_key_file", args.api_key_file.clone()),
+            Command::Doctor(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
+                .flag("runs_url", args.runs_url.clone()),
             Command::Status(args) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::List(args)) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),
@@ -154,75 +168,6 @@ pub(crate) struct Common {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Take run records over HTTP, store them durably, and forward them if asked to.
-///
-/// POST /v1/runs takes one run record or an array of them as JSON (gzip allowed) and
-/// answers {"accepted": n, "duplicates": m} once all of it is on stable storage.
-/// GET /healthz, /readyz and /metrics say how it is.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  backhaul serve
-  backhaul serve --runs-url https://hub.example.com     store here, forward there
-  openssl rand -hex 32 > token
-  backhaul serve --listen 0.0.0.0:7117 --token-file token       a hub for other devices
-
-Try it:
-  curl -d '{\"run_id\": \"run_001\"}' http://127.0.0.1:7117/v1/runs")]
-pub(crate) struct Serve {
-    /// Where to listen. Port 0 takes a free one, and says which. Other addresses than
-    /// this machine's own need a token [default: 127.0.0.1:7117]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<OsString>,
-    #[command(flatten)]
-    pub(crate) data_dir: DataDirArg,
-    /// Forward what is stored to this hub. The key for it is read from BACKHAUL_API_KEY, or
-    /// the file that BACKHAUL_API_KEY_FILE names [default: none]
-    #[arg(long, value_name = "URL")]
-    pub(crate) runs_url: Option<OsString>,
-    #[command(flatten)]
-    pub(crate) weave: WeaveArgs,
-    /// A file with the token that clients have to send as `Authorization: Bearer TOKEN`
-    /// [default: none; BACKHAUL_TOKEN holds one as well]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<OsString>,
-    /// The most that the stored records may take on disk, such as 500MB [default: as long
-    /// as the disk has room]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) cap: Option<OsString>,
-    /// Connections at one moment; others wait [default: 1000]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) max_connections: Option<OsString>,
-    /// The most records to store in a second. Senders beyond that are told when to come
-    /// again, one after the other, so that a fleet which comes back at once is served evenly;
-    /// critical records go first. Set it to what the disk or the next hub takes
-    /// [default: as many as come]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) records_per_second: Option<OsString>,
-    /// How long one request may take, such as 90s [default: 10m]. A body that comes at less
-    /// than 100 bytes a second after its first 30 seconds is cut off before that.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) request_timeout: Option<OsString>,
-    /// How long idempotency keys are remembered, such as 12h [default: 7d]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) remember_keys: Option<OsString>,
-    /// Test seam: take every record as new.
-    #[arg(long, hide = true)]
-    pub(crate) sabotage_dedupe: bool,
-    /// Test seam: die (kill -9) once, between storing a request and answering it.
-    #[arg(long, hide = true)]
-    pub(crate) crash_before_reply: bool,
-    /// Test seam: how long the head of a request may take.
-    #[arg(long, hide = true, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) head_timeout: Option<Duration>,
-    /// Test seam: how long the body of a request may take whatever its size.
-    #[arg(long, hide = true, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) body_grace: Option<Duration>,
-    /// Stop when stdin ends, which it does when the process that started this one is gone.
-    #[arg(long, hide = true)]
-    pub(crate) stop_with_stdin: bool,
 }
 
 /// Show what waits, how old it is, and whether the books balance.

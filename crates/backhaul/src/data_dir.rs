@@ -6,7 +6,7 @@ use crate::config::Config;
 pub(crate) use crate::config::{OFFLINE, WEAVE};
 use anyhow::bail;
 use backhaul_store::{ErrorKind, Spool};
-use backhaul_weave::Kind;
+use backhaul_weave::{Kind, ProjectId};
 
 use crate::exit;
 
@@ -118,8 +118,12 @@ impl DataDir {
             (own, self.path.clone()),
         ];
         let of_weave = self.weave.as_deref().map(weave_candidates).unwrap_or_default();
-        let is_spool = |path: &Path| path.join(IDENTITY).is_file();
         candidates.into_iter().chain(of_weave).filter(|(_, path)| is_spool(path)).collect()
+    }
+
+    /// The folders of the spools that are in a folder of Weave's data.
+    pub(crate) fn weave_spools(dir: &Path) -> Vec<(String, PathBuf)> {
+        weave_candidates(dir).into_iter().filter(|(_, path)| is_spool(path)).collect()
     }
 
     /// The spools that are there, or the one asked for, open for reading.
@@ -177,6 +181,15 @@ impl DataDir {
 pub(crate) fn of_weave(spool: &str) -> Option<(&Path, Kind)> {
     let (folder, kind) = spool.strip_prefix(WEAVE)?.strip_prefix('/')?.rsplit_once('/')?;
     Some((Path::new(folder), Kind::of_name(kind)?))
+}
+
+fn is_spool(path: &Path) -> bool {
+    path.join(IDENTITY).is_file()
+}
+
+/// The name of a spool of Weave's.
+pub(crate) fn weave_spool(project: &ProjectId, kind: Kind) -> String {
+    format!("{WEAVE}/{}/{kind}", project.folder().display())
 }
 
 /// Where spools of Weave's data may be.

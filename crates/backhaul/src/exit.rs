@@ -10,6 +10,8 @@ pub(crate) enum Outcome {
     Done,
     /// Something was not, or not wholly, done, and was said.
     LeftBehind,
+    /// Another program was run, and ended with this code.
+    Code(u8),
 }
 
 /// Wrong usage or configuration: trying again as it is cannot help.
@@ -54,10 +56,17 @@ pub(crate) fn code(outcome: &anyhow::Result<Outcome>) -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::LeftBehind) => ExitCode::FAILURE,
+        Ok(Outcome::Code(code)) => ExitCode::from(*code),
         Err(error) if is_broken_pipe(error) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<UsageError>().is_some() => ExitCode::from(2),
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// Whether an error is this one, of usage or not.
+pub(crate) fn is<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> bool {
+    let of_usage = || error.downcast_ref::<UsageError>().is_some_and(|usage| usage.0.is::<E>());
+    error.is::<E>() || of_usage()
 }
 
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {

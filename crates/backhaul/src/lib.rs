@@ -46,6 +46,8 @@ pub mod config;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod collector;
+#[cfg(feature = "cli")]
 mod commands;
 #[cfg(feature = "control")]
 mod control;
@@ -57,6 +59,8 @@ mod data_dir;
 mod demo;
 #[cfg(feature = "control")]
 mod exit;
+#[cfg(feature = "cli")]
+mod gateway;
 #[cfg(feature = "cli")]
 mod hub;
 #[cfg(feature = "control")]

@@ -24,11 +24,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
-    let settings = Settings::load(cli.request()).or_usage()?;
+    let settings = match (Settings::load(cli.request()), &cli.command) {
+        (Err(error), Command::Doctor(args)) => return commands::doctor::of_settings(args, &error),
+        (settings, _) => settings.or_usage()?,
+    };
     let log = Log::start(settings.config().log);
     let config = settings.config();
     match cli.command {
         Command::Serve(args) => commands::serve::run(&args, settings, log),
+        Command::Run(args) => commands::run::run(&args, &settings),
         Command::Status(args) => commands::status::run(&args, &settings),
         Command::Queue(args) => commands::queue::run(&args, config),
         Command::Sync(args) => commands::sync::run(&args, config),
@@ -36,6 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Clean(args) => commands::clean::run(&args, config),
         Command::Outage(args) => commands::outage::run(&args, config),
         Command::Config(args) => commands::config::run(&args, &settings),
+        Command::Doctor(args) => commands::doctor::run(&args, &settings),
         Command::Demo(args) => demo::run(&args),
         Command::DemoAgent(args) => demo::agent::run(args),
     }

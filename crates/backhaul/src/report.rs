@@ -53,7 +53,7 @@ pub(crate) struct HighWater {
 }
 
 /// Who delivers, and how that goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CourierReport {
     pub(crate) destination: String,
     /// Whether it answered the last time; none before the first.
@@ -271,5 +271,15 @@ impl BudgetReport {
             text.push_str(&format!("; TROUBLE: {trouble}"));
         }
         text
+    }
+}
+
+/// An age in the unit that fits.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
     }
 }

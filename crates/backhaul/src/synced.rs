@@ -47,6 +47,20 @@ impl Synced {
         }
     }
 
+    /// This sync and the one before it as one.
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self {
+            synced: earlier.synced + self.synced,
+            duplicates: earlier.duplicates + self.duplicates,
+            failed: earlier.failed + self.failed,
+            damaged: earlier.damaged + self.damaged,
+            expired: earlier.expired + self.expired,
+            evicted: earlier.evicted + self.evicted,
+            bytes: earlier.bytes + self.bytes,
+            ..self
+        }
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         let left = self.remaining + self.failed;
         let lost = self.damaged + self.expired + self.evicted;

@@ -26,4 +26,5 @@ mod prioritizer;
 mod reading_ahead;
 mod retries;
 mod support;
+mod transport;
 mod watching;

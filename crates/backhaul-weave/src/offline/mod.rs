@@ -201,7 +201,8 @@ impl OfflineTraceServer {
     /// The bytes of a file.
     ///
     /// # Errors
-    /// [`TraceErrorKind::NotFound`] where it is not here, [`TraceErrorKind::Damaged`] where
+    /// [`NotFound`](crate::TraceErrorKind::NotFound) where it is not here,
+    /// [`Damaged`](crate::TraceErrorKind::Damaged) where
     /// its bytes do not have the digest.
     pub fn file(&self, project: &ProjectId, digest: &str) -> Result<Vec<u8>, TraceError> {
         self.project(project).read_file(digest)

@@ -67,6 +67,11 @@ impl OfflineOptions {
             .map_err(|error| TraceError::new(TraceErrorKind::InvalidInput, error.to_string()))
     }
 
+    /// What is left free on a file system of so many bytes.
+    pub fn free_bytes_floor(&self, total_bytes: u64) -> u64 {
+        self.min_free_bytes.unwrap_or_else(|| MIN_FREE_BYTES.max(total_bytes / MIN_FREE_SHARE))
+    }
+
     /// Those of each spool in a folder.
     pub(super) fn of_folder(
         &self,
@@ -74,9 +79,8 @@ impl OfflineOptions {
         dir: &Path,
         shared_cap: Option<SharedCap>,
     ) -> Options {
-        let total = || disk.space(dir).map_or(0, |space| space.total_bytes);
-        let floor = || MIN_FREE_BYTES.max(total() / MIN_FREE_SHARE);
-        self.of_spool(self.min_free_bytes.unwrap_or_else(floor), shared_cap)
+        let total = disk.space(dir).map_or(0, |space| space.total_bytes);
+        self.of_spool(self.free_bytes_floor(total), shared_cap)
     }
 
     fn of_spool(&self, min_free_bytes: u64, shared_cap: Option<SharedCap>) -> Options {

@@ -20,6 +20,7 @@ use crate::project::ProjectId;
 const BATCH_SIZE: usize = 1_000;
 
 type Outage = dyn Fn() -> Option<PlannedOutage> + Send + Sync;
+type OnCourier = dyn Fn(&ProjectId, Kind, &SyncManager) + Send + Sync;
 type OnEvent = dyn Fn(&ProjectId, Kind, &SyncEvent) + Send + Sync;
 
 /// What each courier is given.
@@ -30,6 +31,7 @@ pub(super) struct Setup {
     pub(super) prioritizer: Option<SyncPrioritizer>,
     pub(super) outage: Option<Arc<Outage>>,
     pub(super) on_event: Option<Arc<OnEvent>>,
+    pub(super) on_courier: Option<Arc<OnCourier>>,
 }
 
 /// The couriers of a project, each opened when it is needed.
@@ -60,6 +62,13 @@ impl ProjectCouriers {
     /// The couriers that are open, in the order in which kinds depend on each other.
     pub(super) fn those_open(&self) -> Vec<(Kind, SyncManager)> {
         self.open().iter().map(|(kind, courier)| (*kind, courier.manager.clone())).collect()
+    }
+
+    /// Tells the courier of a kind, where it is open, that something was stored.
+    pub(super) fn notify(&self, kind: Kind) {
+        if let Some(courier) = self.open().get(&kind) {
+            courier.manager.notify();
+        }
     }
 
     /// The courier of a kind. `Ok(None)`: nothing of it was ever logged.
@@ -113,6 +122,9 @@ impl ProjectCouriers {
         if let Some(on_event) = self.setup.on_event.clone() {
             let project = self.project.clone();
             courier.on_event(move |event| on_event(&project, kind, event));
+        }
+        if let Some(on_courier) = &self.setup.on_courier {
+            on_courier(&self.project, kind, &courier);
         }
         courier
     }

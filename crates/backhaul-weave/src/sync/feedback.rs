@@ -10,7 +10,7 @@ use backhaul_sync::{LinkError, Verdict};
 use serde_json::{Value, json};
 
 use super::fates::{Fates, is_failure_of_the_server, is_no_path, is_refusal};
-use super::job::{Job, unreadable};
+use super::job::{Job, SHORT, unreadable};
 use crate::entry::{Entry, EntryType};
 
 /// Most in a request, as clients have it.
@@ -152,7 +152,8 @@ impl Run<'_> {
             Err(error) => return self.stop(&error),
         };
         let Some(mut record) = group.pop() else { return };
-        match self.job.post(path, record.value.take()).await {
+        let answer_bytes = SHORT + 2 * record.bytes;
+        match self.job.post_for(path, record.value.take(), answer_bytes).await {
             Ok(_) => self.fates.say(record.at, Verdict::Delivered),
             Err(error) => {
                 self.note_doubt(std::slice::from_ref(&record));
@@ -193,13 +194,17 @@ impl Job {
         let support = &self.server.feedback_batch;
         if support.is_likely() {
             let batch: Vec<&Value> = records.iter().map(|record| &record.value).collect();
-            match self.post("/feedback/batch/create", json!({"batch": batch})).await {
+            // The answer repeats the payloads.
+            let bytes: usize = records.iter().map(|record| record.bytes).sum();
+            let (path, body) = ("/feedback/batch/create", json!({"batch": batch}));
+            match self.post_for(path, body, SHORT + 2 * bytes).await {
                 Err(error) if is_no_path(&error) => {}
                 said => return said.map(|_| support.note(true)),
             }
         }
         for record in records {
-            self.post("/feedback/create", record.value.clone()).await?;
+            let answer_bytes = SHORT + 2 * record.bytes;
+            self.post_for("/feedback/create", record.value.clone(), answer_bytes).await?;
             support.note(false);
         }
         Ok(())

@@ -5,7 +5,7 @@ use backhaul_sync::{LinkError, Method, Verdict};
 use serde_json::Value;
 
 use super::fates::is_no_path;
-use super::job::Job;
+use super::job::{Job, SHORT};
 use crate::digest;
 use crate::entry::Entry;
 use crate::error::{TraceError, TraceErrorKind};
@@ -81,7 +81,7 @@ impl Form {
         let content_type = HeaderValue::from_str(&content_type)
             .map_err(|error| LinkError::refused(error.to_string()))?;
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let answer = job.send(Method::POST, path, headers, self.body.clone()).await?;
+        let answer = job.send(Method::POST, path, headers, self.body.clone(), SHORT).await?;
         remote::read(&answer)
     }
 }

@@ -1,6 +1,6 @@
 //! Delivery for as long as a process runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backhaul_store::Books;
@@ -63,8 +63,10 @@ struct Inner {
 /// What runs between start and stop.
 #[derive(Default)]
 struct Background {
-    /// Kinds of which something was stored, and that have no courier yet.
+    /// Kinds of which something was stored, and whose couriers do not run yet.
     news: Option<mpsc::UnboundedSender<(ProjectId, Kind)>>,
+    /// Those whose couriers run.
+    running: HashSet<(ProjectId, Kind)>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -112,7 +114,7 @@ impl WeaveForwarder {
     }
 
     /// Has a monitor say whether there is a link: see [`SyncManager::watch`]. To be called
-    /// before anything is delivered, as the next three.
+    /// before anything is delivered, as the next four.
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
         self.inner.setup().monitor = Some(monitor.clone());
     }
@@ -139,6 +141,15 @@ impl WeaveForwarder {
         callback: impl Fn(&ProjectId, Kind, &SyncEvent) + Send + Sync + 'static,
     ) {
         self.inner.setup().on_event = Some(Arc::new(callback));
+    }
+
+    /// Has `callback` called with each courier that is opened, inside the runtime, and whose it
+    /// is: for what is to be there beside it, such as a control socket.
+    pub fn on_courier(
+        &self,
+        callback: impl Fn(&ProjectId, Kind, &SyncManager) + Send + Sync + 'static,
+    ) {
+        self.inner.setup().on_courier = Some(Arc::new(callback));
     }
 
     /// The server that it delivers to.
@@ -171,15 +182,9 @@ impl WeaveForwarder {
         let task = tokio::spawn(async move {
             while let Some((project, kind)) = heard.recv().await {
                 let Some(inner) = inner.upgrade() else { return };
-                match inner.project(&project).courier(kind).await {
-                    Ok(Some(courier)) => {
-                        courier.start().await;
-                        courier.notify();
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
-                    }
+                // Nobody tells of the record that there is such a project.
+                for kind in BTreeSet::from([Kind::Metadata, kind]) {
+                    inner.start_courier(&project, kind).await;
                 }
             }
         });
@@ -212,9 +217,16 @@ impl WeaveForwarder {
         self.sync(project, false).await
     }
 
-    /// The same; `patiently`: records that were put off are tried again, as often as their
-    /// retries go.
-    pub(super) async fn sync(
+    /// The same, but that records which were put off are waited for, as often as their retries
+    /// go.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub async fn drain(&self, project: Option<&ProjectId>) -> Result<SyncStatistics, TraceError> {
+        self.sync(project, true).await
+    }
+
+    async fn sync(
         &self,
         project: Option<&ProjectId>,
         patiently: bool,
@@ -299,12 +311,31 @@ fn difference(before: &Books, after: &Books) -> (u64, u64) {
 impl Inner {
     /// Something of a kind was stored.
     fn hear(&self, project: &ProjectId, kind: Kind) {
-        let open = self.projects().get(project).map(|couriers| couriers.those_open());
-        let open = open.into_iter().flatten().find(|(of, _)| *of == kind);
-        match (open, &self.background().news) {
-            (Some((_, courier)), _) => courier.notify(),
-            (None, Some(news)) => drop(news.send((project.clone(), kind))),
-            (None, None) => {}
+        let place = (project.clone(), kind);
+        let background = self.background();
+        match &background.news {
+            Some(news) if !background.running.contains(&place) => drop(news.send(place)),
+            Some(_) => {
+                drop(background);
+                let couriers = self.projects().get(project).map(Arc::clone);
+                couriers.iter().for_each(|couriers| couriers.notify(kind));
+            }
+            None => {}
+        }
+    }
+
+    /// Has the courier of a kind run, where there is anything of it.
+    async fn start_courier(&self, project: &ProjectId, kind: Kind) {
+        match self.project(project).courier(kind).await {
+            Ok(Some(courier)) => {
+                courier.start().await;
+                courier.notify();
+                self.background().running.insert((project.clone(), kind));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%project, %kind, %error, "a spool cannot be delivered from");
+            }
         }
     }
 

@@ -18,8 +18,9 @@ use crate::entry::{DIGEST_LABEL, Entry, EntryType};
 use crate::kind::Kind;
 use crate::remote;
 
-/// Most bytes of an answer: of ids and digests alone.
-const ANSWER_BYTES: usize = 64 << 20;
+/// Most bytes of an answer that says little. A data cap sets all of it aside for as long as a
+/// request takes.
+pub(super) const SHORT: usize = 64 << 10;
 /// Each version of a server refuses some fields, which it names all at once, or one type of
 /// item after the other.
 const MOST_REPAIRS: usize = 4;
@@ -68,10 +69,11 @@ impl Job {
         path: &str,
         headers: HeaderMap,
         body: Bytes,
+        answer_bytes: usize,
     ) -> Result<Answer, LinkError> {
         let criticality = Some(self.criticality);
         let remote = &self.server.remote;
-        remote.send(method, path, headers, body, ANSWER_BYTES, criticality).await
+        remote.send(method, path, headers, body, answer_bytes, criticality).await
     }
 
     /// Sends JSON and gives the answer, whatever its status is. Fields that this version of the
@@ -81,12 +83,14 @@ impl Job {
         method: Method,
         path: &str,
         mut body: Value,
+        answer_bytes: usize,
     ) -> Result<Answer, LinkError> {
         let mut repairs = 0;
         loop {
             let text = backhaul_json::to_vec(&body, backhaul_json::Style::Compact);
             let headers = remote::json_headers();
-            let answer = self.send(method.clone(), path, headers, text.into()).await?;
+            let answer =
+                self.send(method.clone(), path, headers, text.into(), answer_bytes).await?;
             let left_out = match answer.status {
                 422 if repairs < MOST_REPAIRS => extra_fields::leave_out(&mut body, &answer.body),
                 _ => Vec::new(),
@@ -102,7 +106,17 @@ impl Job {
 
     /// Posts JSON and gives what the server says.
     pub(super) async fn post(&self, path: &str, body: Value) -> Result<Value, LinkError> {
-        remote::read(&self.send_json(Method::POST, path, body).await?)
+        self.post_for(path, body, SHORT).await
+    }
+
+    /// The same where the server says more: at most so many bytes.
+    pub(super) async fn post_for(
+        &self,
+        path: &str,
+        body: Value,
+        answer_bytes: usize,
+    ) -> Result<Value, LinkError> {
+        remote::read(&self.send_json(Method::POST, path, body, answer_bytes).await?)
     }
 
     /// What an entry says, as the server has to be told.

@@ -77,13 +77,20 @@ impl Memory {
         }
     }
 
+    /// Notes that records, each with its call, are on offer again: none waits for them by what
+    /// was said of them before.
+    pub(super) fn are_offered(&mut self, records: impl IntoIterator<Item = (String, Position)>) {
+        for record in records {
+            self.put_off.remove(&record);
+        }
+    }
+
     /// Whether an earlier record of its call was put off, which has to go first. Which of two
-    /// that different processes wrote is the earlier is not known.
+    /// that different processes wrote is the earlier is not known; but one of them is, lest both
+    /// wait for ever.
     pub(super) fn has_to_wait(&self, call: &str, position: Position) -> bool {
-        let of_call = self.put_off.range((call.to_owned(), FIRST)..);
-        of_call.take_while(|(other, _)| other == call).any(|(_, other)| {
-            *other != position && (other.chain != position.chain || *other < position)
-        })
+        let first = self.put_off.range((call.to_owned(), FIRST)..).next();
+        first.is_some_and(|(other, earlier)| other == call && *earlier < position)
     }
 
     /// Whether records wait that are not in a batch and that were never put off.
@@ -100,3 +107,43 @@ const FIRST: Position = Position {
     chain: backhaul_store::Chain { lane: backhaul_store::Lane::Critical, writer: 0 },
     sequence: backhaul_store::Sequence(0),
 };
+
+#[cfg(test)]
+mod tests {
+    use backhaul_store::{Chain, Lane, Sequence};
+
+    use super::*;
+
+    fn position(writer: u16, sequence: u64) -> Position {
+        Position { chain: Chain { lane: Lane::Normal, writer }, sequence: Sequence(sequence) }
+    }
+
+    fn with_put_off(positions: &[Position]) -> Memory {
+        let put_off = positions.iter().map(|position| ("call".to_owned(), *position)).collect();
+        Memory { put_off, ..Memory::default() }
+    }
+
+    #[test]
+    fn a_record_waits_for_an_earlier_one_of_its_call_alone() {
+        let memory = with_put_off(&[position(0, 5)]);
+        assert!(memory.has_to_wait("call", position(0, 6)));
+        assert!(!memory.has_to_wait("call", position(0, 5)));
+        assert!(!memory.has_to_wait("call", position(0, 4)));
+        assert!(!memory.has_to_wait("another", position(0, 6)));
+    }
+
+    #[test]
+    fn a_record_does_not_wait_for_what_is_offered_with_it() {
+        let mut memory = with_put_off(&[position(0, 5)]);
+        memory.are_offered([("call".to_owned(), position(0, 5))]);
+        assert!(!memory.has_to_wait("call", position(0, 6)));
+    }
+
+    #[test]
+    fn records_of_two_processes_do_not_wait_for_each_other() {
+        let (one, other) = (position(0, 5), position(1, 5));
+        let memory = with_put_off(&[one, other]);
+        let wait = [one, other].map(|position| memory.has_to_wait("call", position));
+        assert_eq!(wait, [false, true]);
+    }
+}

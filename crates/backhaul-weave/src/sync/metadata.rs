@@ -8,6 +8,9 @@ use super::fates::{is_failure_of_the_server, is_refusal};
 use super::job::Job;
 use crate::entry::{Entry, EntryType};
 
+/// Most bytes of the costs of a project, some hundred for each.
+const COSTS: usize = 1 << 20;
+
 pub(super) async fn deliver(job: &Job, entry: &Entry, id: &RecordId) -> Result<Verdict, LinkError> {
     if entry.entry_type() == EntryType::Project {
         // It was made before anything of it was sent: see `Server::target`.
@@ -26,7 +29,7 @@ pub(super) async fn deliver(job: &Job, entry: &Entry, id: &RecordId) -> Result<V
 async fn leave_out_known(job: &Job, request: &mut Value) -> Result<bool, LinkError> {
     // Without a query of our own: with one, servers answer with other projects' costs too.
     let asked = json!({"project_id": request["project_id"]});
-    let said = match job.post("/cost/query", asked).await {
+    let said = match job.post_for("/cost/query", asked, COSTS).await {
         Err(error) if is_refusal(&error) || is_failure_of_the_server(&error) => return Ok(false),
         said => said?,
     };

@@ -16,7 +16,7 @@ use backhaul_sync::{LinkError, Method, Verdict};
 use serde_json::{Value, json};
 
 use super::fates::{is_no_path, rejected};
-use super::job::Job;
+use super::job::{Job, SHORT};
 use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 use crate::remote;
 
@@ -66,7 +66,8 @@ async fn put(job: &Job, what: &str, mut request: Value) -> Result<Verdict, LinkE
             request.shift_remove("digest");
         }
     }
-    let answer = job.send_json(Method::PUT, &format!("/objs/{name}/{what}"), request).await?;
+    let path = format!("/objs/{name}/{what}");
+    let answer = job.send_json(Method::PUT, &path, request, SHORT).await?;
     match remote::read(&answer) {
         Err(error) if is_word_on_a_record(&error) => Ok(rejected(&error)),
         said => said.map(|_| Verdict::Delivered),
@@ -161,23 +162,33 @@ impl<'a> Version<'a> {
     }
 
     async fn ask(&self) -> Result<There, LinkError> {
+        let Some(latest) = self.read("latest").await? else {
+            return Ok(There { has_this: false, latest: None });
+        };
+        let digest = latest["digest"].as_str().unwrap_or_default().to_owned();
+        if self.digest.as_ref() == Some(&digest) {
+            return Ok(There { has_this: true, latest: None });
+        }
+        let has_this = match &self.digest {
+            Some(digest) => self.read(digest).await?.is_some(),
+            None => false,
+        };
+        let came_at = latest["created_at"].as_str().and_then(time_of_server);
+        Ok(There { has_this, latest: Some((digest, came_at)) })
+    }
+
+    /// What the server says of a version, without its value. `None`: it has none such.
+    async fn read(&self, digest: &str) -> Result<Option<Value>, LinkError> {
         let asked = json!({
             "project_id": self.job.target.real.to_string(),
-            "filter": {"object_ids": [self.name]},
+            "object_id": self.name,
+            "digest": digest,
             "metadata_only": true,
         });
-        let said = self.job.post("/objs/query", asked).await?;
-        let versions = said["objs"].as_array().cloned().unwrap_or_default();
-        let is_this = |version: &&Value| version["digest"].as_str() == self.digest.as_deref();
-        let is_latest = |version: &&Value| version["is_latest"] == 1;
-        let latest = versions.iter().find(is_latest).filter(|latest| !is_this(latest));
-        Ok(There {
-            has_this: versions.iter().any(|version| is_this(&version)),
-            latest: latest.and_then(|latest| {
-                let came_at = latest["created_at"].as_str().and_then(time_of_server);
-                Some((latest["digest"].as_str()?.to_owned(), came_at))
-            }),
-        })
+        match self.job.post("/obj/read", asked).await {
+            Err(error) if is_word_on_a_record(&error) => Ok(None),
+            said => Ok(Some(said?["obj"].take())),
+        }
     }
 
     /// What a version of the object that the server has is to us.

@@ -110,6 +110,9 @@ pub struct OfflineDataSyncer {
 }
 
 impl OfflineDataSyncer {
+    /// How old what is cleaned is where nobody says otherwise, in days.
+    pub const OLDER_THAN_DAYS: u64 = 7;
+
     /// A syncer between a folder and a server.
     ///
     /// # Errors
@@ -140,7 +143,7 @@ impl OfflineDataSyncer {
     /// # Errors
     /// Where the folder cannot be read.
     pub async fn sync(&self) -> Result<SyncStatistics, TraceError> {
-        self.forwarder.sync(None, true).await
+        self.forwarder.drain(None).await
     }
 
     /// Delivers what waits of one project, named as for [`SyncArguments::project_name`].
@@ -157,7 +160,30 @@ impl OfflineDataSyncer {
             let message = format!("nothing of the project {project} is in {dir}");
             return Err(TraceError::new(TraceErrorKind::NotFound, message));
         }
-        self.forwarder.sync(Some(&project), true).await
+        self.forwarder.drain(Some(&project)).await
+    }
+
+    /// Removes the files of which everything arrived, and the bytes that no other file's
+    /// records name, when all of it is so old, and says how many there were. Where nothing else
+    /// is said: 7 days, [`OLDER_THAN_DAYS`](Self::OLDER_THAN_DAYS). It waits for the disk.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    ///
+    /// ```
+    /// # use backhaul_sync::Transport;
+    /// # use backhaul_weave::{Credentials, OfflineDataSyncer, Remote};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let transport = Transport::new(std::time::Duration::from_secs(60))?;
+    /// let remote = Remote::new(transport, None, None, Credentials::new(Some("key".into())))?;
+    /// let syncer = OfflineDataSyncer::new(remote, dir.path())?;
+    /// assert_eq!(syncer.clean_synced_files(OfflineDataSyncer::OLDER_THAN_DAYS)?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clean_synced_files(&self, older_than_days: u64) -> Result<u64, TraceError> {
+        let day = Duration::from_secs(24 * 3600);
+        let older_than = day.saturating_mul(u32::try_from(older_than_days).unwrap_or(u32::MAX));
+        Ok(self.offline.clean_synced_files(older_than)?.files)
     }
 
     /// The couriers that it delivers with, to be given a monitor, an outage or a callback.

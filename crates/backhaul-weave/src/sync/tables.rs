@@ -8,9 +8,12 @@ use backhaul_sync::{LinkError, Verdict};
 use serde_json::{Value, json};
 
 use super::fates::is_no_path;
-use super::job::Job;
+use super::job::{Job, SHORT};
 use crate::digest;
 use crate::entry::{Entry, EntryType};
+
+/// Bytes of a row's digest in an answer, and some to spare.
+const ROW: usize = 64;
 
 /// Sends a table. A server that has it keeps it as it is, so that it may come twice.
 pub(super) async fn deliver(
@@ -23,7 +26,8 @@ pub(super) async fn deliver(
         EntryType::TableFromDigests => from_digests(job, &mut request).await?,
         EntryType::TableUpdate => {
             replace(job, &mut request["base_digest"]);
-            job.post("/table/update", request).await?
+            let rows = request["updates"].as_array().map_or(0, Vec::len);
+            job.post_for("/table/update", request, SHORT + rows * ROW).await?
         }
         _ => create(job, entry, request).await?,
     };
@@ -36,7 +40,9 @@ async fn create(job: &Job, entry: &Entry, mut table: Value) -> Result<Value, Lin
     if let Some(table) = table.as_object_mut() {
         table.shift_remove("expected_digest");
     }
-    let said = job.post("/table/create", json!({"table": table})).await?;
+    let rows = table["rows"].as_array().map_or(0, Vec::len);
+    let answer_bytes = SHORT + rows * ROW;
+    let said = job.post_for("/table/create", json!({"table": table}), answer_bytes).await?;
     note_rows(job, entry, &said["row_digests"]).await?;
     Ok(said)
 }
@@ -69,8 +75,9 @@ async fn from_digests(job: &Job, request: &mut Value) -> Result<Value, LinkError
         Err(error) if is_no_path(&error) => {
             let rows = rows_of(job, &ours).await?;
             let project = job.target.real.to_string();
+            let answer_bytes = SHORT + rows.len() * ROW;
             let table = json!({"project_id": project, "rows": rows});
-            job.post("/table/create", json!({"table": table})).await
+            job.post_for("/table/create", json!({"table": table}), answer_bytes).await
         }
         said => said,
     }

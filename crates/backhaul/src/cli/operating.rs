@@ -1,11 +1,12 @@
 //! The commands that change something by hand.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::config::read_time;
 use clap::{Args, Subcommand};
 
-use super::Common;
+use super::{Common, DataDirArg, WeaveArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueRetry {
@@ -55,6 +56,30 @@ pub(crate) struct Clean {
     pub(crate) spool: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// Look for what is in the way: folders, spools, clock, link, servers, keys, environment.
+///
+/// One line for each check, and what to do where something is not well. Exits with 0 if
+/// nothing is wrong; a warning is about what may become so. Nothing is changed, and no key
+/// is shown. Network checks take 3 seconds at most.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backhaul doctor
+  backhaul doctor --data-dir /var/lib/backhaul --weave-url https://weave.example.com/traces
+  backhaul doctor --json | jq -r '.checks[] | select(.level == \"problem\") | .advice'")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArg,
+    /// The hub that run records go to [default: none]
+    #[arg(long, value_name = "URL")]
+    pub(crate) runs_url: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) weave: WeaveArgs,
+    /// Print one JSON object: {"healthy": …, "checks": [{"check": …, "level": …}]}.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Count as offline, on purpose: to test, or while the link costs money.

@@ -2,10 +2,12 @@
 
 pub(crate) mod clean;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod operate;
 pub(crate) mod outage;
 pub(crate) mod queue;
 mod resting;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sync;

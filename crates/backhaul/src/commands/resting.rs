@@ -67,15 +67,7 @@ pub(super) fn keeper(name: &str, path: &Path, config: &Config) -> anyhow::Result
             catch_up: true,
             keep_segments: true,
         };
-        return Ok(of_hub(&Arc::new(Hub::open(options, config.offline.spool_options())?)));
+        return Ok(Arc::new(Hub::open(options, config.offline.spool_options())?).keeper());
     }
     Ok(Keeper::new(open_spool(name, path, config)?))
-}
-
-/// A hub has to remember what it received before the records may go: what it has made
-/// durable need not stay for its sake.
-pub(super) fn of_hub(hub: &Arc<Hub>) -> Keeper {
-    let spool = hub.spool().clone();
-    let hub = Arc::clone(hub);
-    Keeper::new(spool).before_cleaning(move || hub.snapshot())
 }

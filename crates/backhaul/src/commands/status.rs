@@ -14,7 +14,7 @@ use crate::data_dir::{self, DataDir, RUNS};
 use crate::exit::{OrUsage as _, Outcome};
 use crate::offline::{OutageReport, OutageSwitch};
 use crate::printer::{Printer, table};
-use crate::report::{BooksReport, CourierReport, HighWater, SpoolReport};
+use crate::report::{BooksReport, CourierReport, HighWater, SpoolReport, age};
 use crate::runtime;
 
 /// How long the process that serves a spool may take to say how it stands.
@@ -240,14 +240,4 @@ fn remarks(report: &SpoolReport) -> Vec<String> {
         remarks.push(format!("{count} lines of the ledger were unreadable"));
     }
     remarks
-}
-
-/// An age in the unit that fits.
-fn age(seconds: u64) -> String {
-    match seconds {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
 }

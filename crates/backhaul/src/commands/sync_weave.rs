@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use backhaul_store::Books;
-use backhaul_sync::SyncReport;
+use backhaul_sync::{Blocked, BlockedKind, SyncReport};
 use backhaul_weave::{Kind, OfflineDataSyncer, OfflineTraceServer, ProjectId, WeaveForwarder};
 use serde_json::{Map, Value, json};
 
+use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use super::sync::{sync_by_owner, with_progress};
 use crate::config::Config;
-use crate::data_dir::{DataDir, WEAVE};
+use crate::data_dir::{DataDir, WEAVE, weave_spool};
 use crate::exit::OrUsage as _;
 use crate::offline::OutageSwitch;
 use crate::printer::Printer;
@@ -67,7 +68,7 @@ pub(super) async fn sync(
     let projects = projects.into_iter().filter(|it| wanted.as_ref().is_none_or(|one| one == it));
     let mut resting = Vec::new();
     for project in projects {
-        if !sync_by_its_owner(printer, dir, &project, &mut synced).await? {
+        if !sync_by_its_owner(printer, dir, &project, config, &mut synced).await? {
             resting.push(project);
         }
     }
@@ -90,13 +91,14 @@ async fn sync_by_its_owner(
     printer: Printer,
     dir: &Path,
     project: &ProjectId,
+    config: &Config,
     synced: &mut SyncedWeave,
 ) -> anyhow::Result<bool> {
     let mut is_owned = false;
     for kind in Kind::ALL {
         let path = dir.join(project.folder()).join(kind.name());
-        let name = spool_name(project, kind);
-        if let Some(of_owner) = sync_by_owner(printer, &name, &path, None).await? {
+        let name = weave_spool(project, kind);
+        if let Some(of_owner) = sync_kind_by_its_owner(printer, &name, &path, config).await? {
             synced.add_of_owner(project, kind, name, of_owner);
             is_owned = true;
         }
@@ -104,8 +106,29 @@ async fn sync_by_its_owner(
     Ok(is_owned)
 }
 
-fn spool_name(project: &ProjectId, kind: Kind) -> String {
-    format!("{WEAVE}/{}/{kind}", project.folder().display())
+/// Has the process sync that has a spool open. What was put off is asked for again, as often
+/// as its retries go.
+async fn sync_kind_by_its_owner(
+    printer: Printer,
+    name: &str,
+    path: &Path,
+    config: &Config,
+) -> anyhow::Result<Option<Synced>> {
+    let options = &config.offline.sync;
+    let mut whole: Option<Synced> = None;
+    for round in 0..=options.max_retries {
+        let Some(part) = sync_by_owner(printer, name, path, None).await? else { break };
+        let is_put_off = part.blocked_by.as_deref() == Some(BlockedKind::PutOff.name());
+        whole = Some(match whole {
+            Some(earlier) => part.after(&earlier),
+            None => part,
+        });
+        if !is_put_off || round == options.max_retries {
+            break;
+        }
+        tokio::time::sleep(options.backoff().delay(round)).await;
+    }
+    Ok(whole)
 }
 
 async fn sync_here(
@@ -131,14 +154,30 @@ async fn sync_here(
         let waiting = async || books(&server, project).map_or(whole, |books| pending(&books));
         let name = format!("{WEAVE}/{project}");
         let project_name = project.to_string();
-        let sync = syncer.sync_project(&project_name);
-        let statistics = with_progress(printer, &name, whole, sync, waiting).await?;
+        let sync = async || {
+            let sync = syncer.sync_project(&project_name);
+            with_progress(printer, &name, whole, sync, waiting).await
+        };
+        let mut statistics = sync().await?;
+        let mut patience = HANDOVER_TRIES;
+        while patience > 0 && is_held_by_other(forwarder) {
+            tokio::time::sleep(HANDOVER_INTERVAL).await;
+            statistics = sync().await?;
+            patience -= 1;
+        }
         for (name, kinds) in &*statistics {
             synced.statistics.insert(name.clone(), kinds.clone());
         }
         synced.spools.extend(reports(&server, forwarder, project, &before)?);
     }
     Ok(())
+}
+
+/// Whether another process holds the part of delivering. One that never delivers gives it up
+/// when it is asked for.
+fn is_held_by_other(forwarder: &WeaveForwarder) -> bool {
+    let is_other = |blocked: &Blocked| blocked.kind == BlockedKind::OtherProcess;
+    forwarder.status().iter().any(|it| it.status.blocked_by.as_ref().is_some_and(is_other))
 }
 
 fn pending(books: &BTreeMap<Kind, Books>) -> u64 {
@@ -181,7 +220,7 @@ fn reports(
             blocked_by: courier.and_then(|it| it.status.blocked_by.clone()),
             ..SyncReport::default()
         };
-        reports.push((spool_name(project, kind), Synced::new(&report, &before, &spool)));
+        reports.push((weave_spool(project, kind), Synced::new(&report, &before, &spool)));
     }
     Ok(reports)
 }

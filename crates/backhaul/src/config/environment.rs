@@ -11,6 +11,9 @@ use super::suggest;
 /// The variable that names the configuration file. Empty: as if it were not there.
 pub const CONFIG_VARIABLE: &str = "BACKHAUL_CONFIG";
 
+/// The variable in which `backhaul run` tells a program where its gateway is.
+pub const URL_VARIABLE: &str = "BACKHAUL_URL";
+
 /// Before the name of a setting, in capitals. The first that is set counts.
 const PREFIXES: [&str; 2] = ["BACKHAUL_", "CEMAF_OFFLINE_"];
 
@@ -73,7 +76,7 @@ impl Environment {
                 let names = KEYS.iter().flat_map(Key::names);
                 names.map(move |name| variable(prefix, name))
             })
-            .chain([CONFIG_VARIABLE.to_owned()])
+            .chain([CONFIG_VARIABLE, URL_VARIABLE].map(ToOwned::to_owned))
             .collect();
         let names = self.0.keys().filter_map(|name| name.to_str());
         let unknown = names.filter(|name| is_variable(name) && !known.iter().any(|k| k == name));

@@ -48,6 +48,7 @@ pub static KEYS: &[Key] = &[
     key!(Delivery, "oversized", offline.sync.oversized, "What is done for a record that is larger than the whole data cap: it waits for a larger cap (wait), or does so while a summary of it goes (summary).").live(),
     key!(Delivery, "rate_limit_kbps", offline.bandwidth.rate_limit_kbps, "The rate in kilobits (10^3 bits) a second.").unset("no limit"),
     key!(Delivery, "bandwidth_path", offline.bandwidth_path, "The folder of what was counted against the data cap; all processes of a device share one.").unset("`bandwidth` in data_dir"),
+    key!(Delivery, "drain_timeout", drain_timeout, "How long `backhaul run` goes on delivering once its program has ended; 0s: not at all."),
     key!(Delivery, "sync_interval_seconds", offline.sync.sync_interval_seconds, "How often an idle courier looks for records that it was not told of, in seconds.").live(),
     key!(Delivery, "batch_size", offline.sync.batch_size, "Most records in one batch.").aliases(&["sync_batch_size"]).live(),
     key!(Delivery, "batch_bytes", offline.sync.batch_bytes, "Most bytes of records in one batch; a larger record goes alone.").live(),
@@ -93,6 +94,7 @@ pub static KEYS: &[Key] = &[
     key!(Weave, "wandb_url", weave.wandb_url, "The base of the GraphQL server that knows projects and users.").unset("https://api.wandb.ai"),
     key!(Weave, "weave_api_key", weave.api_key.value, "The key for both. In the file only where others cannot read that.").unset("the one that a client sends, else WANDB_API_KEY, else netrc"),
     key!(Weave, "weave_api_key_file", weave.api_key.file, "A file with that key in it."),
+    key!(Weave, "weave_compress", weave.compress, "Whether files of Weave's data are gzip (.jsonl.gz); else they are plain JSON lines (.jsonl)."),
     key!(Weave, "weave_max_file_size", weave.max_file_size, "A file of Weave's data is closed at this size."),
     key!(Weave, "weave_cap", weave.cap, "The most that all of Weave's data may take on disk, such as 5GB.").unset("as long as the disk has room"),
 ];

@@ -46,12 +46,13 @@ mod weave;
 mod tests;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use backhaul_sync::OptionError;
 use tracing::level_filters::LevelFilter;
 
 pub use self::byte_size::ByteSize;
-pub use self::environment::{CONFIG_VARIABLE, is_variable};
+pub use self::environment::{CONFIG_VARIABLE, URL_VARIABLE, is_variable};
 pub use self::error::ConfigError;
 pub use self::hub::HubConfig;
 pub use self::key::{Group, Key};
@@ -64,6 +65,9 @@ pub use self::time_text::read_time;
 pub use self::value::{HubUrl, ListenAddress, OutageSetting, Secret, SecretPlace, WebUrl};
 pub use self::weave::WeaveConfig;
 
+/// Long enough for what a program logs last, and short enough for who waits for its end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The values of all settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -75,6 +79,9 @@ pub struct Config {
     /// Whether the commands that deliver count as offline, on purpose, from their start on.
     /// Default: off.
     pub outage: OutageSetting,
+    /// How long `backhaul run` goes on delivering once its program has ended; zero: not at
+    /// all. Default: 10 s.
+    pub drain_timeout: Duration,
     /// What an agent's queue and its delivery are told.
     pub offline: OfflineConfig,
     /// What the intake of `backhaul serve` is told.
@@ -89,6 +96,7 @@ impl Default for Config {
             data_dir: None,
             log: LevelFilter::WARN,
             outage: OutageSetting::Off,
+            drain_timeout: DRAIN_TIMEOUT,
             offline: OfflineConfig::default(),
             hub: HubConfig::default(),
             weave: WeaveConfig::default(),
@@ -117,5 +125,8 @@ fn default_data_dir() -> Option<PathBuf> {
 pub(crate) const OFFLINE: &str = "offline";
 /// The folder of Weave's data, in a data dir that was named.
 pub(crate) const WEAVE: &str = "weave";
+/// The folder of what Weave's clients remember to have sent, in the data dir: a folder for
+/// each server.
+pub(crate) const WEAVE_CACHE: &str = "weave-cache";
 /// The folder of what was counted against the data cap, in the data dir.
 const BANDWIDTH: &str = "bandwidth";

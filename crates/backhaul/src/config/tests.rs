@@ -40,6 +40,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("oversized", "summary", "\"summary\"", "summary"),
     ("rate_limit_kbps", "50", "50", "50"),
     ("bandwidth_path", "/b", "\"/b\"", "/b"),
+    ("drain_timeout", "0s", "\"0s\"", "0s"),
     ("sync_interval_seconds", "5", "5", "5"),
     ("batch_size", " 7 ", "7", "7"),
     ("batch_bytes", "1000", "1_000", "1000"),
@@ -81,6 +82,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("wandb_url", "http://wandb:1", "\"http://wandb:1/\"", "http://wandb:1"),
     ("weave_api_key", " s3cret ", "\"s3cret\"", "(set, not shown)"),
     ("weave_api_key_file", "/k", "\"/k\"", "/k"),
+    ("weave_compress", "no", "false", "false"),
     ("weave_max_file_size", "16MB", "\"16MB\"", "16MB"),
     ("weave_cap", "5GB", "\"5GB\"", "5GB"),
 ];

@@ -24,6 +24,8 @@ pub struct WeaveConfig {
     pub wandb_url: Option<WebUrl>,
     /// The key for both. Default: the one that clients send, else `WANDB_API_KEY`, else netrc.
     pub api_key: SecretPlace,
+    /// Whether files are gzip; else they are plain JSON lines. Default: on.
+    pub compress: bool,
     /// A file is closed at this size. Default: 100 MB.
     pub max_file_size: ByteSize,
     /// The most that all of the data may take on disk. Default: as long as the disk has room.
@@ -37,6 +39,7 @@ impl Default for WeaveConfig {
             url: None,
             wandb_url: None,
             api_key: SecretPlace::default(),
+            compress: true,
             max_file_size: ByteSize(OfflineOptions::default().max_file_size),
             cap: None,
         }
@@ -61,6 +64,7 @@ impl WeaveConfig {
     /// How the data is stored.
     pub fn options(&self, offline: &OfflineConfig) -> OfflineOptions {
         OfflineOptions {
+            compress: self.compress,
             max_file_size: self.max_file_size.0,
             max_bytes: self.cap.map(|cap| cap.0),
             store: Options {

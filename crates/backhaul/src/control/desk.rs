@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use backhaul_store::Spool;
 use backhaul_sync::SyncManager;
 
@@ -20,6 +21,8 @@ pub(crate) struct Desk {
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) outage: Arc<OutageSwitch>,
     pub(crate) metrics: Measure,
+    /// What others reach over TCP, for a gateway that passes requests on to this process.
+    pub(crate) intake: Option<Router>,
     /// Whether others may deliver from the spool too: then it belongs to the one that does.
     pub(crate) is_shared: bool,
 }
@@ -53,13 +56,23 @@ impl Forwarding {
 impl Desk {
     /// Of an agent that delivers from its own queue.
     pub(crate) fn of_agent(courier: SyncManager, url: &str, outage: Arc<OutageSwitch>) -> Self {
+        Self::of_courier(OFFLINE.to_owned(), courier, url, outage)
+    }
+
+    /// Of a spool that others may deliver from too.
+    pub(crate) fn of_courier(
+        spool: String,
+        courier: SyncManager,
+        url: &str,
+        outage: Arc<OutageSwitch>,
+    ) -> Self {
         let forwarding = Forwarding { courier, url: hub_address::shown(url) };
         let measured = (forwarding.clone(), Arc::clone(&outage));
         let metrics = move || {
             let (forwarding, outage) = &measured;
             let mut page = Page::default();
-            metrics::spool(&mut page, OFFLINE, &forwarding.courier.spool().status()?);
-            forwarding.measure(OFFLINE, &mut page);
+            metrics::spool(&mut page, &spool, &forwarding.courier.spool().status()?);
+            forwarding.measure(&spool, &mut page);
             metrics::outage(&mut page, outage.report().as_ref());
             Ok(page.text())
         };
@@ -68,6 +81,7 @@ impl Desk {
             forwarding: Some(forwarding),
             outage,
             metrics: Box::new(metrics),
+            intake: None,
             is_shared: true,
         }
     }

@@ -9,6 +9,8 @@ mod client;
 mod desk;
 mod keeper;
 pub(crate) mod message;
+#[cfg(feature = "cli")]
+mod owner;
 mod refused;
 mod routes;
 mod server;
@@ -20,4 +22,6 @@ pub(crate) use self::client::{Client, unless_absent};
 pub(crate) use self::desk::{Desk, Forwarding};
 #[cfg(feature = "cli")]
 pub(crate) use self::keeper::Keeper;
+#[cfg(feature = "cli")]
+pub(crate) use self::owner::Owner;
 pub use self::server::ControlSocket;

@@ -20,6 +20,9 @@ use crate::metrics;
 use crate::record_name::RecordName;
 use crate::synced::Synced;
 
+/// Below this path is what the process serves over TCP.
+pub(super) const INTAKE: &str = "/intake";
+
 /// The largest request: ids of some ten thousand records.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
@@ -27,7 +30,7 @@ type At = State<Arc<Desk>>;
 type Answer<T> = Result<Json<T>, Refused>;
 
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/retry", post(retry))
         .route("/v1/drop", post(discard))
@@ -43,7 +46,11 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
             let reason = format!("{method} is not for {}", uri.path());
             Refused::new(StatusCode::METHOD_NOT_ALLOWED, reason)
         })
-        .with_state(desk)
+        .with_state(Arc::clone(&desk));
+    match desk.intake.clone() {
+        Some(intake) => router.nest(INTAKE, intake),
+        None => router,
+    }
 }
 
 async fn status(State(desk): At) -> Answer<Overview> {

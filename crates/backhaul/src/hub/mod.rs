@@ -10,7 +10,6 @@ mod elements;
 mod incoming;
 pub(crate) mod limits;
 mod origin;
-mod requests;
 mod routes;
 mod seen;
 mod seen_file;
@@ -24,6 +23,7 @@ mod fleet;
 #[cfg(test)]
 mod power_cuts;
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,9 +38,10 @@ use backhaul_store::{
 pub(crate) use self::incoming::FROM;
 use self::incoming::{ClientKey, Incoming};
 use self::origin::{Origin, Place, Source};
-pub(crate) use self::routes::{Limits, Service, router};
+pub(crate) use self::routes::{Limits, PATHS, Service, router};
 use self::seen::{Key, Note, Seen};
 use self::stripes::Stripes;
+use crate::control::Keeper;
 use crate::exit::{self, OrUsage as _};
 use crate::intake::Refusal;
 
@@ -70,6 +71,22 @@ pub(crate) struct Options {
     /// A test-only seam: without it segments are removed before a snapshot covers them.
     pub(crate) keep_segments: bool,
 }
+
+/// The hub of this data dir is another process's.
+#[derive(Debug)]
+pub(crate) struct InUse(PathBuf);
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.0.display();
+        write!(
+            f,
+            "another process serves from {place}: stop it, or give this one a --data-dir of its own"
+        )
+    }
+}
+
+impl std::error::Error for InUse {}
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -167,6 +184,13 @@ impl Hub {
     /// something.
     pub(crate) fn on_stored(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Who changes the spool by hand. A hub has to remember what it received before the
+    /// records may go: what it has made durable need not stay for its sake.
+    pub(crate) fn keeper(self: &Arc<Self>) -> Keeper {
+        let hub = Arc::clone(self);
+        Keeper::new(self.spool.clone()).before_cleaning(move || hub.snapshot())
     }
 
     pub(crate) fn spool(&self) -> &Spool {
@@ -312,11 +336,9 @@ impl Hub {
             Ok(seen)
         };
         match open() {
-            Err(redb::Error::DatabaseAlreadyOpen) => Err(anyhow::anyhow!(
-                "another process serves from {}: stop it, or give this one a --data-dir of its own",
-                self.options.data_dir.display()
-            ))
-            .or_usage(),
+            Err(redb::Error::DatabaseAlreadyOpen) => {
+                Err(InUse(self.options.data_dir.clone())).or_usage()
+            }
             Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
             Ok(seen) => self.replay(seen),
         }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use backhaul_store::Lane;
@@ -21,10 +20,9 @@ use super::Hub;
 use super::admission::{Admission, Sender, Told};
 use super::limits;
 use super::origin::Origin;
-use super::requests::Requests;
 use super::token::{self, Token};
 use crate::data_dir::RUNS;
-use crate::intake::{Coding, Intake, Pace, Refusal, whole_seconds};
+use crate::intake::{Coding, Intake, Pace, Refusal, Requests, whole_seconds};
 use crate::metrics::{self, Page};
 
 /// The limits that can be set.
@@ -44,13 +42,12 @@ pub(crate) struct Limits {
 pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     token: Option<Token>,
-    limits: Limits,
     /// Adds what is measured beside the hub to a page of metrics.
     measure_others: Box<dyn Fn(&mut Page) + Send + Sync>,
     intake: Intake,
     began: Instant,
     admission: Option<Mutex<Admission>>,
-    requests: Requests,
+    requests: Arc<Requests>,
     /// A test-only seam: the process kills itself between storing and answering.
     crash_before_reply: bool,
 }
@@ -60,18 +57,18 @@ impl Service {
         hub: Arc<Hub>,
         token: Option<Token>,
         limits: Limits,
+        requests: Arc<Requests>,
         measure_others: impl Fn(&mut Page) + Send + Sync + 'static,
         crash_before_reply: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             hub,
             token,
-            limits,
             measure_others: Box::new(measure_others),
             intake: Intake::new(limits::MOST_BYTES, limits.pace),
             began: Instant::now(),
             admission: limits.records_per_second.map(|rate| Mutex::new(Admission::new(rate))),
-            requests: Requests::default(),
+            requests,
             crash_before_reply,
         })
     }
@@ -106,32 +103,19 @@ struct Readiness {
 
 type Shared = State<Arc<Service>>;
 
+/// Where the hub is asked.
+pub(crate) const PATHS: [&str; 4] = ["/v1/runs", "/metrics", "/healthz", "/readyz"];
+
 /// All that the hub can be asked for.
 pub(crate) fn router(service: Arc<Service>) -> Router {
+    let [runs, metrics, health, readiness] = PATHS;
     Router::new()
-        .route("/v1/runs", post(take_runs))
-        .route("/metrics", get(show_metrics))
-        .route("/healthz", get(async || Json(json!({"ok": true}))))
-        .route("/readyz", get(show_readiness))
-        .fallback(async |uri: Uri| Refusal::not_found(&uri))
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            let reason = format!("{method} is not for {}", uri.path());
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason)
-        })
-        .layer(from_fn_with_state(Arc::clone(&service), count_and_bound))
+        .route(runs, post(take_runs))
+        .route(metrics, get(show_metrics))
+        .route(health, get(async || Json(json!({"ok": true}))))
+        .route(readiness, get(show_readiness))
+        .method_not_allowed_fallback(Refusal::method_not_allowed)
         .with_state(service)
-}
-
-/// Counts each request, and ends it where it takes too long.
-async fn count_and_bound(State(service): Shared, request: Request, next: Next) -> Response {
-    let response = tokio::time::timeout(service.limits.request_timeout, next.run(request)).await;
-    let response = response.unwrap_or_else(|_| {
-        let seconds = service.limits.request_timeout.as_secs();
-        let reason = format!("the request took longer than {seconds} seconds");
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).into_response()
-    });
-    service.requests.count(response.status().as_u16());
-    response
 }
 
 async fn take_runs(

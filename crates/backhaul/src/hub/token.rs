@@ -25,8 +25,28 @@ impl Token {
             let (scheme, token) = value.split_at_checked("bearer ".len())?;
             scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
         });
-        let digest: [u8; 32] = Sha256::digest(shown.unwrap_or_default().trim_ascii()).into();
-        shown.is_some() & bool::from(digest.ct_eq(&self.0))
+        shown.is_some() & self.is(shown.unwrap_or_default().trim_ascii())
+    }
+
+    fn is(&self, shown: &[u8]) -> bool {
+        let digest: [u8; 32] = Sha256::digest(shown).into();
+        digest.ct_eq(&self.0).into()
+    }
+
+    /// # Errors
+    /// 401 where a request shows the token neither itself nor as a client's `key`.
+    pub(crate) fn check_or_key(
+        &self,
+        headers: &HeaderMap,
+        key: Option<&str>,
+    ) -> Result<(), Refusal> {
+        match key.is_some_and(|key| self.is(key.as_bytes())) || self.admits(headers) {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "this collector asks for a token: give it to the client as WANDB_API_KEY",
+            )),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod body;
 mod budget;
 mod refusal;
+mod requests;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub(crate) use self::body::{Coding, Pace};
 use self::budget::Budget;
 pub(crate) use self::budget::Share;
 pub(crate) use self::refusal::{Refusal, whole_seconds};
+pub(crate) use self::requests::Requests;
 
 /// Requests that are decompressed, parsed and stored at one moment. The waiting for
 /// one flush is shared by as many as are in here.

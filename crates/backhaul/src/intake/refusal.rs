@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::{self, HeaderValue};
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use backhaul_store::ErrorKind;
 use serde_json::json;
@@ -70,6 +70,11 @@ impl Refusal {
             StatusCode::NOT_FOUND,
             format!("there is nothing at {path}: run records go to POST /v1/runs"),
         )
+    }
+
+    pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Self {
+        let reason = format!("{method} is not for {}", uri.path());
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, reason)
     }
 
     pub(crate) fn at(self, index: usize) -> Self {

@@ -213,7 +213,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn read(mut stream: TcpStream) -> Self {
+    pub(crate) fn read(mut stream: TcpStream) -> Self {
         let mut text = Vec::new();
         stream.read_to_end(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();

@@ -11,11 +11,14 @@ use super::Run;
 use super::item::{Item, Part};
 use crate::entry::EntryType;
 use crate::remote;
-use crate::sync::job::Job;
+use crate::sync::job::{Job, SHORT};
 use crate::sync::otel;
 
 /// Calls that are asked for at once. Servers take up to a thousand.
 const AT_ONCE: usize = 500;
+
+/// Bytes of a call in an answer with few columns, and some to spare.
+const CALL: usize = 2_000;
 
 /// By id, whether the call has ended.
 type Known = HashMap<String, bool>;
@@ -117,7 +120,9 @@ impl Job {
                 "columns": ["id", "ended_at"],
                 "limit": calls.len(),
             });
-            let answer = self.send_json(Method::POST, "/calls/stream_query", asked).await?;
+            let answer_bytes = SHORT + calls.len() * CALL;
+            let (method, path) = (Method::POST, "/calls/stream_query");
+            let answer = self.send_json(method, path, asked, answer_bytes).await?;
             if answer.status != 200 {
                 return Err(remote::refusal(&answer));
             }

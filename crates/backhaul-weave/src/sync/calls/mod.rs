@@ -57,6 +57,8 @@ pub(super) async fn deliver(job: &Job, batch: &Batch) -> Result<Vec<Verdict>, Li
     }
     let calls: Vec<(usize, RecordId, String)> =
         records.iter().map(|record| (record.at, record.id, record.call().to_owned())).collect();
+    let offered = calls.iter().map(|(_, id, call)| (call.clone(), id.position));
+    job.memory().are_offered(offered);
     for step in steps(records) {
         match step {
             Step::Send(items) => run.send(items).await,
@@ -96,14 +98,19 @@ impl Run<'_> {
             !item.begins_its_call() && memory.has_to_wait(&item.call, item.position())
         });
         drop(memory);
+        // What is in this batch of their call and before them need not wait with them.
         for item in waiting {
-            self.put_off(&item, "an earlier record of its call waits");
+            self.say_later(&item, "an earlier record of its call waits");
         }
         free
     }
 
     fn put_off(&mut self, item: &Item, reason: &str) {
         self.stuck.insert(item.call.clone());
+        self.say_later(item, reason);
+    }
+
+    fn say_later(&mut self, item: &Item, reason: &str) {
         item.records.iter().for_each(|(at, _)| self.fates.say(*at, waits(reason, None)));
     }
 

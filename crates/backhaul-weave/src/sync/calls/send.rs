@@ -13,12 +13,14 @@ use super::item::{Item, Part};
 use crate::entry::EntryType;
 use crate::remote;
 use crate::sync::fates::{is_failure_of_the_server, is_no_path, is_refusal};
-use crate::sync::job::Job;
+use crate::sync::job::{Job, SHORT};
 
 /// Most bytes of records in a request: servers take 32 MiB, and clients send 31.
 const MOST_BYTES: usize = 31 << 20;
 /// Most calls in a request, as clients have it.
 const MOST_CALLS: usize = 1_000;
+/// Bytes of what is said of a start or an end: its id and its trace's.
+const RESULT: usize = 128;
 /// What a server says that keeps whole calls of a project, and was told of a part in the old way.
 const MODE_REQUIRED: &str = "CALLS_COMPLETE_MODE_REQUIRED";
 /// Whose spans they are.
@@ -170,7 +172,9 @@ impl Job {
         }
         let batch: Vec<Value> = items.iter().flat_map(Item::upserts).collect();
         let body = json!({"batch": batch});
-        let answer = self.send_json(Method::POST, "/call/upsert_batch", body).await?;
+        let answer_bytes = SHORT + 2 * items.len() * RESULT;
+        let (method, path) = (Method::POST, "/call/upsert_batch");
+        let answer = self.send_json(method, path, body, answer_bytes).await?;
         let said = backhaul_json::from_slice(&answer.body).unwrap_or(Value::Null);
         if answer.status == 400 && said["error_code"] == MODE_REQUIRED {
             support.note(true);
@@ -227,10 +231,11 @@ impl Job {
         let body = STANDARD.decode(text("body").unwrap_or_default());
         let body =
             bytes::Bytes::from(body.map_err(|error| LinkError::bad_batch(error.to_string()))?);
-        let mut answer = self.send(Method::POST, path, headers.clone(), body.clone()).await?;
+        let send = |path, headers, body| self.send(Method::POST, path, headers, body, SHORT);
+        let mut answer = send(path, headers.clone(), body.clone()).await?;
         if answer.status == 404 && SPAN_PATHS.contains(&path) {
             let other = SPAN_PATHS.into_iter().find(|other| *other != path).unwrap_or(path);
-            answer = self.send(Method::POST, other, headers, body).await?;
+            answer = send(other, headers, body).await?;
         }
         match answer.status {
             200..=299 => Ok(()),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use backhaul_store::{Disk as _, Limits, Settled, State};
 use backhaul_testkit::{ManualClock, SimDisk};
-use backhaul_weave::{Kind, TraceErrorKind};
+use backhaul_weave::{Kind, OfflineTraceServer, ProjectId, TraceErrorKind, digest};
 use serde_json::json;
 
+use super::hooked::Hooked;
 use super::support::{
     call, call_ids, deliver, deliver_all, entries, object, open, open_on, options, project,
 };
@@ -73,22 +74,44 @@ fn what_was_refused_stays_for_its_owner_to_decide() {
     assert_eq!(spool.requeue_all().unwrap(), 1);
 }
 
+/// A folder, and what happens in the middle of the call that comes next.
+fn with_a_file() -> (Hooked, OfflineTraceServer, ProjectId, std::path::PathBuf) {
+    let disk = Hooked::default();
+    let server = open_on(Arc::new(disk.clone()), options(), &ManualClock::new()).unwrap();
+    let project = project("me/mine");
+    server.create_file(&project, "delivered", None, b"abc").unwrap();
+    deliver(&server, &project, Kind::Files);
+    let folder = server.dir().join("me/mine");
+    (disk, server, project, folder)
+}
+
 #[test]
 fn bytes_that_a_record_is_about_to_name_are_not_removed() {
-    let disk = SimDisk::new();
-    let server = open(&disk);
-    let project = project("me/mine");
-    let digest = server.create_file(&project, "a", None, b"abc").unwrap();
-    deliver(&server, &project, Kind::Files);
-    // As a process holds it from when it writes bytes until their record is durable.
-    let lock = server.dir().join("me/mine/files.lock");
-    let about_to_name = disk.open(&lock, backhaul_store::Open::Create).unwrap();
-    assert!(about_to_name.try_lock_shared().unwrap());
-    server.clean_synced_files(Duration::ZERO).unwrap();
-    assert_eq!(server.file(&project, &digest).unwrap(), b"abc");
-    drop(about_to_name);
+    let (disk, server, project, folder) = with_a_file();
+    let cleaner = server.clone();
+    // The bytes have their name, and no record has it yet.
+    disk.at(folder.join("files").join(digest::of_file(b"new")), move || {
+        assert!(cleaner.clean_synced_files(Duration::ZERO).unwrap().records > 0);
+    });
+    let digest = server.create_file(&project, "new", None, b"new").unwrap();
+    assert!(disk.has_called());
+    assert_eq!(server.file(&project, &digest).unwrap(), b"new");
+    // Nobody is about to name those any more.
     assert_eq!(server.clean_synced_files(Duration::ZERO).unwrap().files, 1);
-    assert!(server.file(&project, &digest).is_err());
+    assert_eq!(server.file(&project, &digest).unwrap(), b"new");
+}
+
+#[test]
+fn bytes_that_were_named_again_since_they_were_looked_for_are_not_removed() {
+    let (disk, server, project, folder) = with_a_file();
+    let (other, of_other) = (server.clone(), project.clone());
+    // All records were read, and the lock is not held yet.
+    disk.at(folder.join("files.lock"), move || {
+        other.create_file(&of_other, "again", None, b"abc").unwrap();
+    });
+    assert!(server.clean_synced_files(Duration::ZERO).unwrap().records > 0);
+    assert!(disk.has_called());
+    assert_eq!(server.file(&project, &digest::of_file(b"abc")).unwrap(), b"abc");
 }
 
 #[test]

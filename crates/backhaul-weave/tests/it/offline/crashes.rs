@@ -11,7 +11,9 @@ use backhaul_testkit::errno::{EIO, ENOSPC};
 use backhaul_testkit::{
     Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk, SimSnapshot,
 };
-use backhaul_weave::{Entry, EntryType, Kind, OfflineTraceServer, ProjectId, digest};
+use backhaul_weave::{
+    Entry, EntryType, Kind, OfflineOptions, OfflineTraceServer, ProjectId, digest,
+};
 use serde_json::{Value, json};
 
 use super::support::{call, deliver, entries, object, open, open_on, options, project};
@@ -88,7 +90,9 @@ impl Workload {
     fn server(&mut self) -> Option<OfflineTraceServer> {
         if self.server.is_none() {
             let disk = FaultyDisk::new(self.disk.clone(), self.faults.clone());
-            let opened = open_on(Arc::new(disk), options(), &self.clock);
+            // Sometimes new files are plain.
+            let options = OfflineOptions { compress: self.random.chance(0.7), ..options() };
+            let opened = open_on(Arc::new(disk), options, &self.clock);
             assert!(opened.is_ok() || self.has_faults, "{opened:?}");
             self.server = opened.ok();
         }

@@ -11,7 +11,7 @@ use backhaul_testkit::errno::{EIO, ENOSPC};
 use backhaul_testkit::{
     Call, CrashStyle, Fault, Faults, FaultyDisk, ManualClock, Prng, SimDisk, SimSnapshot,
 };
-use backhaul_weave::{EntryType, Kind, OfflineTraceServer, ProjectId, digest};
+use backhaul_weave::{EntryType, Kind, OfflineOptions, OfflineTraceServer, ProjectId, digest};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -274,6 +274,21 @@ fn a_later_file_of_the_same_name_is_not_taken_for_the_one_before() {
     }
     let server = open_at(folder.path());
     assert_eq!(call_ids(&server, &project), ["first", "second"]);
+    assert_eq!(server.imported(&project).unwrap().files, 2);
+}
+
+#[test]
+fn plain_files_of_our_own_are_not_taken_for_the_prototypes() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project("me/mine");
+    let options = OfflineOptions { compress: false, min_free_bytes: Some(0), ..Default::default() };
+    for round in 0..2 {
+        let server = OfflineTraceServer::open(folder.path(), options.clone()).unwrap();
+        server.log(&project, &[call(&format!("ours {round}"))]).unwrap();
+        plant(folder.path(), "calls/20200101_0000.jsonl", start("theirs").as_bytes());
+    }
+    let server = open_at(folder.path());
+    assert_eq!(call_ids(&server, &project), ["ours 0", "theirs", "ours 1", "theirs"]);
     assert_eq!(server.imported(&project).unwrap().files, 2);
 }
 

@@ -21,6 +21,7 @@
 mod basics;
 mod cleaning;
 mod crashes;
+mod hooked;
 mod imported;
 mod limits;
 mod processes;

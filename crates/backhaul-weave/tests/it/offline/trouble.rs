@@ -116,3 +116,26 @@ fn one_failing_call_anywhere_costs_no_more_than_what_was_not_acknowledged() {
     }
     assert!(failed > 50, "{failed} failures are no test");
 }
+
+#[test]
+fn a_folder_that_could_not_be_made_durable_at_first_is_so_before_anything_is_acknowledged() {
+    let mut failed = 0;
+    for at in 0..20 {
+        let (disk, faults) = (SimDisk::new(), Faults::new());
+        let faulty: Arc<FaultyDisk<SimDisk>> =
+            Arc::new(FaultyDisk::new(disk.clone(), faults.clone()));
+        faults.add(Fault::new(Call::SyncDir, EIO).after(at).times(1));
+        let project = project("me/mine");
+        let log = || {
+            let server = open_on(Arc::clone(&faulty) as _, options(), &ManualClock::new())?;
+            server.log(&project, &[call("1")])
+        };
+        if log().is_err() {
+            failed += 1;
+            log().unwrap();
+        }
+        let image = disk.crash_image(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+        assert!(call_ids(&open(&image), &project).contains(&"1".to_owned()), "{at}");
+    }
+    assert!(failed > 10, "{failed} failures are no test");
+}

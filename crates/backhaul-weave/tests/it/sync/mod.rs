@@ -4,14 +4,18 @@ mod arrival;
 mod broken_off;
 mod digests;
 mod order;
+mod put_off;
 mod refused;
 mod running;
 mod twice;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use backhaul_sync::{SyncOptions, Transport};
-use backhaul_testkit::WeaveServer;
+use backhaul_sync::header::{self, HeaderMap, HeaderValue};
+use backhaul_sync::{Method, SyncOptions, Transport};
+use backhaul_testkit::{FaultLink, WeaveServer};
 use backhaul_weave::{
     Credentials, Entry, EntryType, Kind, OfflineDataSyncer, OfflineOptions, OfflineTraceServer,
     ProjectId, Remote, SyncStatistics,
@@ -19,11 +23,20 @@ use backhaul_weave::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A real server, and a folder beside it.
+/// A project of a real server, and a folder of its own.
 pub(crate) struct World {
-    pub(crate) folder: TempDir,
-    pub(crate) server: WeaveServer,
+    shared: Arc<Shared>,
+    folder: TempDir,
     pub(crate) project: ProjectId,
+    /// The numbers of its calls begin behind it: the server has the ids of all projects in one.
+    base: usize,
+}
+
+/// It takes seconds to start: those of one version share it.
+struct Shared {
+    server: WeaveServer,
+    _folder: TempDir,
+    worlds: AtomicUsize,
 }
 
 pub(crate) fn remote(url: &str) -> Remote {
@@ -43,25 +56,58 @@ pub(crate) fn quickly() -> SyncOptions {
     }
 }
 
-pub(crate) fn id(number: usize) -> String {
-    format!("01920000-0000-7000-8000-{number:012}")
-}
-
 impl World {
     pub(crate) fn new(version: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = WeaveServer::start(version, &folder.path().join("weave.db")).unwrap();
-        Self { folder, server, project: "local/mine".parse().unwrap() }
+        let worlds = AtomicUsize::new(0);
+        Self::of(Arc::new(Shared { server, _folder: folder, worlds }))
+    }
+
+    /// Another project, with a folder of its own, of the same server.
+    pub(crate) fn beside(&self) -> Self {
+        Self::of(Arc::clone(&self.shared))
+    }
+
+    fn of(shared: Arc<Shared>) -> Self {
+        let number = shared.worlds.fetch_add(1, Ordering::SeqCst);
+        let project = ProjectId::new("local", &format!("p{number}")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self { shared, folder, project, base: number * 1_000 }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.shared.server.url()
+    }
+
+    /// A link to the server that fails when it is told to.
+    pub(crate) fn link(&self) -> FaultLink {
+        FaultLink::to(([127, 0, 0, 1], self.shared.server.port()).into()).unwrap()
+    }
+
+    pub(crate) fn id(&self, number: usize) -> String {
+        format!("01920000-0000-7000-8000-{:012}", self.base + number)
+    }
+
+    /// A reference into the project.
+    pub(crate) fn reference(&self, rest: &str) -> String {
+        format!("weave:///{}/{rest}", self.project)
+    }
+
+    /// A table that no other project has.
+    pub(crate) fn table(&self, rows: &[i32]) -> Value {
+        let row = |number: &i32| json!({"z": number, "a": self.base});
+        let rows: Vec<Value> = rows.iter().map(row).collect();
+        json!({"project_id": self.project.to_string(), "rows": rows})
     }
 
     /// The folder, as the next process finds it.
     pub(crate) fn offline(&self) -> OfflineTraceServer {
-        let dir = self.folder.path().join("offline");
-        OfflineTraceServer::open(dir, OfflineOptions::default()).unwrap()
+        OfflineTraceServer::open(self.folder.path(), OfflineOptions::default()).unwrap()
     }
 
     pub(crate) fn syncer_of(&self, offline: &OfflineTraceServer) -> OfflineDataSyncer {
-        let remote = remote(&self.server.url());
+        let remote = remote(&self.url());
         OfflineDataSyncer::of_server(remote, offline.clone(), quickly()).unwrap()
     }
 
@@ -79,9 +125,9 @@ impl World {
     pub(crate) fn start(&self, number: usize, op_name: &str) -> (EntryType, Value) {
         let start = json!({
             "project_id": self.project.to_string(),
-            "id": id(number),
+            "id": self.id(number),
             "op_name": op_name,
-            "trace_id": id(900_000 + number),
+            "trace_id": self.id(900_000_000 + number),
             "started_at": "2026-01-02T03:04:05.678901Z",
             "attributes": {},
             "inputs": {"number": number},
@@ -92,7 +138,7 @@ impl World {
     pub(crate) fn end(&self, number: usize) -> (EntryType, Value) {
         let end = json!({
             "project_id": self.project.to_string(),
-            "id": id(number),
+            "id": self.id(number),
             "ended_at": "2026-01-02T03:04:06.000001Z",
             "output": {"answer": number},
             "summary": {},
@@ -102,12 +148,13 @@ impl World {
 
     pub(crate) fn rename(&self, number: usize, name: &str) -> (EntryType, Value) {
         let project = self.project.to_string();
-        let rename = json!({"project_id": project, "call_id": id(number), "display_name": name});
+        let rename =
+            json!({"project_id": project, "call_id": self.id(number), "display_name": name});
         (EntryType::CallUpdate, rename)
     }
 
     pub(crate) fn deletion(&self, numbers: &[usize]) -> (EntryType, Value) {
-        let ids: Vec<String> = numbers.iter().map(|number| id(*number)).collect();
+        let ids: Vec<String> = numbers.iter().map(|number| self.id(*number)).collect();
         let project = self.project.to_string();
         (EntryType::CallsDelete, json!({"project_id": project, "call_ids": ids}))
     }
@@ -115,8 +162,8 @@ impl World {
     pub(crate) fn note(&self, number: usize, of_call: usize) -> (EntryType, Value) {
         let note = json!({
             "project_id": self.project.to_string(),
-            "id": id(500_000 + number),
-            "weave_ref": format!("weave:///{}/call/{}", self.project, id(of_call)),
+            "id": self.id(500_000_000 + number),
+            "weave_ref": self.reference(&format!("call/{}", self.id(of_call))),
             "feedback_type": "wandb.note.1",
             "payload": {"note": format!("note {number}")},
         });
@@ -132,7 +179,15 @@ impl World {
     // --- What the server holds ---------------------------------------------------
 
     pub(crate) async fn ask(&self, path: &str, question: Value) -> Value {
-        remote(&self.server.url()).post_json(path, &question).await.unwrap()
+        let headers = HeaderMap::from_iter([(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )]);
+        let body = question.to_string().into_bytes().into();
+        let remote = remote(&self.url());
+        let answer = remote.send(Method::POST, path, headers, body, 1 << 30, None).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap()
     }
 
     /// All calls, by id.
@@ -171,9 +226,10 @@ impl World {
     }
 }
 
-/// The numbers of one project, in the order of kinds.
-pub(crate) fn numbers(statistics: &SyncStatistics, project: &str) -> Vec<(u64, u64)> {
-    Kind::ALL.iter().map(|kind| statistics[project][kind]).collect()
+/// The numbers of the one project that was synced, in the order of kinds.
+pub(crate) fn numbers(statistics: &SyncStatistics) -> Vec<(u64, u64)> {
+    let (_, kinds) = statistics.first_key_value().unwrap();
+    Kind::ALL.iter().map(|kind| kinds[kind]).collect()
 }
 
 #[track_caller]

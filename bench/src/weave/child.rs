@@ -1,0 +1,113 @@
+//! Processes beside this one: what they print, and that they end with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::device::Process;
+
+/// This program, as one of the processes that `main` knows.
+pub fn own(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the program's own path"));
+    command.arg(name);
+    command
+}
+
+/// Runs a command to its end, and reads the figures that it prints.
+pub fn figures<const N: usize>(command: &mut Command) -> [f64; N] {
+    let output = command.stderr(Stdio::inherit()).output().expect("the child runs");
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    figures_of(&String::from_utf8_lossy(&output.stdout))
+}
+
+pub fn figures_of<const N: usize>(text: &str) -> [f64; N] {
+    let figures: Vec<f64> =
+        text.split_whitespace().map(|it| it.parse().expect("a figure")).collect();
+    figures.try_into().unwrap_or_else(|_| panic!("expected {N} figures: {text}"))
+}
+
+/// A server at a port of this machine, until this is dropped.
+pub struct Server {
+    pub url: String,
+    child: Child,
+}
+
+impl Server {
+    /// Starts one that says on stdout where it is: a port, or a URL somewhere in a line.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a server");
+        let mut says = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        says.read_line(&mut line).expect("the server lives");
+        // What else it says is nobody's business, and must not stop it.
+        std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
+        Self { url: address(&line), child }
+    }
+
+    /// One that says it on stderr.
+    pub fn start_talking(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a server");
+        let mut says = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("http://") {
+            line.clear();
+            let read = says.read_line(&mut line).expect("the server lives");
+            assert!(read > 0, "{command:?} ended before it listened");
+        }
+        std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::stderr()));
+        Self { url: address(&line), child }
+    }
+
+    pub fn process(&self) -> Process {
+        Process::of(&self.child)
+    }
+}
+
+fn address(line: &str) -> String {
+    if let Ok(port) = line.trim().parse::<u16>() {
+        return format!("http://127.0.0.1:{port}");
+    }
+    let from = line.find("http://").unwrap_or_else(|| panic!("no address: {line:?}"));
+    let url = line[from..].split([' ', ',', '\n']).next().unwrap_or_default();
+    url.trim_end_matches('/').to_owned()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of the repository.
+pub fn of_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The Python that has weave `version`, with what keeps it on this machine.
+pub fn python(version: &str) -> Command {
+    let made =
+        Command::new(of_repository("scripts/weave-venv")).arg(version).output().expect("a script");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut command = Command::new(String::from_utf8_lossy(&made.stdout).trim_end());
+    command.env("WANDB_ERROR_REPORTING", "false").env("HTTPS_PROXY", "http://127.0.0.1:9");
+    command
+}
+
+/// `backhaul serve` of the release build, with its data in `dir`.
+pub fn backhaul_serve(dir: &Path) -> Command {
+    let program = std::env::var_os("BACKHAUL_BIN").expect("BACKHAUL_BIN, the program to measure");
+    let mut command = Command::new(program);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.join("data"))
+        // Neither another's settings nor keys.
+        .env("HOME", dir);
+    command
+}

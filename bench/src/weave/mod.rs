@@ -1,0 +1,75 @@
+//! What is done for Weave, beside a real Weave server, Weave's own write-ahead log and its
+//! sender, and the least that could be done.
+
+mod calls;
+mod child;
+mod client;
+mod disk;
+mod drain;
+mod floor;
+mod idle;
+mod intake;
+mod log;
+mod memory;
+mod sink;
+
+use std::collections::BTreeMap;
+
+use crate::report::{Spread, spread};
+
+/// What is measured, each by itself.
+pub fn measure(part: &str, rounds: u64) {
+    match part {
+        "intake" => intake::measure(rounds),
+        "idle" => idle::measure(rounds),
+        "log" => log::measure(rounds),
+        "disk" => disk::measure(),
+        "drain" => drain::measure(rounds),
+        "memory" => memory::measure(rounds),
+        _ => panic!("expected intake, idle, log, disk, drain or memory: found {part}"),
+    }
+}
+
+/// Whether this is one of the processes that the above need.
+pub fn run_child(arguments: &[&str]) -> bool {
+    match *arguments {
+        ["weave-post", ref load @ ..] => client::run_child(load),
+        ["weave-floor", path] => floor::run_child(path),
+        ["weave-sink"] => sink::run_child(),
+        ["weave-log", ref log @ ..] => log::run_child(log),
+        ["weave-drain", ref drain @ ..] => drain::run_child(drain),
+        ["weave-idle", url, connections] => idle::run_child(url, connections),
+        _ => return false,
+    }
+    true
+}
+
+/// What was measured in each round, by what was measured.
+struct Rounds<K, V>(BTreeMap<(u64, K), V>);
+
+impl<K: Ord + Copy, V> Rounds<K, V> {
+    fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    fn add(&mut self, round: u64, key: K, value: V) {
+        self.0.insert((round, key), value);
+    }
+
+    fn column(&self, key: K, value: impl Fn(&V) -> f64) -> Spread {
+        let of_key = self.0.iter().filter(|((_, of), _)| *of == key);
+        spread(of_key.map(|(_, it)| value(it)).collect())
+    }
+
+    /// What one is beside a peer within each round.
+    fn ratio(&self, ours: K, peer: K, value: impl Fn(&V) -> f64) -> Spread {
+        let of_key = self.0.iter().filter(|((_, of), _)| *of == ours);
+        spread(
+            of_key
+                .filter_map(|((round, _), it)| {
+                    Some(value(it) / value(self.0.get(&(*round, peer))?))
+                })
+                .collect(),
+        )
+    }
+}

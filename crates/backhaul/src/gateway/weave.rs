@@ -1,0 +1,187 @@
+//! Weave's part of a gateway: the collector, and the forwarder that delivers what it took.
+//!
+//! Opened with the first request of a client, or at once where data may wait from before: a
+//! device without Weave gets no folder of it. Delivery begins when a key is known, which may
+//! be a client's.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use backhaul_sync::{BlockedKind, SyncOptions, shown_url};
+use backhaul_weave::{Kind, OfflineTraceServer, Remote, WeaveForwarder};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::intake::answer_by;
+use super::plan::Plan;
+use super::runs::FORWARD_GRACE;
+use super::waiting::Waiting;
+use crate::collector::{self, WeaveCollector};
+use crate::config::Config;
+use crate::control::{ControlSocket, Desk};
+use crate::data_dir;
+use crate::intake::Refusal;
+
+/// The entity of projects that name none.
+const ENTITY: &str = "WANDB_ENTITY";
+
+/// The collector and the forwarder, once they are needed.
+#[derive(Clone)]
+pub(super) struct Weave(Arc<Inner>);
+
+struct Inner {
+    plan: Plan,
+    config: Config,
+    open: OnceCell<Open>,
+}
+
+struct Open {
+    server: OfflineTraceServer,
+    router: Router,
+    forwarder: WeaveForwarder,
+    is_forwarding: OnceCell<()>,
+    /// One for each spool that is delivered from.
+    controls: Arc<Mutex<Vec<ControlSocket>>>,
+}
+
+impl Weave {
+    /// # Errors
+    /// Where the folder is there and cannot be used.
+    pub(super) async fn open(plan: Plan, config: Config) -> anyhow::Result<Self> {
+        let is_there = plan.weave_dir.is_dir();
+        let weave = Self(Arc::new(Inner { plan, config, open: OnceCell::new() }));
+        if is_there {
+            weave.opened().await?.forward_if_allowed().await;
+        }
+        Ok(weave)
+    }
+
+    pub(super) fn router(&self) -> Router {
+        Router::new().fallback(answer).with_state(self.clone())
+    }
+
+    pub(super) async fn drain(&self, until: Instant) -> Waiting {
+        match self.0.open.get() {
+            Some(open) => open.drain(until).await,
+            None => Waiting::default(),
+        }
+    }
+
+    pub(super) async fn stop(&self) {
+        if let Some(open) = self.0.open.get() {
+            open.forwarder.stop().await;
+            let controls = std::mem::take(&mut *lock(&open.controls));
+            for control in controls {
+                control.stop().await;
+            }
+        }
+    }
+
+    async fn opened(&self) -> anyhow::Result<&Open> {
+        let Inner { plan, config, open } = &*self.0;
+        open.get_or_try_init(|| Open::new(plan.clone(), config)).await
+    }
+}
+
+async fn answer(State(weave): State<Weave>, request: Request) -> Response {
+    let answered = async {
+        let open = weave.opened().await?;
+        let answer = answer_by(&open.router, request).await;
+        // It may have brought the key.
+        open.forward_if_allowed().await;
+        answer
+    };
+    answered.await.unwrap_or_else(|error: anyhow::Error| {
+        Refusal::unavailable(format!("Weave's data cannot be stored here: {error:#}"))
+            .into_response()
+    })
+}
+
+impl Open {
+    async fn new(plan: Plan, config: &Config) -> anyhow::Result<Self> {
+        let (dir, options) = (plan.weave_dir, config.weave.options(&config.offline));
+        let opening = tokio::task::spawn_blocking(move || OfflineTraceServer::open(dir, options));
+        let server = opening.await??;
+        let remote = plan.weave_remote;
+        let sync_options = config.weave.sync_options(&config.offline);
+        let sync_options = SyncOptions { stop_timeout: FORWARD_GRACE, ..sync_options };
+        let forwarder = WeaveForwarder::new(server.clone(), remote.clone(), sync_options)?;
+        forwarder.watch(&config.offline.monitor()?);
+        let outage = Arc::clone(&plan.outage);
+        forwarder.offline_while(move || outage.outage());
+        if let Some(prioritizer) = config.offline.prioritizer()? {
+            forwarder.prioritize(prioritizer);
+        }
+        let controls: Arc<Mutex<Vec<ControlSocket>>> = Arc::default();
+        let (outage, opened) = (Arc::clone(&plan.outage), Arc::clone(&controls));
+        let url = shown_url(remote.trace_url().as_str());
+        forwarder.on_courier(move |project, kind, courier| {
+            let spool = data_dir::weave_spool(project, kind);
+            let desk = Desk::of_courier(spool, courier.clone(), &url, Arc::clone(&outage));
+            lock(&opened).push(ControlSocket::of(desk));
+        });
+        let outage = plan.outage;
+        let collector = WeaveCollector::new(collector::Options {
+            server: server.clone(),
+            remote: Some(remote),
+            token: plan.token,
+            pace: plan.limits.pace,
+            entity: std::env::var(ENTITY).ok(),
+            is_outage: Box::new(move || outage.outage().is_some()),
+        });
+        let router =
+            collector::router(collector).method_not_allowed_fallback(Refusal::method_not_allowed);
+        Ok(Self { server, router, forwarder, is_forwarding: OnceCell::new(), controls })
+    }
+
+    /// Begins to deliver where a key is known.
+    async fn forward_if_allowed(&self) {
+        if !self.is_forwarding.initialized() && why_not(self.forwarder.remote()).is_none() {
+            self.is_forwarding.get_or_init(|| self.forwarder.start()).await;
+        }
+    }
+
+    async fn drain(&self, until: Instant) -> Waiting {
+        self.forward_if_allowed().await;
+        let is_forwarding = self.is_forwarding.initialized();
+        if is_forwarding && Instant::now() < until {
+            let _ = tokio::time::timeout_at(until, self.forwarder.drain(None)).await;
+        }
+        let (server, forwarder) = (self.server.clone(), self.forwarder.clone());
+        let waiting = tokio::task::spawn_blocking(move || waiting(&server, &forwarder)).await;
+        let waiting = waiting.unwrap_or_default();
+        let reason = waiting.reason.or_else(|| why_not(self.forwarder.remote()));
+        Waiting::new(waiting.records, reason)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No call leaves it half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why nothing is delivered: no key is known.
+fn why_not(remote: &Remote) -> Option<String> {
+    remote.credentials().key(remote.wandb_url()).err().map(|error| error.to_string())
+}
+
+/// What waits and is this process's to deliver. Waits for the disk.
+fn waiting(server: &OfflineTraceServer, forwarder: &WeaveForwarder) -> Waiting {
+    let couriers = forwarder.status();
+    let mut all = Waiting::default();
+    for project in server.projects().unwrap_or_default() {
+        for kind in Kind::ALL {
+            let courier = couriers.iter().find(|it| it.project == project && it.kind == kind);
+            let blocked = courier.and_then(|courier| courier.status.blocked_by.clone());
+            if blocked.as_ref().is_some_and(|blocked| blocked.kind == BlockedKind::OtherProcess) {
+                continue;
+            }
+            let books = server.spool(&project, kind).ok().flatten().and_then(|it| it.books().ok());
+            let records = books.map_or(0, |books| books.pending);
+            all = all.and(Waiting::new(records, blocked.map(|it| it.reason)));
+        }
+    }
+    all
+}

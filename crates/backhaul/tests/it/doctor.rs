@@ -1,0 +1,88 @@
+//! `backhaul doctor` from outside. What each check finds is tested beside it.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{Hub, command, run};
+
+/// The doctor away from the home folder of whoever runs the tests.
+fn doctor(data_dir: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut doctor = command(&["doctor", "--data-dir"]);
+    let of_weave = ["WANDB_API_KEY", "WANDB_BASE_URL", "WF_TRACE_SERVER_URL"];
+    for name in of_weave {
+        doctor.env_remove(name);
+    }
+    let output = doctor.arg(data_dir).args(arguments).env("HOME", data_dir).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn checks(stdout: &str, level: &str) -> Vec<Value> {
+    let report: Value = serde_json::from_str(stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    checks.iter().filter(|check| check["level"] == level).cloned().collect()
+}
+
+#[test]
+fn a_device_where_all_is_well_is_healthy() {
+    let (dir, hub_dir) = (tempdir().unwrap(), tempdir().unwrap());
+    let hub = Hub::start(hub_dir.path());
+    let data = dir.path().join("data");
+    Hub::start(&data).post(&run(1));
+    let url = format!("http://{}", hub.address);
+    let (code, stdout, stderr) = doctor(&data, &["--runs-url", &url, "--json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["healthy"], true);
+    assert!(checks(&stdout, "problem").is_empty(), "{stdout}");
+    let ok = checks(&stdout, "ok");
+    for check in ["settings", "data dir", "weave dir", "runs", "runs hub", "outage", "environment"]
+    {
+        assert!(ok.iter().any(|found| found["check"] == check), "{check}: {stdout}");
+    }
+    // A line for each, and what to do below those that are not well.
+    let (code, stdout, _) = doctor(&data, &["--runs-url", &url]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("ok       runs hub"), "{stdout}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_do() {
+    let dir = tempdir().unwrap();
+    let options = ["--runs-url", "http://127.0.0.1:9", "--weave-url", "http://127.0.0.1:9"];
+    let mut hub = command(&["outage", "on", "--data-dir"]);
+    assert!(hub.arg(dir.path()).output().unwrap().status.success());
+    let arguments: Vec<&str> = options.into_iter().chain(["--json"]).collect();
+    let (code, stdout, _) = doctor(dir.path(), &arguments);
+    assert_eq!(code, 1, "{stdout}");
+    let problems = checks(&stdout, "problem");
+    assert!(problems.iter().any(|found| found["check"] == "runs hub"), "{stdout}");
+    let warnings = checks(&stdout, "warning");
+    for check in ["outage", "weave key"] {
+        assert!(warnings.iter().any(|found| found["check"] == check), "{check}: {stdout}");
+    }
+    let said = problems.iter().chain(&warnings);
+    assert!(said.clone().count() > 0 && said.clone().all(|found| found["advice"].is_string()));
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_a_problem_each() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("backhaul.toml");
+    std::fs::write(&file, "sync_interval = 10\nlisten = \"nowhere\"\n").unwrap();
+    let (code, stdout, _) = doctor(dir.path(), &["--json", "--config", file.to_str().unwrap()]);
+    assert_eq!((code, checks(&stdout, "problem").len()), (1, 2), "{stdout}");
+}
+
+#[test]
+fn a_key_is_found_and_never_shown() {
+    let dir = tempdir().unwrap();
+    let netrc = "machine 127.0.0.1 login user password s3cret-of-netrc\n";
+    std::fs::write(dir.path().join(".netrc"), netrc).unwrap();
+    let url = "http://127.0.0.1:9";
+    let (_, stdout, stderr) = doctor(dir.path(), &["--weave-url", url, "--wandb-url", url]);
+    assert!(stdout.contains("found, from netrc"), "{stdout}");
+    assert!(!stdout.contains("s3cret") && !stderr.contains("s3cret"), "{stdout}{stderr}");
+    assert!(stdout.contains("PROBLEM  weave server"), "{stdout}");
+}
