@@ -290,6 +290,8 @@ impl RunLogger for CloudRunLogger {
             Ok(Verdict::Later { reason, retry_after, .. }) => {
                 (DeliverError::later(reason), retry_after)
             }
+            // Said by no hub.
+            Ok(Verdict::WithNext) => (DeliverError::later("it is to go with others"), None),
             Err(error) => {
                 let reason = error.to_string();
                 let kind = match error.kind() {

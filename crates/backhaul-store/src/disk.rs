@@ -31,6 +31,20 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory and its parents, whose names are all durable then. One that is there
+    /// may be of somebody who was stopped before that: only those are left that this user may
+    /// not open, and so has not made, and those of file systems that know no such thing.
+    fn create_dir_durable(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)?;
+        let is_named = |dir: &&Path| !dir.as_os_str().is_empty();
+        for dir in path.ancestors().filter(is_named) {
+            match self.sync_dir(dir) {
+                Err(error) if !knows_no_sync(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
     /// Makes everything durable that anybody wrote to the file system that holds `path`.
     fn sync_all(&self, path: &Path) -> io::Result<()>;
     /// What is free for this user on the file system that holds `path`.
@@ -41,6 +55,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
         let _ = path;
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// Whether a directory is not this user's to sync, or not to be synced at all.
+fn knows_no_sync(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported)
 }
 
 /// An open file: positioned reads and writes, so that one handle serves many threads.

@@ -569,18 +569,10 @@ pub(crate) fn identity_path(dir: &Path) -> PathBuf {
 
 fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<()> {
     let state = dir.join(STATE);
-    // The folders above are synced up to the first that was there before: the name of
-    // each new one is durable only with the folder that it stands in.
-    let parents = || dir.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
-    let new = parents().take_while(|parent| disk.list(parent).is_err()).count();
-    disk.create_dir_all(&state).map_err(|error| {
+    disk.create_dir_durable(&state).map_err(|error| {
         let uid = rustix::process::getuid().as_raw();
         Error::io(&format!("create the spool's folder as user id {uid}"), &state, error)
-    })?;
-    disk.sync_dir(dir).doing("sync the spool folder", dir)?;
-    parents()
-        .take(new + 1)
-        .try_for_each(|parent| disk.sync_dir(parent).doing("sync a folder above the spool", parent))
+    })
 }
 
 pub(crate) fn lock_identity(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>> {

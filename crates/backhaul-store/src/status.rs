@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::context::QUARANTINE;
+use crate::courier::WINDOW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::high_water::HighWater;
 use crate::id::{Chain, Lane, Position, RecordId, Sequence};
@@ -148,13 +149,21 @@ impl Spool {
             return Ok(self.status()?.books);
         }
         let mut books = Books::default();
-        for (chain, (first, next)) in courier.chains(inner) {
-            let of_chain = courier
-                .account(chain)
-                .map_or_else(|| Account::new(first.max(1)).books(next), |known| known.books(next));
-            books.add(&of_chain);
-        }
+        courier.each_account(inner, |account, next| books.add(&account.books(next)));
         Ok(books)
+    }
+
+    /// How many waiting records can be offered before any is settled: those within
+    /// [`WINDOW`](crate::WINDOW) of the first unsettled one of their chain that nobody holds.
+    /// For the process that delivers; seen as [`books`](Spool::books) sees it.
+    pub fn within_window(&self) -> Result<u64> {
+        let inner = &self.inner;
+        inner.check_process()?;
+        let mut waiting = 0;
+        inner.courier().each_account(inner, |account, next| {
+            waiting += account.pending_before(next.min(account.floor.saturating_add(WINDOW)));
+        });
+        Ok(waiting)
     }
 
     /// Calls `visit` for each record on disk with the standing asked for (`None`:

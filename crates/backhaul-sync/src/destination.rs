@@ -78,4 +78,8 @@ pub enum Verdict {
         /// to blame, false where the circumstances are.
         spends_retry: bool,
     },
+    /// It wants the record together with what comes after it: it is offered again with the next
+    /// batch, and that costs it nothing. For a batch of which more records wait; where two
+    /// batches in a row come to nothing else, their records are put off.
+    WithNext,
 }

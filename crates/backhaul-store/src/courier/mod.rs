@@ -221,6 +221,16 @@ impl CourierState {
         self.ledger.accounts.account(DEFAULT_DESTINATION, chain)
     }
 
+    /// Calls `visit` with the account of each chain, and its next sequence.
+    pub(crate) fn each_account(&self, inner: &Inner, mut visit: impl FnMut(&Account, u64)) {
+        for (chain, (first, next)) in self.chains(inner) {
+            match self.account(chain) {
+                Some(account) => visit(account, next),
+                None => visit(&Account::new(first.max(1)), next),
+            }
+        }
+    }
+
     pub(crate) fn is_settled(&self, position: Position) -> bool {
         self.account(position.chain).is_some_and(|account| account.is_settled(position.sequence.0))
     }

@@ -299,6 +299,12 @@ impl Account {
         books
     }
 
+    /// How many records before `end` wait, and are not held.
+    pub(crate) fn pending_before(&self, end: u64) -> u64 {
+        let held = self.open.range(..end).filter(|(_, attempts)| attempts.held.is_some());
+        self.books(end).pending.saturating_sub(held.count() as u64)
+    }
+
     /// Whether every record of the range is delivered; needs it settled to start with.
     pub(crate) fn all_settled(&self, first: u64, next: u64) -> bool {
         self.next_unsettled(first) >= next && self.requeued.range(first..next).next().is_none()
@@ -508,6 +514,19 @@ mod tests {
         assert_eq!(account.unsettled_between(1, 10), [(2, 4), (6, 8), (9, 10)]);
         assert_eq!(account.unsettled_between(5, 7), [(6, 7)]);
         assert_eq!(account.unsettled_between(4, 6), []);
+    }
+
+    #[test]
+    fn what_waits_before_a_place_is_neither_settled_nor_held() {
+        let mut account = Account::new(1);
+        for (sequence, state) in [(1, State::Delivered), (3, State::Held), (4, State::Rejected)] {
+            settle(&mut account, sequence, state);
+        }
+        assert_eq!(account.pending_before(6), 2);
+        assert_eq!(account.pending_before(3), 1);
+        // It may be offered again, wherever it stands.
+        settle(&mut account, 4, State::Requeued);
+        assert_eq!(account.pending_before(6), 3);
     }
 
     #[test]

@@ -346,3 +346,32 @@ fn a_foreign_file_whose_flush_failed_is_whole_when_it_is_a_record() {
     assert_eq!(numbers(&device.open()), [7]);
     names_stay(&device, &offered);
 }
+
+#[test]
+fn folders_whose_names_could_not_be_made_durable_are_made_so_by_the_next_opening() {
+    for layout in LAYOUTS {
+        let mut refused = 0;
+        // Each sync of the first opening, one after the other; then there are no more.
+        for passed in 0.. {
+            let (disk, faults) = (SimDisk::new(), Faults::new());
+            let open = || {
+                let disk = Arc::new(FaultyDisk::new(disk.clone(), faults.clone()));
+                let clock = Arc::new(ManualClock::new());
+                Spool::open_on("/deep/down/spool", options(layout), disk, clock)
+            };
+            faults.add(Fault::new(Call::SyncDir, EIO).after(passed).times(1));
+            let first = open();
+            if first.is_ok() && faults.calls(Call::SyncDir) <= passed {
+                break;
+            }
+            refused += u32::from(first.is_err());
+            drop(first);
+            let spool = open().unwrap();
+            spool.append(numbered(1, 300)).unwrap();
+            disk.power_cut(&mut Prng::new(1), &CrashStyle::DROP_ALL);
+            std::mem::forget(spool);
+            assert_eq!(numbers(&open().unwrap()), [1], "{layout:?}, after {passed} syncs");
+        }
+        assert!(refused >= 4, "{layout:?}: {refused}");
+    }
+}

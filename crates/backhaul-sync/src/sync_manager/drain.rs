@@ -24,6 +24,9 @@ use crate::report::{Blocked, BlockedKind, SyncReport};
 /// stumbles over a record.
 const MOST_WITNESSES: u32 = 16;
 
+/// What is said of a record that waits for others, where there are none.
+pub(super) const WITH_NEXT: &str = "it is to go with records that come after it";
+
 /// What stops a sync.
 pub(crate) enum Halt {
     Link(LinkError),
@@ -51,6 +54,10 @@ pub(crate) struct Drain {
     ahead: ReadAhead,
     /// Whether critical records alone may go before a time that was asked for.
     is_early: bool,
+    /// Whether some of the batch before are to go with the next one, which is not read ahead
+    /// then, and whether all of them are.
+    is_left_over: bool,
+    is_in_vain: bool,
 }
 
 /// What an answered batch came to.
@@ -63,7 +70,15 @@ impl Drain {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let allowance = Allowance::new(shared.lock().only_critical.clone());
         let (report, ahead) = (SyncReport::default(), ReadAhead::default());
-        Self { shared, report, allowance, ahead, is_early: false }
+        Self {
+            shared,
+            report,
+            allowance,
+            ahead,
+            is_early: false,
+            is_left_over: false,
+            is_in_vain: false,
+        }
     }
 
     /// What came of it so far, with what remains.
@@ -118,7 +133,7 @@ impl Drain {
     /// The batch that was read ahead, or one that is taken now.
     async fn next(&mut self, most: usize) -> Result<Option<Batch>, Halt> {
         match self.ahead.end().await {
-            Some(batch) if self.is_at_full_pace() => Ok(Some(batch)),
+            Some(batch) if self.is_at_full_pace() && !self.is_left_over => Ok(Some(batch)),
             Some(batch) => {
                 release(batch).await;
                 self.take(most).await
@@ -129,7 +144,7 @@ impl Drain {
 
     /// Reads the batch after this one, where nothing speaks for another one than will be read.
     fn read_ahead(&mut self, batch: &Batch) {
-        if self.ahead.is_on() && self.is_at_full_pace() {
+        if self.ahead.is_on() && self.is_at_full_pace() && !self.is_left_over {
             let most = self.shared.options().records();
             let take = self.taking(most, batch.records.len());
             self.ahead.begin(move || take().ok().flatten());
@@ -417,7 +432,14 @@ impl Drain {
         let mut settlements = Vec::with_capacity(verdicts.len());
         let (mut synced, mut duplicates, mut put_off, mut bytes) = (0, 0, 0, 0);
         let mut failed = Vec::new();
+        let goes_with_next = |verdict: &Verdict| *verdict == Verdict::WithNext;
+        self.is_left_over = verdicts.iter().any(goes_with_next);
+        let is_in_vain = verdicts.iter().all(goes_with_next);
+        let was_in_vain = std::mem::replace(&mut self.is_in_vain, is_in_vain);
         for (offer, verdict) in batch.records.iter().zip(verdicts) {
+            if verdict == Verdict::WithNext && !(is_in_vain && was_in_vain) {
+                continue;
+            }
             let settled = self.settlement(offer, verdict);
             match settled.state {
                 State::Delivered | State::Duplicate => {
@@ -481,6 +503,7 @@ impl Drain {
             Verdict::Later { reason, retry_after, spends_retry } => {
                 (reason, retry_after, spends_retry)
             }
+            Verdict::WithNext => (WITH_NEXT.to_owned(), None, false),
         };
         let spent = offer.spent_retries.saturating_add(u32::from(spends_retry));
         let options = self.shared.options();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backhaul_store::{Batch, Offer, StoredRecord};
 
-use super::drain::{Drain, Halt, not_its_fault, release};
+use super::drain::{Drain, Halt, WITH_NEXT, not_its_fault, release};
 use crate::blocking::blocking;
 use crate::destination::Verdict;
 use crate::events::SyncEvent;
@@ -44,6 +44,7 @@ impl Summary {
             Verdict::Rejected { reason, .. } | Verdict::Later { reason, .. } => {
                 Summary::Missing(reason.clone())
             }
+            Verdict::WithNext => Summary::Missing(WITH_NEXT.to_owned()),
         }
     }
 

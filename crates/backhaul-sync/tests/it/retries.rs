@@ -119,6 +119,38 @@ async fn circumstances_cost_a_record_no_retry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_that_wants_to_go_with_the_next_batch_does_so_at_once_and_at_no_cost() {
+    let device = Device::new();
+    let mut is_first = true;
+    device.hub.answers(move |bodies| match std::mem::take(&mut is_first) {
+        true => Ok(vec![Verdict::WithNext, Verdict::Delivered]),
+        false => takes_all(bodies),
+    });
+    let courier = device.courier(SyncOptions { batch_size: Some(2), ..plain() });
+    for body in ["early", "good", "late"] {
+        append(&courier, body);
+    }
+    let report = courier.sync_now().await;
+    assert_eq!((report.synced, report.remaining), (3, 0));
+    assert_eq!(device.hub.bodies(), ["early", "good", "early", "late"]);
+    assert_eq!(device.hub.seconds(), [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_always_want_to_go_with_the_next_batch_are_put_off() {
+    let device = Device::new();
+    device.hub.answers(|bodies| Ok(vec![Verdict::WithNext; bodies.len()]));
+    let courier = device.courier_of(1);
+    let report = courier.sync_now().await;
+    assert_eq!((report.failed, report.remaining), (0, 1));
+    assert_eq!(device.hub.requests(), 2);
+    courier.start().await;
+    pass(24 * 3600).await;
+    assert!(device.hub.requests() < 24 * 3600);
+    assert_eq!(courier.status().failed_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_longer_of_backoff_and_what_was_asked_for_counts() {
     let device = Device::new();
     let mut asked = [1, 100].into_iter();

@@ -105,7 +105,9 @@ impl OfflineTraceServer {
     ) -> Result<Self, TraceError> {
         options.check()?;
         let dir = dir.as_ref().to_owned();
-        whole_file::make_folder_and_parents(&*disk, &dir.join(STATE))?;
+        let state = dir.join(STATE);
+        disk.create_dir_durable(&state)
+            .map_err(|error| whole_file::failed("make a folder", &state, error))?;
         let shared = Shared {
             cap: options.max_bytes.map(SharedCap::new),
             dir,

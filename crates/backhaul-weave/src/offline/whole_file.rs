@@ -68,27 +68,6 @@ pub(super) fn make_folder(disk: &dyn Disk, dir: &Path, top: &Path) -> Result<(),
     above.try_for_each(|above| sync_dir(disk, above))
 }
 
-/// The same, with all that is above it. Whatever is there may be of somebody who was stopped
-/// before it was durable; but for folders that this user may not read, and so has not made,
-/// and those of file systems that make names durable in no way.
-pub(super) fn make_folder_and_parents(disk: &dyn Disk, dir: &Path) -> Result<(), TraceError> {
-    disk.create_dir_all(dir).map_err(|error| failed("make a folder", dir, error))?;
-    let above = dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
-    for above in above {
-        match disk.sync_dir(above) {
-            Err(error) if is_not_ours(&error) => {}
-            synced => synced.map_err(|error| failed("sync a folder", above, error))?,
-        }
-    }
-    Ok(())
-}
-
-fn is_not_ours(error: &io::Error) -> bool {
-    let kinds =
-        [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
-    kinds.contains(&error.kind())
-}
-
 /// How a lock is held.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Hold {

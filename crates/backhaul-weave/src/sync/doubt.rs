@@ -15,11 +15,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use backhaul_store::{Batch, Chain, RecordId};
+use backhaul_store::{Batch, Chain, RecordId, WINDOW};
 use tokio::time::Instant;
 
-/// Sequences past the first unsettled one that a spool may have on offer.
-const WINDOW: u64 = 4_096;
 /// A process that delivers lets another one do so when it has taken nothing for five minutes.
 const UNDISTURBED: Duration = Duration::from_secs(4 * 60);
 

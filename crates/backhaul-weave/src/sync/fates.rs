@@ -51,7 +51,10 @@ impl Fates {
     /// A verdict for each record. Where none got through it is an error, of the batch as a
     /// whole, and the courier finds out about it.
     pub(super) fn conclude(self) -> Result<Vec<Verdict>, LinkError> {
-        let is_through = |fate: &Fate| matches!(fate, Fate::Said(verdict) if !matches!(verdict, Verdict::Later { .. }));
+        let is_through = |fate: &Fate| {
+            use Verdict::{Delivered, Duplicate, Rejected};
+            matches!(fate, Fate::Said(Delivered | Duplicate | Rejected { .. }))
+        };
         let any_is_through = self.0.iter().any(is_through);
         let failure = self.0.iter().find_map(|fate| match fate {
             Fate::Failed { error, .. } => Some(error.clone()),

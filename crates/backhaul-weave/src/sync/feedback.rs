@@ -171,8 +171,11 @@ impl Run<'_> {
             records.iter().filter(is_in_doubt).filter_map(|one| one.value["id"].as_str()).collect()
         };
         let known = self.job.known_feedback(&in_doubt).await?;
-        let is_known =
-            |record: &Record| record.value["id"].as_str().is_some_and(|id| known.contains(id));
+        // What replaces itself is the same after a second time.
+        let is_known = |record: &Record| {
+            let id = record.value["id"].as_str();
+            id.is_some_and(|id| known.contains(id) && record.value["feedback_id"] != *id)
+        };
         let (there, left): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_known);
         there.iter().for_each(|record| self.fates.say(record.at, Verdict::Duplicate));
         Ok(left)

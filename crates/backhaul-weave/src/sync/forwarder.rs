@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use backhaul_store::Books;
 use backhaul_sync::{
@@ -19,6 +20,10 @@ use crate::kind::Kind;
 use crate::offline::OfflineTraceServer;
 use crate::project::ProjectId;
 use crate::remote::Remote;
+
+/// In which a process that only logs lets another one deliver: it looks once a second whether
+/// one wants to.
+const HANDOVER: Duration = Duration::from_millis(1_500);
 
 /// Delivers what an [`OfflineTraceServer`] holds, and what is stored in it later, to a real
 /// server: a courier for each kind of each project's data.
@@ -218,7 +223,7 @@ impl WeaveForwarder {
     }
 
     /// The same, but that records which were put off are waited for, as often as their retries
-    /// go.
+    /// go, and a process that has the folder open and only logs, until it lets go of delivering.
     ///
     /// # Errors
     /// Where the folder cannot be read.
@@ -259,19 +264,26 @@ impl WeaveForwarder {
             }
         }
         let options = self.inner.setup().options.clone();
-        for round in 0..=options.max_retries.saturating_add(1) {
-            let mut worth_another = false;
+        let mut rounds_in_vain = 0;
+        while rounds_in_vain <= options.max_retries.saturating_add(1) {
+            let (mut is_in_vain, mut wait) = (true, None);
             for (_, courier, _) in &those_there {
                 let report = courier.sync_now().await;
-                // A server that fails over one record shows it by taking others.
-                worth_another |= report.blocked_by.is_some_and(|blocked| {
-                    matches!(blocked.kind, BlockedKind::PutOff | BlockedKind::Busy)
+                is_in_vain &= report.synced + report.failed == 0;
+                wait = wait.max(match report.blocked_by.map(|blocked| blocked.kind) {
+                    // A server that fails over one record shows it by taking others.
+                    Some(BlockedKind::PutOff | BlockedKind::Busy) => {
+                        Some(options.backoff().delay(rounds_in_vain))
+                    }
+                    Some(BlockedKind::OtherProcess) => Some(HANDOVER),
+                    _ => None,
                 });
             }
-            if !patiently || !worth_another {
-                break;
+            rounds_in_vain = if is_in_vain { rounds_in_vain + 1 } else { 0 };
+            match wait {
+                Some(wait) if patiently => tokio::time::sleep(wait).await,
+                _ => break,
             }
-            tokio::time::sleep(options.backoff().delay(round)).await;
         }
         let mut numbers = [(0, 0); Kind::ALL.len()];
         for (at, courier, before) in those_there {

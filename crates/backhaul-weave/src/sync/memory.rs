@@ -19,6 +19,8 @@ pub(super) struct Memory {
     calls: HashSet<String>,
     /// Records that were put off, by their call.
     put_off: BTreeSet<(String, Position)>,
+    /// Those that were left to the next batch, once.
+    with_next: BTreeSet<Position>,
     /// Records of requests over which the server failed: they go alone.
     pub(super) suspects: HashSet<RecordId>,
     /// By record over which the server failed when it went alone: how many batches had arrived
@@ -68,12 +70,21 @@ impl Memory {
     /// Notes what was said of a record of a call.
     pub(super) fn note(&mut self, call: &str, id: RecordId, verdict: &Verdict) {
         let place = (call.to_owned(), id.position);
-        if let Verdict::Later { .. } = verdict {
-            self.put_off.insert(place);
-        } else {
-            self.put_off.remove(&place);
-            self.suspects.remove(&id);
-            self.doubt.clear(&id);
+        match verdict {
+            Verdict::WithNext => {
+                self.put_off.insert(place);
+                self.with_next.insert(id.position);
+            }
+            Verdict::Later { .. } => {
+                self.put_off.insert(place);
+                self.with_next.remove(&id.position);
+            }
+            _ => {
+                self.put_off.remove(&place);
+                self.with_next.remove(&id.position);
+                self.suspects.remove(&id);
+                self.doubt.clear(&id);
+            }
         }
     }
 
@@ -93,12 +104,18 @@ impl Memory {
         first.is_some_and(|(other, earlier)| other == call && *earlier < position)
     }
 
-    /// Whether records wait that are not in a batch and that were never put off.
-    pub(super) fn others_wait(&self, pending: u64, batch: &Batch) -> bool {
+    /// Whether a record was never left to the next batch.
+    pub(super) fn may_go_with_next(&self, position: Position) -> bool {
+        !self.with_next.contains(&position)
+    }
+
+    /// Whether any of the records that can be offered, `within_window` in number, is neither in
+    /// this batch nor put off.
+    pub(super) fn others_wait(&self, within_window: u64, batch: &Batch) -> bool {
         let positions = batch.records.iter().map(|offer| offer.record.id.position);
         let known: BTreeSet<Position> =
             self.put_off.iter().map(|(_, position)| *position).chain(positions).collect();
-        pending > known.len() as u64
+        within_window > known.len() as u64
     }
 }
 

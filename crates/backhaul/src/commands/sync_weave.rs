@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use backhaul_store::Books;
-use backhaul_sync::{Blocked, BlockedKind, SyncReport};
+use backhaul_sync::{BlockedKind, SyncReport};
 use backhaul_weave::{Kind, OfflineDataSyncer, OfflineTraceServer, ProjectId, WeaveForwarder};
 use serde_json::{Map, Value, json};
 
-use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
 use super::sync::{sync_by_owner, with_progress};
 use crate::config::Config;
 use crate::data_dir::{DataDir, WEAVE, weave_spool};
@@ -154,30 +153,15 @@ async fn sync_here(
         let waiting = async || books(&server, project).map_or(whole, |books| pending(&books));
         let name = format!("{WEAVE}/{project}");
         let project_name = project.to_string();
-        let sync = async || {
-            let sync = syncer.sync_project(&project_name);
-            with_progress(printer, &name, whole, sync, waiting).await
-        };
-        let mut statistics = sync().await?;
-        let mut patience = HANDOVER_TRIES;
-        while patience > 0 && is_held_by_other(forwarder) {
-            tokio::time::sleep(HANDOVER_INTERVAL).await;
-            statistics = sync().await?;
-            patience -= 1;
-        }
+        let statistics =
+            with_progress(printer, &name, whole, syncer.sync_project(&project_name), waiting)
+                .await?;
         for (name, kinds) in &*statistics {
             synced.statistics.insert(name.clone(), kinds.clone());
         }
         synced.spools.extend(reports(&server, forwarder, project, &before)?);
     }
     Ok(())
-}
-
-/// Whether another process holds the part of delivering. One that never delivers gives it up
-/// when it is asked for.
-fn is_held_by_other(forwarder: &WeaveForwarder) -> bool {
-    let is_other = |blocked: &Blocked| blocked.kind == BlockedKind::OtherProcess;
-    forwarder.status().iter().any(|it| it.status.blocked_by.as_ref().is_some_and(is_other))
 }
 
 fn pending(books: &BTreeMap<Kind, Books>) -> u64 {

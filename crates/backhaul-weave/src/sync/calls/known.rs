@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use backhaul_store::{Position, StoredRecord, Timestamp};
 use backhaul_sync::{LinkError, Method, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,9 +29,10 @@ impl Run<'_> {
     /// still to be sent. Ends wait until the server has their call.
     pub(super) async fn settle_known(&mut self, items: Vec<Item>) -> Result<Vec<Item>, LinkError> {
         let known = self.job.known_calls(self.to_ask(&items)).await?;
-        let mut left = Vec::with_capacity(items.len());
-        for item in items {
-            left.extend(self.settle(item, &known).await?);
+        let (orphans, others) = self.orphans(items, &known);
+        let left = others.into_iter().filter_map(|item| self.settle(item, &known)).collect();
+        if !orphans.is_empty() {
+            self.settle_orphans(orphans).await?;
         }
         Ok(left)
     }
@@ -53,65 +55,74 @@ impl Run<'_> {
         calls.into_iter().filter(|call| !call.is_empty()).collect()
     }
 
-    async fn settle(&mut self, item: Item, known: &Known) -> Result<Option<Item>, LinkError> {
+    /// Parts those whose call the server does not have from the others.
+    fn orphans(&self, items: Vec<Item>, known: &Known) -> (Vec<Item>, Vec<Item>) {
+        let memory = self.job.memory();
+        items.into_iter().partition(|item| {
+            !item.begins_its_call()
+                && !known.contains_key(&item.call)
+                && !memory.knows_call(&item.call)
+        })
+    }
+
+    fn settle(&mut self, item: Item, known: &Known) -> Option<Item> {
         if let Part::Other(EntryType::OtelExport, value) = &item.part {
             let spans = otel::span_ids(value);
             let is_there = !spans.is_empty() && spans.iter().all(|span| known.contains_key(span));
-            return Ok(self.unless_known(item, is_there));
+            return self.unless_known(item, is_there);
         }
-        match known.get(&item.call) {
-            None if item.begins_its_call() || self.job.memory().knows_call(&item.call) => {
-                Ok(Some(item))
-            }
-            None => self.without_its_call(item).await,
-            Some(_) if !item.begins_its_call() => Ok(Some(item)),
-            Some(has_ended) => {
-                self.job.memory().has_call(&item.call);
-                let is_whole = *has_ended || matches!(item.part, Part::Start(_));
-                if is_whole {
-                    return Ok(self.unless_known(item, true));
-                }
-                if let [(start, _), _] = &*item.records {
-                    self.fates.say(*start, Verdict::Duplicate);
-                }
-                Ok(item.end())
-            }
+        let Some(has_ended) = known.get(&item.call).filter(|_| item.begins_its_call()) else {
+            return Some(item);
+        };
+        self.job.memory().has_call(&item.call);
+        if *has_ended || matches!(item.part, Part::Start(_)) {
+            return self.unless_known(item, true);
         }
+        if let [(start, _), _] = &*item.records {
+            self.fates.say(*start, Verdict::Duplicate);
+        }
+        item.end()
     }
 
     fn unless_known(&mut self, item: Item, is_known: bool) -> Option<Item> {
         if !is_known {
             return Some(item);
         }
-        item.records.iter().for_each(|(at, _)| self.fates.say(*at, Verdict::Duplicate));
+        self.say(&item, &Verdict::Duplicate);
         None
     }
 
-    /// The server does not have the call that something is about. Its start may be on its way
-    /// from another process; it may have been refused; or the call was deleted since.
-    async fn without_its_call(&mut self, item: Item) -> Result<Option<Item>, LinkError> {
-        if self.job.is_deleted_later(&item.call).await? {
-            return Ok(self.unless_known(item, true));
+    /// The server does not have the calls that something is about. Their starts may be behind
+    /// records that wait, or on their way from another process; they may have been refused; or
+    /// the calls were deleted since. Only once nothing else waits is one of these looked for.
+    async fn settle_orphans(&mut self, orphans: Vec<Item>) -> Result<(), LinkError> {
+        let more_wait = self.more_wait().await?;
+        let deleted = match more_wait {
+            true => HashSet::new(),
+            false => {
+                let calls = orphans.iter().map(|item| item.call.clone()).collect();
+                self.job.deleted_later(calls).await?
+            }
+        };
+        for item in orphans {
+            let is_deleted = deleted.contains(&item.call);
+            if let Some(item) = self.unless_known(item, is_deleted) {
+                self.lacks_its_call(&item, !more_wait);
+            }
         }
-        let pending = self.job.with_spool(|spool| Ok(spool.books()?.pending)).await?;
-        let others_wait = self.job.memory().others_wait(pending, self.batch);
+        Ok(())
+    }
+
+    fn lacks_its_call(&mut self, item: &Item, spends_retry: bool) {
         let reason = format!("the server does not have the call {}", item.call);
         self.stuck.insert(item.call.clone());
-        for (at, _) in &item.records {
-            let verdict = Verdict::Later {
-                reason: reason.clone(),
-                retry_after: None,
-                spends_retry: !others_wait,
-            };
-            self.fates.say(*at, verdict);
-        }
-        Ok(None)
+        self.say(item, &Verdict::Later { reason, retry_after: None, spends_retry });
     }
 }
 
 impl Job {
     /// Which of these calls the server has.
-    async fn known_calls(&self, calls: Vec<String>) -> Result<Known, LinkError> {
+    pub(super) async fn known_calls(&self, calls: Vec<String>) -> Result<Known, LinkError> {
         let mut known = Known::new();
         for calls in calls.chunks(AT_ONCE) {
             let asked = json!({
@@ -136,34 +147,80 @@ impl Job {
         Ok(known)
     }
 
-    /// Whether a deletion was logged of a call, or of one that it is below. The server does not
-    /// show a deleted call, and has its id all the same.
-    pub(super) async fn is_deleted_later(&self, call: &str) -> Result<bool, LinkError> {
-        let mut call = Some(call.to_owned());
+    /// Those of some calls that were deleted after they had begun, or that one was which they
+    /// are below. The server does not show deleted calls, and has their ids all the same.
+    pub(super) async fn deleted_later(
+        &self,
+        calls: HashSet<String>,
+    ) -> Result<HashSet<String>, LinkError> {
         self.with_spool(move |spool| {
-            let mut parents = BTreeMap::new();
-            let mut deleted = HashSet::new();
+            let mut family = Family::of(&calls);
             spool.each_from(&BTreeMap::new(), &mut |record| {
-                match EntryType::of_name(&record.facts.kind) {
-                    Some(EntryType::CallStart | EntryType::CallComplete) => {
-                        parents.extend(parent_of(&record.body));
-                    }
-                    Some(EntryType::CallsDelete) => deleted.extend(deleted_by(&record.body)),
-                    _ => {}
-                }
+                family.take(&record);
                 ControlFlow::Continue(())
             })?;
-            while let Some(one) = call.take() {
-                if deleted.contains(&one) {
-                    return Ok(true);
-                }
-                // Removed, so that no circle is walked for ever.
-                call = parents.remove(&one).flatten();
-            }
-            Ok(false)
+            Ok(calls.iter().filter(|call| family.is_deleted(call)).cloned().collect())
         })
         .await
     }
+}
+
+/// When a record was logged.
+type Place = (Timestamp, Position);
+
+/// Calls, those that they are below, and deletions, as they were logged.
+struct Family {
+    /// When the calls began that are looked for; `None`: their start is not here.
+    began: HashMap<String, Option<Place>>,
+    parents: HashMap<String, Option<String>>,
+    deletions: Vec<(Place, Vec<String>)>,
+}
+
+impl Family {
+    fn of(calls: &HashSet<String>) -> Self {
+        let began = calls.iter().map(|call| (call.clone(), None)).collect();
+        Self { began, parents: HashMap::new(), deletions: Vec::new() }
+    }
+
+    fn take(&mut self, record: &StoredRecord) {
+        let place = (record.stamp.wall, record.id.position);
+        match EntryType::of_name(&record.facts.kind) {
+            Some(EntryType::CallStart | EntryType::CallComplete) => {
+                if let Some((id, parent)) = parent_of(&record.body) {
+                    if let Some(began) = self.began.get_mut(&id) {
+                        *began = began.or(Some(place));
+                    }
+                    self.parents.insert(id, parent);
+                }
+            }
+            Some(EntryType::CallsDelete) => {
+                self.deletions.push((place, deleted_by(&record.body)));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_deleted(&self, call: &str) -> bool {
+        let began = self.began.get(call).copied().flatten();
+        let counts = |place: &Place| began.is_none_or(|began| is_after(*place, began));
+        let deletions = self.deletions.iter().filter(|(place, _)| counts(place));
+        let deleted: HashSet<&str> =
+            deletions.flat_map(|(_, calls)| calls).map(String::as_str).collect();
+        let (mut next, mut seen) = (Some(call), HashSet::new());
+        // Nobody says that calls are in no circle.
+        while let Some(call) = next.filter(|call| seen.insert(*call)) {
+            if deleted.contains(call) {
+                return true;
+            }
+            next = self.parents.get(call).and_then(Option::as_deref);
+        }
+        false
+    }
+}
+
+/// Within a chain sequences tell; between two, the clock is all that there is.
+fn is_after(one: Place, other: Place) -> bool {
+    if one.1.chain == other.1.chain { one.1 > other.1 } else { one.0 >= other.0 }
 }
 
 /// A call and the one that it is below.

@@ -7,19 +7,22 @@
 //!   Which it has is asked before records in doubt are sent (`doubt.rs`), also of the parts of
 //!   a request that was refused: older servers store the first items before they refuse a later
 //!   one. An end may come twice: the last one counts, and both are the same.
+//! - A start whose end may be behind it goes with the next batch, once: alone, and its end after
+//!   it, it takes two requests where a whole call takes a thousandth of one. The next batch
+//!   begins with it, so that nothing is deleted meanwhile.
 //! - One bad call spoils no other: a request that is refused is halved until it is found.
 
 mod item;
 mod known;
 mod send;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use backhaul_store::{Batch, RecordId};
 use backhaul_sync::{LinkError, Verdict};
 use serde_json::Value;
 
-use self::item::{Item, Record, Step, steps};
+use self::item::{Item, Part, Record, Step, steps};
 use super::fates::{Fates, is_failure_of_the_server, is_refusal, waits};
 use super::job::{Job, unreadable};
 use crate::entry::{Entry, EntryType};
@@ -59,12 +62,7 @@ pub(super) async fn deliver(job: &Job, batch: &Batch) -> Result<Vec<Verdict>, Li
         records.iter().map(|record| (record.at, record.id, record.call().to_owned())).collect();
     let offered = calls.iter().map(|(_, id, call)| (call.clone(), id.position));
     job.memory().are_offered(offered);
-    for step in steps(records) {
-        match step {
-            Step::Send(items) => run.send(items).await,
-            Step::Delete(record) => run.delete(record).await,
-        }
-    }
+    run.take(steps(records)).await;
     let verdicts = run.fates.conclude()?;
     let mut memory = job.memory();
     for (at, id, call) in calls {
@@ -77,10 +75,24 @@ pub(super) async fn deliver(job: &Job, batch: &Batch) -> Result<Vec<Verdict>, Li
 }
 
 impl Run<'_> {
-    /// Sends what was logged between two deletions.
-    async fn send(&mut self, items: Vec<Item>) {
+    async fn take(&mut self, steps: Vec<Step>) {
+        let last = steps.len().saturating_sub(1);
+        for (at, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Send(items) => self.send(items, at == last).await,
+                Step::Delete(record) => self.delete(record).await,
+            }
+        }
+    }
+
+    /// Sends what was logged between two deletions. `is_last`: nothing of the batch comes after.
+    async fn send(&mut self, items: Vec<Item>, is_last: bool) {
         let items = self.without_those_that_wait(items);
-        let items = match self.settle_known(items).await {
+        let settled = match self.settle_known(items).await {
+            Ok(items) if is_last => self.without_lone_starts(items).await,
+            settled => settled,
+        };
+        let items = match settled {
             Ok(items) => items,
             Err(error) => return self.stop(&error),
         };
@@ -99,19 +111,47 @@ impl Run<'_> {
         });
         drop(memory);
         // What is in this batch of their call and before them need not wait with them.
-        for item in waiting {
-            self.say_later(&item, "an earlier record of its call waits");
-        }
+        let reason = "an earlier record of its call waits";
+        waiting.iter().for_each(|item| self.say(item, &waits(reason, None)));
         free
+    }
+
+    /// Leaves starts to the next batch that are alone here, where more records wait: their ends
+    /// may be among them.
+    async fn without_lone_starts(&mut self, items: Vec<Item>) -> Result<Vec<Item>, LinkError> {
+        let goes_alone =
+            self.batch.records.len() == 1 || !self.job.server.complete_calls.is_likely();
+        if goes_alone || !self.more_wait().await? {
+            return Ok(items);
+        }
+        let mut of_calls: HashMap<String, usize> = HashMap::new();
+        for item in &items {
+            *of_calls.entry(item.call.clone()).or_default() += 1;
+        }
+        let memory = self.job.memory();
+        let (lone, others): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| {
+            matches!(item.part, Part::Start(_))
+                && of_calls.get(&item.call) == Some(&1)
+                && memory.may_go_with_next(item.position())
+        });
+        drop(memory);
+        lone.iter().for_each(|item| self.say(item, &Verdict::WithNext));
+        Ok(others)
+    }
+
+    /// Whether records can be offered that are neither in this batch nor put off.
+    async fn more_wait(&self) -> Result<bool, LinkError> {
+        let within_window = self.job.with_spool(|spool| spool.within_window()).await?;
+        Ok(self.job.memory().others_wait(within_window, self.batch))
     }
 
     fn put_off(&mut self, item: &Item, reason: &str) {
         self.stuck.insert(item.call.clone());
-        self.say_later(item, reason);
+        self.say(item, &waits(reason, None));
     }
 
-    fn say_later(&mut self, item: &Item, reason: &str) {
-        item.records.iter().for_each(|(at, _)| self.fates.say(*at, waits(reason, None)));
+    fn say(&mut self, item: &Item, verdict: &Verdict) {
+        item.records.iter().for_each(|(at, _)| self.fates.say(*at, verdict.clone()));
     }
 
     /// Sends what happened to a call, or spans.
@@ -146,11 +186,25 @@ impl Run<'_> {
             let reason = format!("a record of the call {call} waits");
             return self.fates.say(record.at, waits(reason, None));
         }
+        match self.is_deleted(&record.id, calls).await {
+            Ok(false) => {}
+            Ok(true) => return self.fates.say(record.at, Verdict::Duplicate),
+            Err(error) => return self.stop(&error),
+        }
         let item = Item::alone(record);
         match self.job.post("/calls/delete", item.value().clone()).await {
             Ok(_) => self.arrived(&item),
             Err(error) => self.failed(&item, &error),
         }
+    }
+
+    /// Whether the server has done a deletion that is in doubt. Done again, it would take calls
+    /// with it that were begun below since.
+    async fn is_deleted(&self, id: &RecordId, calls: Vec<String>) -> Result<bool, LinkError> {
+        if !self.job.is_in_doubt(id) {
+            return Ok(false);
+        }
+        Ok(self.job.known_calls(calls).await?.is_empty())
     }
 
     fn arrived(&mut self, item: &Item) {
@@ -162,7 +216,7 @@ impl Run<'_> {
             None => {}
         }
         drop(memory);
-        item.records.iter().for_each(|(at, _)| self.fates.say(*at, Verdict::Delivered));
+        self.say(item, &Verdict::Delivered);
     }
 
     /// Notes that a request with one item did not go well.

@@ -1,6 +1,6 @@
 //! Requests with calls, as each version of the server takes them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use backhaul_sync::header::{self, HeaderMap, HeaderName, HeaderValue};
 use backhaul_sync::{LinkError, Method, Verdict};
@@ -149,14 +149,17 @@ impl Run<'_> {
     /// those that were deleted.
     async fn call_failed(&mut self, item: &Item, error: &LinkError) {
         let is_deleted = match is_failure_of_the_server(error) && item.begins_its_call() {
-            true => self.job.is_deleted_later(&item.call).await.unwrap_or(false),
+            true => {
+                let deleted = self.job.deleted_later(HashSet::from([item.call.clone()])).await;
+                deleted.is_ok_and(|deleted| !deleted.is_empty())
+            }
             false => false,
         };
         if !is_deleted {
             return self.failed(item, error);
         }
         self.job.memory().has_call(&item.call);
-        item.records.iter().for_each(|(at, _)| self.fates.say(*at, Verdict::Duplicate));
+        self.say(item, &Verdict::Duplicate);
     }
 }
 

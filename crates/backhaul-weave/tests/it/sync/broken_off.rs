@@ -29,6 +29,8 @@ fn a_sync_dies_at_random_points(version: &str, times: usize) {
         let offline = world.offline();
         world.publish(&offline, "thing", json!({"z": time, "version": 1}));
         world.publish(&offline, "thing", json!({"z": time, "version": 2}));
+        let (kind, mut late) = world.start(4, "late");
+        late["parent_id"] = json!(world.id(3));
         world.log(
             &offline,
             &[
@@ -38,6 +40,8 @@ fn a_sync_dies_at_random_points(version: &str, times: usize) {
                 world.rename(1, "renamed"),
                 world.start(3, "deleted"),
                 world.deletion(&[3]),
+                // It begins after its parent was deleted, and stays.
+                (kind, late),
                 world.note(1, 1),
             ],
         );
@@ -74,7 +78,8 @@ fn a_sync_dies_at_random_points(version: &str, times: usize) {
                 .collect();
             let pair = (&json!("pair"), &json!({"answer": 1}), &json!("renamed"));
             let alone = (&json!("alone"), &json!(null), &json!(null));
-            assert_eq!(said, [pair, alone], "{version} {time}");
+            let late = (&json!("late"), &json!(null), &json!(null));
+            assert_eq!(said, [pair, alone, late], "{version} {time}");
             assert_eq!(world.notes().await, ["note 1"], "{version} {time}");
             let versions = world.versions("thing").await;
             let latest: Vec<bool> = versions.iter().map(|(_, latest)| *latest).collect();

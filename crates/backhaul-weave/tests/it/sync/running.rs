@@ -49,3 +49,14 @@ async fn what_is_stored_while_it_runs_arrives_without_being_asked_for() {
     }
     forwarder.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_only_logs_lets_another_one_deliver() {
+    let world = World::new("0.52.42");
+    let logging = world.offline();
+    world.log(&logging, &[world.start(1, "f"), world.end(1), world.note(1, 1)]);
+    // What is open twice is two processes, as far as the folder goes.
+    assert!(world.syncer_of(&world.offline()).sync().await.unwrap().is_complete());
+    assert_eq!(world.calls().await.len(), 1);
+    drop(logging);
+}

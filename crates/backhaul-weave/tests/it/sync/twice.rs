@@ -25,6 +25,8 @@ fn log_everything(world: &World, offline: &OfflineTraceServer, takes_costs: bool
     let (_, mut complete) = world.start(3, "complete");
     let (_, end) = world.end(3);
     complete.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
+    let (kind, mut late) = world.start(5, "late");
+    late["parent_id"] = json!(world.id(4));
     world.log(
         offline,
         &[
@@ -36,6 +38,8 @@ fn log_everything(world: &World, offline: &OfflineTraceServer, takes_costs: bool
             world.end(4),
             world.rename(1, "renamed"),
             world.deletion(&[4]),
+            // It begins after its parent was deleted, and stays.
+            (kind, late),
             world.note(1, 1),
             world.note(2, 1),
         ],
@@ -52,7 +56,8 @@ async fn holds_everything_once(world: &World, takes_costs: bool, when: &str) {
     let none = Value::Null;
     let pair = (&json!("pair"), &json!(1), &json!("renamed"));
     let complete = (&json!("complete"), &json!(3), &none);
-    assert_eq!(said, [pair, (&json!("alone"), &none, &none), complete], "{when}");
+    let alone = (&json!("alone"), &none, &none);
+    assert_eq!(said, [pair, alone, complete, (&json!("late"), &none, &none)], "{when}");
     let notes = ["note 1", "note 2"];
     assert_eq!(world.notes().await, notes, "{when}");
     let thing = world.versions("thing").await;
