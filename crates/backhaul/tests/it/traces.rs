@@ -75,7 +75,9 @@ fn logging(dir: &Path) -> OfflineTraceServer {
             named,
         ],
     );
-    log("other/place", vec![call(6, None, 6, "elsewhere", Some(61_000))]);
+    let mut elsewhere = call(6, None, 6, "elsewhere", Some(61_000));
+    elsewhere["op_name"] = json!("weave:///other/place/op/elsewhere:abc");
+    log("other/place", vec![elsewhere]);
     server
 }
 
@@ -142,10 +144,10 @@ fn a_trace_is_drawn_from_the_beginning_of_any_of_its_ids() {
     let expected = [
         "trace trace-1 of my_team/my_project, 4 calls, started 2026-01-01T00:00:01.000001Z",
         "",
-        "agent_step         12.3 s  (failed below)",
-        "├─ plan             1.5 s",
-        "│  └─ predict       30 ms  error  ValueError: no\\u{1b}[2J  <",
-        "└─ score                -  running",
+        "agent_step        12.3 s  (failed below)",
+        "├─ plan            1.5 s",
+        "│  └─ predict      30 ms  error  ValueError: no\\u{1b}[2J  <",
+        "└─ score               -  running",
     ];
     assert_eq!(stdout.lines().collect::<Vec<_>>(), expected);
     // A part of it that only one begins with.

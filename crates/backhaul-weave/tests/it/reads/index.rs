@@ -102,6 +102,8 @@ fn an_index_that_followed_is_as_one_made_anew_through_restarts_cleaning_and_two_
             // As after a kill: what was acknowledged is there.
             0 => {
                 let server = dice.below(2);
+                // Who reads by way of the server that ends ends too.
+                reads = Reads::of_folder(dir);
                 servers[server] = open(dir, &clock);
             }
             1 => reads = Reads::of_server(&servers[dice.below(2)]),
