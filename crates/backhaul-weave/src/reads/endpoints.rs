@@ -1,13 +1,12 @@
 //! The questions as a Weave trace server is asked them: the JSON of a request, and of its
 //! answer.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::calls::{self, or_default, page};
+use super::failure::Failure;
 use super::feedback::{self, FeedbackQuery};
 use super::objects::{self, ObjectRead, ObjectsQuery};
 use super::project_reads::View;
@@ -179,13 +178,14 @@ impl Reads {
             )));
         }
         let kinds = [Kind::Ops, Kind::Objects, Kind::Tables];
-        let mut views = BTreeMap::new();
-        for project in refs::projects(&wanted).map_err(super::failure::Failure::into_error)? {
-            let view = self.project(&project).with(&kinds, View::again)?;
-            views.insert(project, view);
+        let mut values = vec![Value::Null; wanted.len()];
+        for (project, addresses) in refs::by_project(&wanted).map_err(Failure::into_error)? {
+            let found = self.project(&project).with(&kinds, |view| refs::read(view, &addresses))?;
+            for (place, value) in found {
+                values[place] = value;
+            }
         }
-        let read = super::failure::guarded(|| refs::read(&views, &wanted));
-        Ok(json!({"vals": read.map_err(super::failure::Failure::into_error)?}))
+        Ok(json!({"vals": values}))
     }
 
     /// `POST file/content`: the bytes of a file.

@@ -291,6 +291,10 @@ impl Fields for Feedback<'_> {
         })
     }
 
+    fn null_equals_nothing(&self) -> bool {
+        false
+    }
+
     fn words(&self, name: &str) -> Option<Vec<String>> {
         let list = self.data[name].as_array().filter(|_| name == LIST)?;
         Some(list.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())

@@ -32,7 +32,10 @@ impl Narrowed {
         ] {
             let demanded = condition.and_then(|condition| condition.demanded(field));
             let demanded = demanded.filter(|texts| (1..=MAX_VALUES).contains(&texts.len()));
-            if list.as_ref().is_none_or(Vec::is_empty) && demanded.is_some() {
+            // An empty list of threads is about no call.
+            let says_nothing =
+                list.as_ref().is_none_or(|list| list.is_empty() && field != "thread_id");
+            if says_nothing && demanded.is_some() {
                 *list = demanded;
             }
         }

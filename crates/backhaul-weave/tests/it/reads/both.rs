@@ -41,18 +41,36 @@ impl Both {
         request: &Value,
         ours: impl FnOnce(&Reads, &Value) -> Result<Value, TraceError>,
     ) -> Value {
-        let mut request = request.clone();
-        request["project_id"] = json!(PROJECT);
+        let answer =
+            self.compare(path, request, ours).unwrap_or_else(|differs| panic!("{differs}"));
+        answer.unwrap_or_else(|| panic!("{path} {request:#}: both refuse it"))
+    }
+
+    /// What both answer to a request, `None` where both refuse it; or in what they differ.
+    pub(super) fn compare(
+        &self,
+        path: &str,
+        request: &Value,
+        ours: impl FnOnce(&Reads, &Value) -> Result<Value, TraceError>,
+    ) -> Result<Option<Value>, String> {
+        let mut asked = request.clone();
+        asked["project_id"] = json!(PROJECT);
         let (status, theirs) = match path {
-            "/calls/stream_query" => post_lines(&self.server, path, &request),
-            path => post_json(&self.server, path, &request),
+            "/calls/stream_query" => post_lines(&self.server, path, &asked),
+            path => post_json(&self.server, path, &asked),
         };
-        assert_eq!(status, 200, "{request}: {theirs}");
-        let ours = comparable(ours(&self.reads, &request).unwrap());
+        let ours = match (status, ours(&self.reads, &asked)) {
+            (200, Ok(ours)) => comparable(ours),
+            (400.., Err(_)) => return Ok(None),
+            (_, ours) => {
+                return Err(format!("{path} {request}\nours {ours:?}\ntheirs {status} {theirs}"));
+            }
+        };
         let theirs = comparable(theirs);
-        let same = backhaul_json::same_in_python(&ours, &theirs);
-        assert!(same, "{path} {request:#}\n{}", difference(&ours, &theirs, "answer"));
-        ours
+        match backhaul_json::same_in_python(&ours, &theirs) {
+            true => Ok(Some(ours)),
+            false => Err(format!("{path} {request}\n{}", difference(&ours, &theirs, "answer"))),
+        }
     }
 
     #[track_caller]

@@ -4,6 +4,7 @@
 mod both;
 mod calls;
 mod dice;
+mod edges;
 mod index;
 mod logged;
 mod objects;
