@@ -115,6 +115,8 @@ fn objects_tables_and_addresses_are_read_as_by_the_real_server() {
     rows_are_read(&stored);
     tables_that_are_made_of_others_are_read(&stored);
     addresses_are_followed(&stored);
+    questions_at_the_edges_are_answered(&stored);
+    addresses_at_the_edges_are_followed(&stored);
     addresses_in_calls_are_expanded(&stored);
 }
 
@@ -238,6 +240,76 @@ fn addresses_are_followed(stored: &Stored) {
         let request = json!({"refs": [bad]});
         assert!(post_json(&both.server, "/refs/read_batch", &request).0 >= 400);
         both.reads.refs_read_batch(&request).unwrap_err();
+    }
+}
+
+/// Answered by both in the same way, or refused by both.
+fn questions_at_the_edges_are_answered(stored: &Stored) {
+    let Stored { both, table, .. } = stored;
+    let sort_by = |field: &str| json!([{"field": field, "direction": "asc"}]);
+    let mut tables = vec![
+        json!({"limit": 0}),
+        json!({"limit": 2, "offset": 100}),
+        json!({"offset": 2}),
+        json!({"filter": null, "sort_by": null}),
+        json!({"filter": {"row_digests": []}}),
+        json!({"filter": {"row_digests": ["nobody"]}}),
+    ];
+    let fields = ["q", "n", "q.deeper", "no_such", "", " ", ".q", "q.", "q..n"];
+    tables.extend(fields.map(|field| json!({"sort_by": sort_by(field)})));
+    for mut request in tables {
+        request["digest"] = json!(table);
+        both.compare("/table/query", &request, Reads::table_query).unwrap();
+    }
+    for request in [
+        json!({"limit": 0}),
+        json!({"limit": 2, "offset": 100}),
+        json!({"offset": 2}),
+        json!({"sort_by": sort_by("created_at"), "filter": {"latest_only": true}}),
+        json!({"filter": {"object_ids": []}}),
+        json!({"filter": {"object_ids": ["nobody"]}}),
+        json!({"filter": {"no_such": 1}}),
+        json!({"filter": {"tags": ["checked", "nobody"], "aliases": ["nobody"]}}),
+    ] {
+        both.compare("/objs/query", &request, objects_query).unwrap();
+    }
+    for (name, digest) in [("model", "v-1"), ("model", "v"), ("model", ""), ("", "latest")] {
+        let request = json!({"object_id": name, "digest": digest});
+        both.compare("/obj/read", &request, object_read).unwrap();
+    }
+    let stats = json!({"digest": "nobody"});
+    both.compare("/table/query_stats", &stats, Reads::table_query_stats).unwrap();
+    let content = |reads: &Reads, request: &Value| reads.file_content(request).map(|_| json!(null));
+    both.compare("/file/content", &json!({"digest": "nobody"}), content).unwrap();
+}
+
+fn addresses_at_the_edges_are_followed(stored: &Stored) {
+    let Stored { both, rows, dataset, models: [first, _], .. } = stored;
+    let row = |rest: &str| object(&format!("dataset:{dataset}/attr/rows/{rest}"));
+    let mut all = vec![vec![], vec![object("nobody:abc"); 1001]];
+    all.extend(
+        [
+            row(&format!("id/{}/key/q", rows[0])),
+            row(&format!("id/{}/attr/n", rows[1])),
+            row(&format!("id/{}/key/nothing", rows[0])),
+            row(&format!("id/{}/index/0", rows[0])),
+            row("id/nobody"),
+            object(&format!("dataset:{dataset}/attr/rows")),
+            object(&format!("model:{first}/attr/list/index/-1")),
+            object(&format!("model:{first}/attr/list/index/2")),
+            object(&format!("model:{first}/attr/list/index/one")),
+            object(&format!("model:{first}/attr/n/key/deeper")),
+            object(&format!("model:{first}/attr/nothing")),
+            object(&format!("model:{first}/attr")),
+            object(&format!("model:{first}/step/n")),
+            format!("weave:///{PROJECT}/op/nobody:abc"),
+            format!("weave:///{PROJECT}/call/{}", id(1)),
+            "no address".to_owned(),
+        ]
+        .map(|address| vec![address]),
+    );
+    for refs in all {
+        both.compare("/refs/read_batch", &json!({"refs": refs}), Reads::refs_read_batch).unwrap();
     }
 }
 
