@@ -170,7 +170,14 @@ fn what_is_not_there_is_told_with_what_to_do() {
     let dir = tempdir().unwrap();
     let (code, stdout, stderr) = backhaul(&["traces", "list"], dir.path());
     assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("there is no folder of Weave's data at"), "{stderr}");
+    assert!(stderr.contains("is not there: it comes with the first trace"), "{stderr}");
+    std::fs::create_dir(dir.path().join("weave")).unwrap();
+    let (code, stdout, stderr) = backhaul(&["traces", "list"], dir.path());
+    assert_eq!((code, stdout.as_str()), (0, ""));
+    assert!(stderr.contains("there are no traces yet in"), "{stderr}");
+    let (code, _, stderr) = backhaul(&["traces", "list", "--project", PROJECT], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("nothing was logged there yet"), "{stderr}");
     let _server = logging(dir.path());
     let (code, _, stderr) = backhaul(&["traces", "show", "nobody"], dir.path());
     assert_eq!(code, 1);
@@ -181,10 +188,35 @@ fn what_is_not_there_is_told_with_what_to_do() {
     assert!(stderr.contains("0192f3a4 may be") && stderr.contains(&id(1)), "{stderr}");
     let (code, _, stderr) = backhaul(&["traces", "list", "--project", "my_team/his"], dir.path());
     assert_eq!(code, 2);
-    assert!(stderr.contains("there is my_team/my_project, other/place"), "{stderr}");
+    assert!(stderr.contains("what there is: my_team/my_project, other/place"), "{stderr}");
     let (code, stdout, stderr) = backhaul(&["traces", "list", "--op", "nothing"], dir.path());
     assert_eq!((code, stdout.as_str()), (0, ""));
     assert!(stderr.contains("there are no such traces"), "{stderr}");
+}
+
+#[test]
+fn columns_stand_below_their_heads() {
+    let dir = tempdir().unwrap();
+    let _server = logging(dir.path());
+    let (_, stdout, _) = backhaul(&["traces", "list"], dir.path());
+    let lines: Vec<&str> = stdout.lines().collect();
+    for (head, text) in [("status", "success"), ("call ", &id(6)), ("project", "other/place")] {
+        assert_eq!(lines[0].find(head), lines[1].find(text), "{head}\n{stdout}");
+    }
+    assert_eq!(lines[0].find("calls").unwrap() + 4, lines[1].find("  1  ").unwrap() + 2);
+}
+
+#[test]
+fn a_folder_that_is_a_file_and_a_limit_of_nothing_are_refused() {
+    let dir = tempdir().unwrap();
+    std::fs::write(dir.path().join("weave"), "").unwrap();
+    let (code, _, stderr) = backhaul(&["traces", "list"], dir.path());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("is a file"), "{stderr}");
+    for refused in [&["list", "--limit", "0"][..], &["list", "--op", ""], &["show", ""]] {
+        let (code, _, stderr) = backhaul(&[&["traces"], refused].concat(), dir.path());
+        assert_eq!(code, 2, "{stderr}");
+    }
 }
 
 #[test]
