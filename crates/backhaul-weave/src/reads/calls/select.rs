@@ -78,8 +78,12 @@ impl Selector {
     /// The call with an id, unless it was deleted or only its end is known.
     pub(in crate::reads) fn call(&self, id: &str) -> Result<Option<(u32, CallRow)>> {
         let Some(number) = self.ids.get(id)?.map(|number| number.value()) else { return Ok(None) };
-        let is_shown = |row: &CallRow| row.start.is_some() && !self.hidden.contains(&number);
-        Ok(self.row(number)?.filter(is_shown).map(|row| (number, row)))
+        let Some(row) = self.row(number)? else { return Ok(None) };
+        if row.id != id {
+            return Err(Failure::Damaged(format!("{id} leads to another call")));
+        }
+        let is_shown = row.start.is_some() && !self.hidden.contains(&number);
+        Ok(is_shown.then_some((number, row)))
     }
 
     /// Ids of calls that begin with a text, up to a number of them.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use backhaul_store::OsDisk;
 use backhaul_testkit::ManualClock;
 use backhaul_weave::{Calls, CallsQuery, Kind, OfflineTraceServer, Reads};
+use redb::{ReadableDatabase as _, ReadableTable as _};
 use serde_json::{Value, json};
 
 use super::dice::Dice;
@@ -173,6 +174,68 @@ fn a_damaged_index_is_made_anew_and_nothing_is_missing() {
     std::fs::remove_dir_all(folder.path().join(".backhaul/index")).unwrap();
     assert_eq!(answers(&reads, &known), expected);
     assert_eq!(answers(&Reads::of_folder(folder.path()), &known), expected);
+}
+
+/// Changes a sound index.
+fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    let transaction = redb::Database::create(path).unwrap().begin_write().unwrap();
+    change(&transaction);
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn an_index_of_another_format_is_made_anew() {
+    const ABOUT: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("about");
+    let folder = tempfile::tempdir().unwrap();
+    let (known, expected) = filled(folder.path());
+    let path = index_of(folder.path());
+    for format in ["1", "999", ""] {
+        tamper(&path, |transaction| {
+            transaction.open_table(ABOUT).unwrap().insert("format", format).unwrap();
+        });
+        assert_eq!(answers(&Reads::of_folder(folder.path()), &known), expected);
+        let database = redb::Database::create(&path).unwrap();
+        let about = database.begin_read().unwrap().open_table(ABOUT).unwrap();
+        assert_ne!(about.get("format").unwrap().unwrap().value(), format);
+    }
+}
+
+/// Where its pages are sound: that shows when a call is read.
+#[test]
+fn an_index_that_takes_one_call_for_another_is_made_anew() {
+    const IDS: redb::TableDefinition<'_, &str, u32> = redb::TableDefinition::new("ids");
+    const CALLS: redb::TableDefinition<'_, u32, Row> = redb::TableDefinition::new("calls");
+    type Name = Option<(i64, u64, &'static str)>;
+    type Row = (&'static str, Option<u64>, Option<u64>, i64, Option<i64>, u8, Option<u32>, Name);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (known, expected) = filled(folder.path());
+    let path = index_of(folder.path());
+    let swap_ids: &dyn Fn(&redb::WriteTransaction) = &|transaction| {
+        let mut ids = transaction.open_table(IDS).unwrap();
+        for (id, number) in [(&known[1].id, 2), (&known[2].id, 1)] {
+            ids.insert(id.as_str(), number).unwrap();
+        }
+    };
+    let swap_records: &dyn Fn(&redb::WriteTransaction) = &|transaction| {
+        let mut calls = transaction.open_table(CALLS).unwrap();
+        let start_of_other = calls.get(2).unwrap().unwrap().value().1;
+        let row = calls.get(1).unwrap().unwrap();
+        let (id, _, end, started_at, ended_at, marks, parent, _) = row.value();
+        let id = id.to_owned();
+        drop(row);
+        let row = (id.as_str(), start_of_other, end, started_at, ended_at, marks, parent, None);
+        calls.insert(1, row).unwrap();
+    };
+    for swap in [swap_ids, swap_records] {
+        tamper(&path, swap);
+        let reads = Reads::of_folder(folder.path());
+        for one in &known {
+            let found = reads.call(&project(), &one.id).unwrap();
+            assert!(found.is_none_or(|call| call["id"] == *one.id));
+        }
+        assert_eq!(answers(&reads, &known), expected);
+    }
 }
 
 #[test]
