@@ -1,6 +1,8 @@
 //! The questions as a Weave trace server is asked them: the JSON of a request, and of its
 //! answer.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -166,6 +168,16 @@ impl Reads {
     /// [`InvalidInput`](TraceErrorKind::InvalidInput) for more than 1,000, and for one that
     /// is no address of an object.
     pub fn refs_read_batch(&self, request: &Value) -> Answer {
+        let found: Answer<Vec<Value>> = self.refs_read_each(request)?.into_iter().collect();
+        Ok(json!({"vals": found?}))
+    }
+
+    /// The same, with a [`NotFound`](TraceErrorKind::NotFound) in the place of each that leads
+    /// to nothing here.
+    ///
+    /// # Errors
+    /// As for [`refs_read_batch`](Reads::refs_read_batch) otherwise.
+    pub fn refs_read_each(&self, request: &Value) -> Answer<Vec<Answer>> {
         #[derive(Deserialize)]
         struct Refs {
             refs: Vec<String>,
@@ -178,14 +190,12 @@ impl Reads {
             )));
         }
         let kinds = [Kind::Ops, Kind::Objects, Kind::Tables];
-        let mut values = vec![Value::Null; wanted.len()];
+        let mut values = BTreeMap::new();
         for (project, addresses) in refs::by_project(&wanted).map_err(Failure::into_error)? {
             let found = self.project(&project).with(&kinds, |view| refs::read(view, &addresses))?;
-            for (place, value) in found {
-                values[place] = value;
-            }
+            values.extend(found);
         }
-        Ok(json!({"vals": values}))
+        Ok(values.into_values().collect())
     }
 
     /// `POST file/content`: the bytes of a file.

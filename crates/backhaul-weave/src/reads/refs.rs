@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::failure::{Failure, Result};
 use super::project_reads::View;
 use super::{objects, tables};
+use crate::error::{TraceError, TraceErrorKind};
 use crate::project::ProjectId;
 use crate::refs;
 
@@ -69,10 +70,17 @@ pub(super) fn by_project(addresses: &[String]) -> Result<BTreeMap<ProjectId, Num
     Ok(of_projects)
 }
 
+/// What an address leads to, by its place; or that it leads to nothing here.
+type Followed = (usize, std::result::Result<Value, TraceError>);
+
 /// What addresses into a project lead to.
-pub(super) fn read(view: &View, addresses: &Numbered<'_>) -> Result<Vec<(usize, Value)>> {
-    let read =
-        |(place, text): &(usize, &str)| Ok((*place, follow(view, &Address::parse(text)?, text)?));
+pub(super) fn read(view: &View, addresses: &Numbered<'_>) -> Result<Vec<Followed>> {
+    let read = |(place, text): &(usize, &str)| match follow(view, &Address::parse(text)?, text) {
+        Err(Failure::Other(error)) if error.kind() == TraceErrorKind::NotFound => {
+            Ok((*place, Err(error)))
+        }
+        followed => Ok((*place, Ok(followed?))),
+    };
     addresses.iter().map(read).collect()
 }
 
