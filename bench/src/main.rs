@@ -12,14 +12,14 @@ mod drain;
 mod engines;
 mod hub;
 mod rate;
-mod reads;
 mod records;
 mod report;
 mod weave;
 
 use report::Table;
 
-const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | reads GB | choose RECORDS | open FOLDER";
+const USAGE: &str =
+    "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,14 +28,12 @@ fn main() {
         ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
         ["courier", rounds] => courier::measure(number(rounds)),
         ["weave", part, rounds] => weave::measure(part, number(rounds)),
-        ["reads", gigabytes] => reads::measure(gigabytes.parse().expect(USAGE)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.
         ["engine", seconds, key, dir] => {
             engines::run_child(key, dir.as_ref(), seconds.parse().expect(USAGE));
         }
-        ["read", what, folder] => reads::run_child(what, folder.as_ref()),
         ["hub"] => hub::run_child(),
         ["drain", ref drain @ ..] => drain::run_child(drain),
         _ if weave::run_child(&arguments) => {}

@@ -81,7 +81,7 @@ pub fn measure(minutes: u64) {
 }
 
 /// Bytes of all files below a folder.
-fn size_of(dir: &std::path::Path) -> u64 {
+pub fn size_of(dir: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {

@@ -11,6 +11,7 @@ mod idle;
 mod intake;
 mod log;
 mod memory;
+mod reads;
 mod sink;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,8 @@ pub fn measure(part: &str, rounds: u64) {
         "disk" => disk::measure(),
         "drain" => drain::measure(rounds),
         "memory" => memory::measure(rounds),
-        _ => panic!("expected intake, idle, log, disk, drain or memory: found {part}"),
+        "reads" => reads::measure(rounds),
+        _ => panic!("expected intake, idle, log, disk, drain, reads or memory: found {part}"),
     }
 }
 
@@ -38,6 +40,7 @@ pub fn run_child(arguments: &[&str]) -> bool {
         ["weave-sink"] => sink::run_child(),
         ["weave-log", ref log @ ..] => log::run_child(log),
         ["weave-drain", ref drain @ ..] => drain::run_child(drain),
+        ["weave-read", calls, dir] => reads::run_child(calls, dir.as_ref()),
         ["weave-idle", url, connections] => idle::run_child(url, connections),
         _ => return false,
     }

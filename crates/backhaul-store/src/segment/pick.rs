@@ -38,8 +38,9 @@ struct OpenSegment {
     /// First sequence and place of members, ascending; not of all where it is sealed.
     places: Vec<(u64, u64)>,
     has_index: bool,
-    /// Up to where members were looked for.
+    /// The end of the last member, and up to where members were looked for.
     walked: u64,
+    walked_for: u64,
 }
 
 #[derive(Debug)]
@@ -55,23 +56,36 @@ impl Picks {
     }
 
     /// The line of a record, from memory where its member is there.
-    fn line(&mut self, at: usize, member: &Member, sequence: u64) -> io::Result<Option<Line>> {
-        let Some(segment) = self.segments.get(at) else { return Ok(None) };
+    fn line(&mut self, at: usize, sequence: u64, end: u64) -> io::Result<Option<Line>> {
         self.uses += 1;
-        let key = (segment.nonce, member.offset);
+        let Some(segment) = self.segments.get_mut(at) else { return Ok(None) };
+        let Some(offset) = segment.offset_of(sequence, end)? else { return Ok(None) };
+        let nonce = segment.nonce;
+        let line = self.line_in(&(nonce, offset), sequence);
+        if line.is_some() {
+            return Ok(line);
+        }
+        let Some(segment) = self.segments.get_mut(at) else { return Ok(None) };
+        let Some(member) = segment.member_from(offset, sequence)? else { return Ok(None) };
+        let key = (nonce, member.offset);
         if !self.members.contains_key(&key) {
-            let Some(records) = segment.reader.records(member)? else { return Ok(None) };
+            let Some(records) = segment.reader.records(&member)? else { return Ok(None) };
             let lines = split(&records, &member.header);
             self.make_room(records.len());
             self.bytes += records.len();
             let records = Arc::new(records);
             self.members.insert(key, Inflated { records, lines, last_used: 0 });
         }
-        let Some(member) = self.members.get_mut(&key) else { return Ok(None) };
+        Ok(self.line_in(&key, sequence))
+    }
+
+    /// The line of a record, if it is in this member and that in memory.
+    fn line_in(&mut self, key: &(u64, u64), sequence: u64) -> Option<Line> {
+        let member = self.members.get_mut(key)?;
         member.last_used = self.uses;
         let found = member.lines.binary_search_by_key(&sequence, |(sequence, _)| *sequence);
-        let range = found.ok().and_then(|at| member.lines.get(at)).map(|(_, range)| range.clone());
-        Ok(range.map(|range| Line { records: Arc::clone(&member.records), range }))
+        let (_, range) = member.lines.get(found.ok()?)?;
+        Some(Line { records: Arc::clone(&member.records), range: range.clone() })
     }
 
     /// Forgets members, those that were not used for longest first.
@@ -92,21 +106,24 @@ struct Line {
 }
 
 impl OpenSegment {
-    /// The member that holds a sequence.
-    fn member_with(&mut self, sequence: u64, end: u64) -> io::Result<Option<Member>> {
+    /// Where to look for the member that holds a sequence. `end`: the end of the records.
+    fn offset_of(&mut self, sequence: u64, end: u64) -> io::Result<Option<u64>> {
         self.reader.extend_to(end);
-        if !self.has_index {
+        if !self.has_index && self.walked_for < end {
             self.reader.go_to(self.walked);
             while let Some(member) = self.reader.next_member()? {
                 self.places.push((member.header.first_sequence, member.offset));
                 self.walked = member.end();
             }
+            self.walked_for = end;
         }
         let after = self.places.partition_point(|(first, _)| *first <= sequence);
-        let Some((_, offset)) = after.checked_sub(1).and_then(|at| self.places.get(at)) else {
-            return Ok(None);
-        };
-        self.reader.go_to(*offset);
+        Ok(after.checked_sub(1).and_then(|at| self.places.get(at)).map(|(_, offset)| *offset))
+    }
+
+    /// The member that holds a sequence, at this byte or behind it.
+    fn member_from(&mut self, offset: u64, sequence: u64) -> io::Result<Option<Member>> {
+        self.reader.go_to(offset);
         while let Some(member) = self.reader.next_member()? {
             if member.next_sequence() > sequence {
                 return Ok((member.header.first_sequence <= sequence).then_some(member));
@@ -127,12 +144,8 @@ impl SegmentStore {
         let sequence = position.sequence.0;
         let Some(segment) = self.segment_with(position) else { return Ok(None) };
         let Some(at) = self.open_for_picks(&segment, picks)? else { return Ok(None) };
-        let mut read = || {
-            let Some(open) = picks.segments.get_mut(at) else { return Ok(None) };
-            let member = open.member_with(sequence, segment.end)?;
-            member.map_or(Ok(None), |member| picks.line(at, &member, sequence))
-        };
-        let line = read().doing("read a segment", &self.context.path(&segment.name))?;
+        let line = picks.line(at, sequence, segment.end);
+        let line = line.doing("read a segment", &self.context.path(&segment.name))?;
         let record = line.and_then(|line| parse_line(line.records.get(line.range)?).ok());
         Ok(record.filter(|record| record.id.position == position))
     }
@@ -167,6 +180,7 @@ impl SegmentStore {
             has_index: index.is_some(),
             places: index.unwrap_or_default(),
             walked: super::PAGE as u64,
+            walked_for: 0,
         });
         Ok(Some(picks.segments.len() - 1))
     }

@@ -120,7 +120,8 @@ impl SegmentReader {
 
     /// The records of a member; `None`: damaged.
     pub(super) fn records(&self, member: &Member) -> io::Result<Option<Vec<u8>>> {
-        member.records(&*self.file)
+        let bytes = self.file.read_exact_at(member.len(), member.offset)?;
+        Ok(member::read_records(&bytes, &member.header, self.skip_checksums))
     }
 
     /// The sequence after the last record stepped over; 0 after a seek.

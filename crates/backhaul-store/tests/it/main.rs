@@ -28,6 +28,7 @@ mod lookup;
 mod members;
 mod model;
 mod operating;
+mod picking;
 mod predecessors;
 mod processes;
 mod readers;

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::calls::{self, or_default, page};
+use super::failure::Failure;
 use super::feedback::{self, FeedbackQuery};
 use super::objects::{self, ObjectRead, ObjectsQuery};
 use super::project_reads::View;
@@ -167,6 +168,16 @@ impl Reads {
     /// [`InvalidInput`](TraceErrorKind::InvalidInput) for more than 1,000, and for one that
     /// is no address of an object.
     pub fn refs_read_batch(&self, request: &Value) -> Answer {
+        let found: Answer<Vec<Value>> = self.refs_read_each(request)?.into_iter().collect();
+        Ok(json!({"vals": found?}))
+    }
+
+    /// The same, with a [`NotFound`](TraceErrorKind::NotFound) in the place of each that leads
+    /// to nothing here.
+    ///
+    /// # Errors
+    /// As for [`refs_read_batch`](Reads::refs_read_batch) otherwise.
+    pub fn refs_read_each(&self, request: &Value) -> Answer<Vec<Answer>> {
         #[derive(Deserialize)]
         struct Refs {
             refs: Vec<String>,
@@ -179,13 +190,12 @@ impl Reads {
             )));
         }
         let kinds = [Kind::Ops, Kind::Objects, Kind::Tables];
-        let mut views = BTreeMap::new();
-        for project in refs::projects(&wanted).map_err(super::failure::Failure::into_error)? {
-            let view = self.project(&project).with(&kinds, View::again)?;
-            views.insert(project, view);
+        let mut values = BTreeMap::new();
+        for (project, addresses) in refs::by_project(&wanted).map_err(Failure::into_error)? {
+            let found = self.project(&project).with(&kinds, |view| refs::read(view, &addresses))?;
+            values.extend(found);
         }
-        let read = super::failure::guarded(|| refs::read(&views, &wanted));
-        Ok(json!({"vals": read.map_err(super::failure::Failure::into_error)?}))
+        Ok(values.into_values().collect())
     }
 
     /// `POST file/content`: the bytes of a file.

@@ -41,6 +41,11 @@ pub(super) trait Fields {
     /// For a field that there is not.
     fn field(&self, name: &str, cast: Option<Cast>) -> Result<(Sql, Affinity)>;
 
+    /// Whether what has nothing in a field is found where the field is to equal `null`.
+    fn null_equals_nothing(&self) -> bool {
+        true
+    }
+
     /// The words of a field that is a list of them.
     fn words(&self, _name: &str) -> Option<Vec<String>> {
         None
@@ -53,7 +58,15 @@ impl Expr {
         match query {
             Value::Null => Ok(None),
             query => match query.get("$expr") {
-                Some(expr) => Self::read(expr).map(Some),
+                Some(expr) => match Self::read(expr)? {
+                    Self::Literal(..) | Self::Field(_) | Self::Convert(..) => {
+                        Err(Failure::invalid(format!(
+                            r#""$expr" is {}: expected a condition such as {{"$eq": […]}}"#,
+                            short(expr)
+                        )))
+                    }
+                    condition => Ok(Some(condition)),
+                },
                 None => Err(Failure::invalid(r#"a query needs an "$expr""#)),
             },
         }
@@ -90,8 +103,9 @@ impl Expr {
             "$lt" => comparison(Comparison::Less),
             "$lte" => comparison(Comparison::LessOrEqual),
             "$in" => match operand.as_array().map(Vec::as_slice) {
-                Some([one, among]) => {
-                    Ok(Self::In(Box::new(Self::read(one)?), list(operator, among)?))
+                Some([one, Value::Array(among)]) => {
+                    let among = among.iter().map(Self::read).collect::<Result<_>>()?;
+                    Ok(Self::In(Box::new(Self::read(one)?), among))
                 }
                 _ => Err(Failure::invalid("$in needs a field and a list")),
             },
@@ -101,6 +115,23 @@ impl Expr {
                 Ok(Self::Contains { texts: Box::new(texts), any_case })
             }
             other => Err(Failure::invalid(format!("there is no operator {other}"))),
+        }
+    }
+
+    /// The texts of which a field has to be one for this to hold. `None`: it may hold for others.
+    pub(super) fn demanded(&self, wanted: &str) -> Option<Vec<String>> {
+        let is_it = |expr: &Expr| matches!(expr, Self::Field(name) if name == wanted);
+        let text = |expr: &Expr| match expr {
+            Self::Literal(Sql::Text(text), _) => Some(text.clone()),
+            _ => None,
+        };
+        match self {
+            Self::And(parts) => parts.iter().find_map(|part| part.demanded(wanted)),
+            Self::Compare(Comparison::Equal, sides) if is_it(&sides.0) => {
+                Some(vec![text(&sides.1)?])
+            }
+            Self::In(one, among) if is_it(one) => among.iter().map(text).collect(),
+            _ => None,
         }
     }
 
@@ -159,7 +190,7 @@ fn all(parts: &[Expr], fields: &dyn Fields, any: bool) -> Result<Option<bool>> {
 fn compare(how: Comparison, sides: &(Expr, Expr), fields: &dyn Fields) -> Result<Option<bool>> {
     let (left, right) = sides;
     if how == Comparison::Equal {
-        if matches!(right, Expr::Literal(Sql::Null, _)) {
+        if matches!(right, Expr::Literal(Sql::Null, _)) && fields.null_equals_nothing() {
             return Ok(Some(left.eval(fields)?.0 == Sql::Null));
         }
         if let Expr::Field(name) = left
@@ -204,7 +235,8 @@ fn shared_cast(among: &[Expr]) -> Option<Cast> {
 }
 
 fn contains(texts: &(Expr, Expr), any_case: bool, fields: &dyn Fields) -> Result<Option<bool>> {
-    let folded = |text: String| if any_case { text.to_lowercase() } else { text };
+    // Like the server's, this knows of no letters but those of ASCII.
+    let folded = |text: String| if any_case { text.to_ascii_lowercase() } else { text };
     let part = texts.1.eval(fields)?.0.to_text().map(folded);
     if let Expr::Field(name) = &texts.0
         && let Some(words) = fields.words(name)

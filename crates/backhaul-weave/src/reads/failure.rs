@@ -39,6 +39,17 @@ impl Failure {
     }
 }
 
+/// What was read; `None`: it is not there, any more perhaps.
+pub(super) fn if_there<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(Failure::Other(error)) if error.kind() == TraceErrorKind::NotFound => {
+            tracing::debug!(%error, "something is not shown");
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 impl From<TraceError> for Failure {
     fn from(error: TraceError) -> Self {
         Self::Other(error)

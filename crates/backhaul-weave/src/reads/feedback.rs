@@ -1,12 +1,14 @@
 //! Feedback on calls and other things.
 
+use std::collections::BTreeSet;
+
 use redb::ReadableTable as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::calls::{Direction, SortBy, or_default, page};
 use super::expr::{Expr, Fields, MANY_PER_CALL};
-use super::failure::{Failure, Result};
+use super::failure::{Failure, Result, if_there};
 use super::index::{FEEDBACK, FEEDBACK_OF, PURGES, hash};
 use super::place::Place;
 use super::project_reads::View;
@@ -76,8 +78,7 @@ struct Feedback<'a> {
 pub(super) fn query(view: &View, query: &FeedbackQuery) -> Result<Vec<Value>> {
     let condition = Expr::of_query(&query.query)?;
     let mut found = Vec::new();
-    for feedback in all(view)? {
-        let feedback = feedback?;
+    for feedback in candidates(view, condition.as_ref())? {
         if condition.as_ref().map_or(Ok(true), |condition| condition.holds(&feedback))? {
             let values = query.sort_by.iter().map(|by| feedback.sort_values(&by.field));
             found.push((values.collect::<Result<Vec<_>>>()?, feedback));
@@ -99,7 +100,7 @@ pub(super) fn query(view: &View, query: &FeedbackQuery) -> Result<Vec<Value>> {
 pub(super) fn on_call(view: &View, id: &str) -> Result<Vec<Value>> {
     let fields: Vec<&str> =
         FIELDS.into_iter().filter(|field| !NOT_WITH_CALLS.contains(field)).collect();
-    about(view, &call_ref(view, id))?.iter().map(|feedback| feedback.to_json(&fields)).collect()
+    about(view, &[call_ref(view, id)])?.iter().map(|feedback| feedback.to_json(&fields)).collect()
 }
 
 /// A field such as `feedback.[wandb.runnable.judge].payload.output.score` of a call: that of
@@ -123,7 +124,7 @@ pub(super) fn of_call(
         )));
     };
     let mut found = Vec::new();
-    for feedback in about(view, &call_ref(view, id))? {
+    for feedback in about(view, &[call_ref(view, id)])? {
         if kind == "*" || feedback.data["feedback_type"] == kind {
             found.extend(path::get(&feedback.data, path).filter(|value| !value.is_null()).cloned());
         }
@@ -157,28 +158,36 @@ fn call_ref(view: &View, id: &str) -> String {
     format!("{}{}/call/{id}", refs::SCHEME, view.reads.project)
 }
 
-/// All feedback in the order in which it came, but what was removed.
-fn all(view: &View) -> Result<impl Iterator<Item = Result<Feedback<'_>>>> {
-    let mut places = Vec::new();
-    for entry in view.tables.open_table(FEEDBACK)?.iter()? {
-        let (at, place) = entry?.0.value();
-        places.push((at, Place(place)));
+/// All feedback for which a condition may hold, in the order in which it came, but what was
+/// removed.
+fn candidates<'a>(view: &'a View, condition: Option<&Expr>) -> Result<Vec<Feedback<'a>>> {
+    match condition.and_then(|condition| condition.demanded("weave_ref")) {
+        Some(addresses) => about(view, &addresses),
+        None => {
+            let mut places = Vec::new();
+            for entry in view.tables.open_table(FEEDBACK)?.iter()? {
+                let (at, place) = entry?.0.value();
+                places.push((at, Place(place)));
+            }
+            Purges::read(view)?.pass_all(view, places)
+        }
     }
-    let purges = Purges::read(view)?;
-    Ok(places.into_iter().filter_map(move |(at, place)| purges.pass(view, at, place).transpose()))
 }
 
-/// The feedback on one thing.
-fn about<'a>(view: &'a View, address: &str) -> Result<Vec<Feedback<'a>>> {
-    let hash = hash(address);
-    let (first, last) = ((hash, i64::MIN, 0), (hash, i64::MAX, u64::MAX));
-    let purges = Purges::read(view)?;
-    let mut found = Vec::new();
-    for entry in view.tables.open_table(FEEDBACK_OF)?.range(first..=last)? {
-        let (_, at, place) = entry?.0.value();
-        let feedback = purges.pass(view, at, Place(place))?;
-        found.extend(feedback.filter(|feedback| feedback.data["weave_ref"] == address));
+/// The feedback on some things, in the order in which it came.
+fn about<'a>(view: &'a View, addresses: &[String]) -> Result<Vec<Feedback<'a>>> {
+    let table = view.tables.open_table(FEEDBACK_OF)?;
+    let mut places = BTreeSet::new();
+    for address in addresses {
+        let hash = hash(address);
+        for entry in table.range((hash, i64::MIN, 0)..=(hash, i64::MAX, u64::MAX))? {
+            let (_, at, place) = entry?.0.value();
+            places.insert((at, Place(place)));
+        }
     }
+    let mut found = Purges::read(view)?.pass_all(view, places)?;
+    let is_meant = |address: &str| addresses.iter().any(|one| one == address);
+    found.retain(|feedback| feedback.data["weave_ref"].as_str().is_some_and(is_meant));
     Ok(found)
 }
 
@@ -191,7 +200,8 @@ impl Purges {
         for entry in view.tables.open_table(PURGES)?.iter()? {
             let (at, place) = entry?.0.value();
             let place = Place(place);
-            let entry = view.reads.bodies.entry(Kind::Feedback, place)?;
+            let entry = if_there(view.reads.bodies.entry(Kind::Feedback, place))?;
+            let Some(entry) = entry else { continue };
             let data = entry.value();
             let query = match entry.entry_type() {
                 EntryType::FeedbackReplace => {
@@ -205,9 +215,21 @@ impl Purges {
         Ok(Self(purges))
     }
 
+    /// The feedback at places, but what was removed.
+    fn pass_all<'a>(
+        &self,
+        view: &'a View,
+        places: impl IntoIterator<Item = (i64, Place)>,
+    ) -> Result<Vec<Feedback<'a>>> {
+        let found = places.into_iter().map(|(at, place)| self.pass(view, at, place));
+        found.filter_map(Result::transpose).collect()
+    }
+
     /// The feedback at a place, unless it was removed after it had come.
     fn pass<'a>(&self, view: &'a View, at: i64, place: Place) -> Result<Option<Feedback<'a>>> {
-        let feedback = Feedback { view, at, data: view.reads.bodies.value(Kind::Feedback, place)? };
+        let data = if_there(view.reads.bodies.value(Kind::Feedback, place))?;
+        let Some(data) = data else { return Ok(None) };
+        let feedback = Feedback { view, at, data };
         let later = self.0.iter().filter(|(purged, by, _)| (*purged, *by) > (at, place));
         for (_, _, condition) in later {
             if condition.holds(&feedback)? {
@@ -267,6 +289,10 @@ impl Fields for Feedback<'_> {
             _ if name.contains('.') => (Sql::of_json(&self.get(name)?), Affinity::None),
             _ => (Sql::of_json(&self.get(name)?), Affinity::Text),
         })
+    }
+
+    fn null_equals_nothing(&self) -> bool {
+        false
     }
 
     fn words(&self, name: &str) -> Option<Vec<String>> {

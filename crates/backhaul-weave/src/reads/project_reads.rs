@@ -57,14 +57,14 @@ impl ProjectReads {
         work: impl Fn(&View) -> Result<T>,
     ) -> std::result::Result<T, TraceError> {
         let once = || guarded(|| work(&self.view(kinds)?));
-        let done = once().or_else(|failure| {
-            self.repair(failure)?;
-            // A second time: what the disk does not take is kept in memory.
-            once().or_else(|failure| {
-                self.repair(failure)?;
-                once()
-            })
-        });
+        let mut done = once();
+        // A second time: what the disk does not take is kept in memory.
+        for _ in 0..2 {
+            match &done {
+                Err(failure) if self.mend(failure) => done = once(),
+                _ => break,
+            }
+        }
         done.map_err(Failure::into_error)
     }
 
@@ -96,11 +96,11 @@ impl ProjectReads {
         Ok(Arc::clone(index.insert(Arc::new(opened))))
     }
 
-    /// Makes ready for another try, where that may help.
-    fn repair(&self, failure: Failure) -> Result<()> {
+    /// Makes ready for another try. `false`: that would not help.
+    pub(super) fn mend(&self, failure: &Failure) -> bool {
         let path = self.source.index_path(&self.project);
         let (index, project) = (path.display(), &self.project);
-        match &failure {
+        match failure {
             Failure::Damaged(what) => {
                 tracing::warn!(%index, %project, what, "the index is made anew");
                 // In whatever process has it open it goes on, without a name.
@@ -110,9 +110,9 @@ impl ProjectReads {
                 tracing::warn!(%index, %project, %error, "the index is kept in memory");
                 self.in_memory.store(true, Ordering::Relaxed);
             }
-            Failure::Other(_) => return Err(failure),
+            Failure::Other(_) => return false,
         }
         *self.index.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(())
+        true
     }
 }

@@ -1,12 +1,13 @@
 //! What addresses lead to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::failure::{Failure, Result};
 use super::project_reads::View;
 use super::{objects, tables};
+use crate::error::{TraceError, TraceErrorKind};
 use crate::project::ProjectId;
 use crate::refs;
 
@@ -57,21 +58,30 @@ impl<'a> Address<'a> {
     }
 }
 
-/// What each of some addresses leads to, of any project: `views` has those of all of them.
-pub(super) fn read(views: &BTreeMap<ProjectId, View>, addresses: &[String]) -> Result<Vec<Value>> {
-    let read = |text: &String| {
-        let address = Address::parse(text)?;
-        match views.get(&address.project) {
-            Some(view) => follow(view, &address, text),
-            None => Err(Failure::not_found(format!("{text} leads to nothing here"))),
-        }
-    };
-    addresses.iter().map(read).collect()
+/// Addresses, each with its place among all that are asked for.
+pub(super) type Numbered<'a> = Vec<(usize, &'a str)>;
+
+/// Addresses by the projects that they lead into.
+pub(super) fn by_project(addresses: &[String]) -> Result<BTreeMap<ProjectId, Numbered<'_>>> {
+    let mut of_projects: BTreeMap<ProjectId, Numbered<'_>> = BTreeMap::new();
+    for (place, text) in addresses.iter().enumerate() {
+        of_projects.entry(Address::parse(text)?.project).or_default().push((place, text));
+    }
+    Ok(of_projects)
 }
 
-/// The projects that addresses lead into.
-pub(super) fn projects(addresses: &[String]) -> Result<BTreeSet<ProjectId>> {
-    addresses.iter().map(|text| Ok(Address::parse(text)?.project)).collect()
+/// What an address leads to, by its place; or that it leads to nothing here.
+type Followed = (usize, std::result::Result<Value, TraceError>);
+
+/// What addresses into a project lead to.
+pub(super) fn read(view: &View, addresses: &Numbered<'_>) -> Result<Vec<Followed>> {
+    let read = |(place, text): &(usize, &str)| match follow(view, &Address::parse(text)?, text) {
+        Err(Failure::Other(error)) if error.kind() == TraceErrorKind::NotFound => {
+            Ok((*place, Err(error)))
+        }
+        followed => Ok((*place, Ok(followed?))),
+    };
+    addresses.iter().map(read).collect()
 }
 
 /// What an address in a field of the project's calls leads to. `Ok(None)`: it is no address,

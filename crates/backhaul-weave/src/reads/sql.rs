@@ -51,6 +51,12 @@ impl Sql {
         }
     }
 
+    /// The JSON of a value, as the server keeps it.
+    pub(super) fn of_whole(value: &Value) -> Self {
+        let json = backhaul_json::to_vec(value, backhaul_json::Style::Python);
+        Self::Text(String::from_utf8_lossy(&json).into_owned())
+    }
+
     pub(super) fn of_bool(is: Option<bool>) -> Self {
         is.map_or(Self::Null, |is| Self::Int(i64::from(is)))
     }
@@ -248,9 +254,20 @@ fn with_point(digits: &str) -> String {
     }
 }
 
+/// Without spaces, and as ASCII: so it stands in the server's columns.
 fn compact(value: &Value) -> String {
-    String::from_utf8_lossy(&backhaul_json::to_vec(value, backhaul_json::Style::Compact))
-        .into_owned()
+    let json = backhaul_json::to_vec(value, backhaul_json::Style::Compact);
+    let mut text = String::with_capacity(json.len());
+    for character in String::from_utf8_lossy(&json).chars() {
+        match character {
+            ' '..='~' => text.push(character),
+            other => other
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) fn post(
     body: &[u8],
 ) -> (u16, Value) {
     let (status, body) = ask(server, "POST", path, content_type, body);
-    (status, serde_json::from_str(&body).unwrap())
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
 
 pub(crate) fn post_json(server: &WeaveServer, path: &str, body: &Value) -> (u16, Value) {
@@ -49,7 +49,7 @@ pub(crate) fn post_json(server: &WeaveServer, path: &str, body: &Value) -> (u16,
 
 pub(crate) fn put_json(server: &WeaveServer, path: &str, body: &Value) -> (u16, Value) {
     let (status, body) = ask(server, "PUT", path, "application/json", body.to_string().as_bytes());
-    (status, serde_json::from_str(&body).unwrap())
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
 
 /// The same where the answer is one value a line.

@@ -1,6 +1,7 @@
 //! Reading traces.
 
-use clap::{Args, Subcommand};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand, value_parser};
 
 use super::{Common, DataDirArg};
 
@@ -34,10 +35,10 @@ pub(crate) struct TracesList {
     #[arg(long)]
     pub(crate) errors: bool,
     /// Only traces that begin with this op, by its name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) op: Option<String>,
     /// At most so many.
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) data_dir: DataDirArg,
@@ -49,7 +50,7 @@ pub(crate) struct TracesList {
 #[derive(Debug, Args)]
 pub(crate) struct TracesShow {
     /// A call of the trace: its id, or so much of its beginning that no other begins with it.
-    #[arg(value_name = "CALL_ID")]
+    #[arg(value_name = "CALL_ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) id: String,
     /// Only this project [default: where there is such a call]
     #[arg(long, value_name = "ENTITY/PROJECT")]

@@ -19,6 +19,7 @@ mod known;
 mod lines;
 mod objects;
 mod reads;
+mod refs;
 mod routes;
 mod service_info;
 mod spans;

@@ -80,13 +80,13 @@ impl WeaveCollector {
     }
 
     /// What the server answers, unless it refuses.
-    async fn of_server(&self, asked: &Asked) -> Option<Response> {
+    pub(super) async fn of_server(&self, asked: &Asked) -> Option<Response> {
         let answer = self.upstream().pass(asked).await.ok()?;
         answer.status().is_success().then_some(answer)
     }
 
     /// The body of a question, or what stands in its address. Blocks.
-    fn question(&self, asked: &mut Asked) -> Result<Value, Refusal> {
+    pub(super) fn question(&self, asked: &mut Asked) -> Result<Value, Refusal> {
         if asked.method == Method::GET {
             let address = Url::parse("http://collector").and_then(|base| {
                 base.join(asked.uri.path_and_query().map_or("", |path| path.as_str()))

@@ -9,8 +9,8 @@ use super::asked::Asked;
 use super::reads::Found::{Bytes, Json};
 use super::reads::Read;
 use super::{
-    WeaveCollector, calls, costs, feedback, files, graphql, objects, reads, service_info, spans,
-    tables,
+    WeaveCollector, calls, costs, feedback, files, graphql, objects, reads, refs, service_info,
+    spans, tables,
 };
 use crate::intake::Refusal;
 
@@ -102,7 +102,7 @@ fn trace_routes() -> Router<WeaveCollector> {
             "/table/query_stats_batch",
             read(|reads, asked| reads.table_query_stats_batch(asked).map(Json)),
         )
-        .route("/refs/read_batch", read(|reads, asked| reads.refs_read_batch(asked).map(Json)))
+        .route("/refs/read_batch", post(refs::read_batch))
         .route("/file/content", read(|reads, asked| reads.file_content(asked).map(Bytes)))
         .route("/files/content", read(|reads, asked| reads.file_content(asked).map(Bytes)))
         .route("/feedback/query", read(|reads, asked| reads.feedback_query(asked).map(Json)))

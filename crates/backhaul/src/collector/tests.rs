@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use backhaul_store::{OsDisk, SystemClock};
 use backhaul_sync::Transport;
-use backhaul_testkit::{Fault, Faults, FaultyDisk};
+use backhaul_testkit::{Fault, Faults, FaultyDisk, WeaveServer};
 use backhaul_weave::{Credentials, Kind, OfflineOptions, OfflineTraceServer, ProjectId, Remote};
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
 
 use super::{Options, WeaveCollector, router};
 use crate::hub::limits;
@@ -23,11 +24,17 @@ struct Bench {
     server: OfflineTraceServer,
     faults: Faults,
     router: Router,
+    remote: Remote,
     credentials: Credentials,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::before("http://127.0.0.1:9", true)
+    }
+
+    /// A collector before a server, to which nobody delivers.
+    fn before(url: &str, is_outage: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let faults = Faults::new();
         let disk = FaultyDisk::new(OsDisk, faults.clone());
@@ -35,21 +42,20 @@ impl Bench {
         let (disk, clock) = (Arc::new(disk), Arc::new(SystemClock::new()));
         let server = OfflineTraceServer::open_on(dir.path(), options, disk, clock).unwrap();
         let credentials = Credentials::new(None).with_environment(None, None);
-        let nowhere = Some("http://127.0.0.1:9");
         let transport = Transport::new(Duration::from_secs(1)).unwrap();
-        let remote = Remote::new(transport, nowhere, nowhere, credentials.clone()).unwrap();
+        let remote = Remote::new(transport, Some(url), Some(url), credentials.clone()).unwrap();
         let collector = WeaveCollector::new(Options {
             server: server.clone(),
-            remote: Some(remote),
+            remote: Some(remote.clone()),
             token: None,
             pace: Pace {
                 grace: limits::BODY_GRACE,
                 bytes_per_second: limits::BODY_BYTES_PER_SECOND,
             },
             entity: Some("ours".to_owned()),
-            is_outage: Box::new(|| true),
+            is_outage: Box::new(move || is_outage),
         });
-        Self { _dir: dir, server, faults, router: router(collector), credentials }
+        Self { _dir: dir, server, faults, router: router(collector), remote, credentials }
     }
 
     /// Status, `Retry-After` and body.
@@ -150,4 +156,38 @@ async fn who_names_no_entity_has_that_of_the_environment() {
     );
     let unknown = r#"{"query": "query Q { project(name: $name) { artifact(name: 1) } }"}"#;
     assert_eq!(bench.post("/graphql", unknown).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn addresses_are_followed_here_and_the_others_by_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = WeaveServer::start("0.52.42", &folder.path().join("weave.db")).unwrap();
+    let bench = Bench::before(&server.url(), false);
+    bench.credentials.note_client_key("key");
+    let object = |value: u8| {
+        json!({"obj": {"project_id": "e/p", "object_id": "a", "val": value}}).to_string()
+    };
+    let json: HeaderMap =
+        [(header::CONTENT_TYPE, "application/json".parse().unwrap())].into_iter().collect();
+    let created =
+        bench.remote.send(Method::POST, "/obj/create", json, object(1).into(), 1 << 20, None);
+    let address = |answer: &[u8]| {
+        let answer: Value = serde_json::from_slice(answer).unwrap();
+        format!("weave:///e/p/object/a:{}", answer["digest"].as_str().unwrap())
+    };
+    let there = address(&created.await.unwrap().body);
+    let here = address(bench.post("/obj/create", &object(2)).await.2.as_bytes());
+    for (refs, status, values) in [
+        (json!([here, there, here]), StatusCode::OK, json!([2, 1, 2])),
+        (json!([there]), StatusCode::OK, json!([1])),
+        (json!([here]), StatusCode::OK, json!([2])),
+        (json!([]), StatusCode::OK, json!([])),
+        (json!([here, "weave:///e/p/object/a:nobody"]), StatusCode::NOT_FOUND, json!(null)),
+        (json!(["no address"]), StatusCode::UNPROCESSABLE_ENTITY, json!(null)),
+    ] {
+        let (answered, _, body) =
+            bench.post("/refs/read_batch", &json!({"refs": refs}).to_string()).await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((answered, &body["vals"]), (status, &values), "{refs}: {body}");
+    }
 }

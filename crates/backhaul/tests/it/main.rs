@@ -33,6 +33,7 @@ mod state_of_devices;
 mod support;
 mod sync;
 mod three_days;
+mod traces;
 mod weave;
 mod weave_outages;
 mod weave_spools;

@@ -1,6 +1,7 @@
 //! Calls: which are wanted, in what order, and what they look like.
 
 mod call;
+mod narrow;
 mod order;
 mod request;
 mod select;
@@ -8,13 +9,14 @@ mod view;
 
 use serde_json::Value;
 
+use self::narrow::Narrowed;
 pub(super) use self::order::compare;
 pub(super) use self::request::or_default;
 pub use self::request::{CallsFilter, CallsQuery, Direction, SortBy};
 pub(super) use self::select::Selector;
 pub(super) use self::view::CallView;
 use super::expr::Expr;
-use super::failure::{Failure, Result, guarded};
+use super::failure::{Result, guarded, if_there};
 use super::index::CallRow;
 use super::project_reads::View;
 use crate::error::TraceError;
@@ -27,7 +29,8 @@ pub(super) fn numbers(view: &View, selector: &Selector, query: &CallsQuery) -> R
         None => Ok(true),
     };
     let (skipped, taken) = page(query.limit, query.offset);
-    order::in_order(view, selector, query, &wanted, skipped.saturating_add(taken))
+    let narrowed = Narrowed::new(&query.filter, condition.as_ref());
+    order::in_order(view, selector, query, &narrowed, &wanted, skipped.saturating_add(taken))
         .map(|numbers| numbers.into_iter().skip(skipped).take(taken).collect())
 }
 
@@ -36,8 +39,12 @@ pub(super) fn count(view: &View, query: &CallsQuery) -> Result<usize> {
     let selector = Selector::new(view)?;
     let (_, taken) = page(query.limit, None);
     if query.query.is_null() {
+        if query.filter == CallsFilter::default() {
+            return Ok(selector.count()?.min(taken));
+        }
         let mut count = 0;
-        for started in selector.select(&query.filter, false)?.take(taken) {
+        let narrowed = Narrowed::new(&query.filter, None);
+        for started in selector.select(&narrowed, false)?.take(taken) {
             started?;
             count += 1;
         }
@@ -59,27 +66,34 @@ pub struct Calls {
     selector: Selector,
     query: CallsQuery,
     numbers: std::vec::IntoIter<u32>,
+    /// The next one, where it is read already.
+    next: Option<Value>,
 }
 
 impl Calls {
     pub(super) fn new(view: View, query: &CallsQuery) -> Result<Self> {
         let selector = Selector::new(&view)?;
         let numbers = numbers(&view, &selector, query)?.into_iter();
-        Ok(Self { view, selector, query: query.clone(), numbers })
+        let mut calls = Self { view, selector, query: query.clone(), numbers, next: None };
+        // While a damaged index can still be made anew without anybody noticing.
+        calls.next = calls.read_next()?;
+        Ok(calls)
+    }
+
+    fn read_next(&mut self) -> Result<Option<Value>> {
+        while let Some(number) = self.numbers.next() {
+            if let Some(call) = guarded(|| self.read(number))? {
+                return Ok(Some(call));
+            }
+        }
+        Ok(None)
     }
 
     fn read(&self, number: u32) -> Result<Option<Value>> {
-        guarded(|| match self.selector.row(number)? {
-            Some(row) => match call::to_json(&CallView::new(&self.view, &row), &self.query) {
-                // Cleaned since it was found.
-                Err(Failure::Other(error)) if error.kind() == crate::TraceErrorKind::NotFound => {
-                    tracing::debug!(%error, "a call is not shown");
-                    Ok(None)
-                }
-                call => call.map(Some),
-            },
+        match self.selector.row(number)? {
+            Some(row) => if_there(call::to_json(&CallView::new(&self.view, &row), &self.query)),
             None => Ok(None),
-        })
+        }
     }
 }
 
@@ -87,12 +101,15 @@ impl Iterator for Calls {
     type Item = std::result::Result<Value, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let number = self.numbers.next()?;
-            if let Some(call) = self.read(number).map_err(Failure::into_error).transpose() {
-                return Some(call);
-            }
+        if let Some(call) = self.next.take() {
+            return Some(Ok(call));
         }
+        let call = self.read_next().map_err(|failure| {
+            // For the next question: some of this answer is given already.
+            self.view.reads.mend(&failure);
+            failure.into_error()
+        });
+        call.transpose()
     }
 }
 

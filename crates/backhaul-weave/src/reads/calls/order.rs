@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 
+use super::narrow::Narrowed;
 use super::request::{CallsQuery, Direction, SortBy};
 use super::select::{Selector, Started};
 use super::view::CallView;
-use crate::reads::failure::Result;
+use crate::reads::failure::{Result, if_there};
 use crate::reads::index::CallRow;
 use crate::reads::project_reads::View;
 use crate::reads::sql::Sql;
@@ -18,12 +19,13 @@ pub(super) fn in_order(
     view: &View,
     selector: &Selector,
     query: &CallsQuery,
+    narrowed: &Narrowed,
     wanted: Wanted<'_>,
     enough: usize,
 ) -> Result<Vec<u32>> {
     match by_start(query.sort_by.as_deref()) {
-        Some(direction) => in_order_of_start(selector, query, direction, wanted, enough),
-        None => sorted(view, selector, query, wanted),
+        Some(direction) => in_order_of_start(selector, narrowed, direction, wanted, enough),
+        None => sorted(view, selector, query, narrowed, wanted),
     }
 }
 
@@ -42,14 +44,14 @@ fn by_start(sort_by: Option<&[SortBy]>) -> Option<Direction> {
 /// Those that started at the same time are put in the order of their ids.
 fn in_order_of_start(
     selector: &Selector,
-    query: &CallsQuery,
+    narrowed: &Narrowed,
     direction: Direction,
     wanted: Wanted<'_>,
     enough: usize,
 ) -> Result<Vec<u32>> {
     let newest_first = direction == Direction::Descending;
     let (mut found, mut together): (Vec<u32>, Vec<(String, Started)>) = Default::default();
-    for started in selector.select(&query.filter, newest_first)? {
+    for started in selector.select(narrowed, newest_first)? {
         let started = started?;
         let is_same = together.first().is_none_or(|(_, (at, _))| *at == started.0);
         if !is_same {
@@ -60,7 +62,7 @@ fn in_order_of_start(
         }
         let row = selector.row(started.1)?.filter(|row| row.start.is_some());
         if let Some(row) = row
-            && wanted(&row)?
+            && if_there(wanted(&row))? == Some(true)
         {
             together.push((row.id, started));
         }
@@ -78,6 +80,7 @@ fn sorted(
     view: &View,
     selector: &Selector,
     query: &CallsQuery,
+    narrowed: &Narrowed,
     wanted: Wanted<'_>,
 ) -> Result<Vec<u32>> {
     let mut sort_by = query.sort_by.clone().unwrap_or_default();
@@ -87,13 +90,13 @@ fn sorted(
         sort_by.push(SortBy { field: "id".to_owned(), direction });
     }
     let mut found: Vec<(Vec<Sql>, u32)> = Vec::new();
-    for started in selector.select(&query.filter, false)? {
+    for started in selector.select(narrowed, false)? {
         let number = started?.1;
         let Some(row) = selector.row(number)?.filter(|row| row.start.is_some()) else { continue };
-        if wanted(&row)? {
+        if if_there(wanted(&row))? == Some(true) {
             let call = CallView::new(view, &row);
             let values = sort_by.iter().map(|by| call.sort_value(&by.field));
-            found.push((values.collect::<Result<_>>()?, number));
+            found.extend(if_there(values.collect())?.map(|values| (values, number)));
         }
     }
     found.sort_by(|(one, _), (other, _)| compare(one, other, &sort_by));

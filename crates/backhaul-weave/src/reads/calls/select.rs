@@ -1,13 +1,15 @@
 //! Finding the calls that a filter is about, by their keys.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
-use redb::{ReadOnlyTable, ReadableTable as _};
+use redb::{ReadOnlyTable, ReadableTable as _, ReadableTableMetadata as _};
 
+use super::narrow::Narrowed;
 use super::request::CallsFilter;
 use crate::reads::failure::{Failure, Result};
 use crate::reads::index::{
-    CALLS, CallRow, DELETED, IDS, KEYS, KeyKind, OP_NAMES, StoredCall, hash,
+    CALLS, CallRow, DELETED, IDS, KEYS, KeyKind, OP_NAMES, STARTS, StoredCall, hash,
 };
 use crate::reads::project_reads::View;
 
@@ -21,6 +23,7 @@ pub(in crate::reads) type Started = (i64, u32);
 
 /// The tables that calls are found in.
 pub(in crate::reads) struct Selector {
+    starts: ReadOnlyTable<(i64, u32), ()>,
     keys: ReadOnlyTable<(u8, u64, i64, u32), ()>,
     rows: ReadOnlyTable<u32, StoredCall<'static>>,
     ids: ReadOnlyTable<&'static str, u32>,
@@ -35,6 +38,7 @@ type Group = Vec<(KeyKind, u64)>;
 impl Selector {
     pub(in crate::reads) fn new(view: &View) -> Result<Self> {
         let mut selector = Self {
+            starts: view.tables.open_table(STARTS)?,
             keys: view.tables.open_table(KEYS)?,
             rows: view.tables.open_table(CALLS)?,
             ids: view.tables.open_table(IDS)?,
@@ -74,8 +78,12 @@ impl Selector {
     /// The call with an id, unless it was deleted or only its end is known.
     pub(in crate::reads) fn call(&self, id: &str) -> Result<Option<(u32, CallRow)>> {
         let Some(number) = self.ids.get(id)?.map(|number| number.value()) else { return Ok(None) };
-        let is_shown = |row: &CallRow| row.start.is_some() && !self.hidden.contains(&number);
-        Ok(self.row(number)?.filter(is_shown).map(|row| (number, row)))
+        let Some(row) = self.row(number)? else { return Ok(None) };
+        if row.id != id {
+            return Err(Failure::Damaged(format!("{id} leads to another call")));
+        }
+        let is_shown = row.start.is_some() && !self.hidden.contains(&number);
+        Ok(is_shown.then_some((number, row)))
     }
 
     /// Ids of calls that begin with a text, up to a number of them.
@@ -96,9 +104,10 @@ impl Selector {
     /// The calls that a filter wants, by their start.
     pub(in crate::reads) fn select<'a>(
         &'a self,
-        filter: &CallsFilter,
+        narrowed: &Narrowed,
         newest_first: bool,
     ) -> Result<Box<dyn Iterator<Item = Result<Started>> + 'a>> {
+        let Narrowed { filter, started } = narrowed;
         let mut groups = self.groups(filter)?;
         let by_id = match filter.call_ids.as_deref().unwrap_or_default() {
             [] => None,
@@ -109,7 +118,10 @@ impl Selector {
         let mut rest = groups.into_iter();
         let first: Box<dyn Iterator<Item = Result<Started>> + 'a> = match by_id {
             Some(found) => Box::new(sorted(found, newest_first).map(Ok)),
-            None => self.of_group(rest.next().unwrap_or_default(), newest_first)?,
+            None => match rest.next() {
+                Some(group) => self.of_group(group, started, newest_first)?,
+                None => in_direction(self.started_between(started)?, newest_first),
+            },
         };
         let rest: Vec<Group> = rest.collect();
         Ok(Box::new(first.filter_map(move |started| match started {
@@ -125,13 +137,13 @@ impl Selector {
     fn of_group<'a>(
         &'a self,
         group: Group,
+        started: &RangeInclusive<i64>,
         newest_first: bool,
     ) -> Result<Box<dyn Iterator<Item = Result<Started>> + 'a>> {
         if let [one] = *group.as_slice()
             && one.0 != KeyKind::Output
         {
-            let range = self.keys_of(one)?;
-            return Ok(if newest_first { Box::new(range.rev()) } else { Box::new(range) });
+            return Ok(in_direction(self.keys_between(one, started)?, newest_first));
         }
         let mut found = HashSet::new();
         for one in group {
@@ -154,12 +166,41 @@ impl Selector {
         &self,
         (kind, hash): (KeyKind, u64),
     ) -> Result<impl DoubleEndedIterator<Item = Result<Started>> + 'static> {
+        self.keys_between((kind, hash), &(i64::MIN..=i64::MAX))
+    }
+
+    fn keys_between(
+        &self,
+        (kind, hash): (KeyKind, u64),
+        started: &RangeInclusive<i64>,
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Started>> + 'static> {
         let kind = kind as u8;
-        let range = (kind, hash, i64::MIN, 0)..=(kind, hash, i64::MAX, u32::MAX);
+        let (first, last) = ends(started);
+        let range = (kind, hash, first, 0)..=(kind, hash, last, u32::MAX);
         Ok(self.keys.range(range)?.map(|entry| {
             let (_, _, started_at, number) = entry?.0.value();
             Ok((started_at, number))
         }))
+    }
+
+    fn started_between(
+        &self,
+        started: &RangeInclusive<i64>,
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Started>> + 'static> {
+        let (first, last) = ends(started);
+        let range = self.starts.range((first, 0)..=(last, u32::MAX))?;
+        Ok(range.map(|entry| Ok(entry?.0.value())))
+    }
+
+    /// How many calls there are.
+    pub(in crate::reads) fn count(&self) -> Result<usize> {
+        let mut count = usize::try_from(self.starts.len()?).unwrap_or(usize::MAX);
+        for number in &self.hidden {
+            if self.row(*number)?.is_some_and(|row| row.start.is_some()) {
+                count -= 1;
+            }
+        }
+        Ok(count)
     }
 
     fn is_in_all(&self, (started_at, number): Started, groups: &[Group]) -> Result<bool> {
@@ -187,7 +228,7 @@ impl Selector {
         Ok(found.into_iter().collect())
     }
 
-    /// The keys that a filter is about: of each group one.
+    /// The keys that a filter is about: of each group one. No group: every call.
     fn groups(&self, filter: &CallsFilter) -> Result<Vec<Group>> {
         let lists = [
             (KeyKind::Parent, &filter.parent_ids, "parent_ids"),
@@ -227,9 +268,6 @@ impl Selector {
         if filter.trace_roots_only == Some(true) {
             groups.push(vec![(KeyKind::Root, 0)]);
         }
-        if groups.is_empty() {
-            groups.push(vec![(KeyKind::All, 0)]);
-        }
         Ok(groups)
     }
 
@@ -265,8 +303,20 @@ fn rank(kind: KeyKind) -> u8 {
         KeyKind::Op => 7,
         KeyKind::Root => 8,
         KeyKind::User => 9,
-        KeyKind::All => 10,
     }
+}
+
+/// The first and the last of a range. One that ends before it begins is no range to the
+/// database.
+fn ends(range: &RangeInclusive<i64>) -> (i64, i64) {
+    (*range.start(), *range.end().max(range.start()))
+}
+
+fn in_direction<'a>(
+    range: impl DoubleEndedIterator<Item = Result<Started>> + 'a,
+    newest_first: bool,
+) -> Box<dyn Iterator<Item = Result<Started>> + 'a> {
+    if newest_first { Box::new(range.rev()) } else { Box::new(range) }
 }
 
 fn sorted(mut found: Vec<Started>, newest_first: bool) -> std::vec::IntoIter<Started> {

@@ -11,6 +11,7 @@ use crate::reads::feedback;
 use crate::reads::index::CallRow;
 use crate::reads::json_field;
 use crate::reads::path;
+use crate::reads::place::Place;
 use crate::reads::project_reads::View;
 use crate::reads::sql::{Affinity, Cast, Sql};
 
@@ -32,10 +33,7 @@ impl<'a> CallView<'a> {
 
     /// What its start says.
     pub(in crate::reads) fn start(&self) -> Result<&Value> {
-        read(&self.start, || match self.row.start {
-            Some(place) => self.view.reads.bodies.value(Kind::Calls, place),
-            None => Ok(Value::Null),
-        })
+        read(&self.start, || self.said_at(self.row.start))
     }
 
     /// What its end says; `null` while it runs.
@@ -43,10 +41,17 @@ impl<'a> CallView<'a> {
         if self.row.end == self.row.start {
             return self.start();
         }
-        read(&self.end, || match self.row.end {
-            Some(place) => self.view.reads.bodies.value(Kind::Calls, place),
-            None => Ok(Value::Null),
-        })
+        read(&self.end, || self.said_at(self.row.end))
+    }
+
+    /// What a record says of this call.
+    fn said_at(&self, place: Option<Place>) -> Result<Value> {
+        let Some(place) = place else { return Ok(Value::Null) };
+        let said = self.view.reads.bodies.value(Kind::Calls, place)?;
+        match said["id"] == *self.row.id {
+            true => Ok(said),
+            false => Err(Failure::Damaged(format!("{} is another call", place.position()))),
+        }
     }
 
     /// The name that it got last, else the one that it began with.
@@ -101,7 +106,10 @@ impl<'a> CallView<'a> {
             return Ok(computed);
         }
         match self.value_at(field)? {
-            Some(value) => Ok(value.map_or(Sql::Null, Sql::of_json)),
+            Some(value) => {
+                let of_value = if VALUES.contains(&field) { Sql::of_whole } else { Sql::of_json };
+                Ok(value.map_or(Sql::Null, of_value))
+            }
             None => Ok(self.field(field, None)?.0),
         }
     }

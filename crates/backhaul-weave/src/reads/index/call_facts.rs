@@ -75,8 +75,7 @@ impl<'a> CallData<'a> {
     pub(super) fn start(&self, place: Place, now: Timestamp) -> StartFacts {
         let started_at = self.started_at.and_then(time_of).unwrap_or(now.as_micros());
         let parent = self.parent_id.as_deref().filter(|id| !id.is_empty());
-        let mut keys = vec![(KeyKind::All, 0)];
-        keys.extend(parent.is_none().then_some((KeyKind::Root, 0)));
+        let mut keys: Vec<_> = parent.is_none().then_some((KeyKind::Root, 0)).into_iter().collect();
         let named = [
             (KeyKind::Op, &self.op_name),
             (KeyKind::Trace, &self.trace_id),

@@ -6,7 +6,8 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::call_row::CallRow;
 use super::schema::{
-    CALLS, DELETED, FEEDBACK, FEEDBACK_OF, IDS, KEYS, KeyKind, OBJECTS, PURGES, ROWS, TABLES,
+    CALLS, DELETED, FEEDBACK, FEEDBACK_OF, IDS, KEYS, KeyKind, OBJECTS, PURGES, ROWS, STARTS,
+    TABLES,
 };
 use crate::kind::Kind;
 use crate::reads::failure::Result;
@@ -62,6 +63,7 @@ fn forget_calls(transaction: &WriteTransaction, is_gone: &dyn Fn(Place) -> bool)
             changed.push((number.value(), old, Some(new)));
         }
     }
+    let mut starts = transaction.open_table(STARTS)?;
     let (mut startless, mut endless) = (HashSet::new(), HashSet::new());
     for (number, old, new) in changed {
         match &new {
@@ -72,6 +74,9 @@ fn forget_calls(transaction: &WriteTransaction, is_gone: &dyn Fn(Place) -> bool)
             }
         }
         let new = new.unwrap_or_default();
+        if new.start.is_none() {
+            starts.remove((old.started_at, number))?;
+        }
         startless.extend(new.start.is_none().then_some(number));
         endless.extend(new.end.is_none().then_some(number));
     }

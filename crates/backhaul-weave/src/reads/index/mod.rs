@@ -30,7 +30,7 @@ pub(super) use self::catch_up::Feed;
 pub(super) use self::event::{Event, What};
 pub(super) use self::schema::{
     CALLS, DELETED, FEEDBACK, FEEDBACK_OF, IDS, KEYS, KeyKind, OBJECTS, OP_NAMES, PURGES, ROWS,
-    StoredCall, TABLES, hash,
+    STARTS, StoredCall, TABLES, hash,
 };
 use super::failure::{Failure, Result, guarded};
 
@@ -107,6 +107,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<()> {
     transaction.open_table(schema::PLACES)?;
     transaction.open_table(IDS)?;
     transaction.open_table(CALLS)?;
+    transaction.open_table(STARTS)?;
     transaction.open_table(KEYS)?;
     transaction.open_table(DELETED)?;
     transaction.open_table(OP_NAMES)?;

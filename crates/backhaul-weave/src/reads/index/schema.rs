@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 /// What else the index holds: `format`, and `device.KIND`, the spool that it tells of.
 pub(crate) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 pub(crate) const FORMAT: &str = "format";
-pub(crate) const CURRENT_FORMAT: &str = "1";
+pub(crate) const CURRENT_FORMAT: &str = "2";
 
 /// Kind and chain: first sequence that is on disk, the one after the last that is in the
 /// index, and when that last one was stored (microseconds).
@@ -18,6 +18,8 @@ pub(crate) const IDS: TableDefinition<'_, &str, u32> = TableDefinition::new("ids
 /// Calls by number.
 pub(crate) const CALLS: TableDefinition<'_, u32, StoredCall<'static>> =
     TableDefinition::new("calls");
+/// Calls that have a start, in the order of it: the start and their number.
+pub(crate) const STARTS: TableDefinition<'_, (i64, u32), ()> = TableDefinition::new("starts");
 /// What calls are found by: kind of key, its hash, start of the call, its number.
 pub(crate) const KEYS: TableDefinition<'_, (u8, u64, i64, u32), ()> = TableDefinition::new("keys");
 /// Calls that were deleted: when, and the record that says so.
@@ -65,8 +67,6 @@ pub(crate) type StoredEvent<'a> = (u8, &'a str, Option<&'a str>, Option<&'a str>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum KeyKind {
-    /// Every call; the hash is 0.
-    All,
     /// Calls without a parent; the hash is 0.
     Root,
     Op,

@@ -6,7 +6,7 @@ use super::batch::{Batch, CallChange};
 use super::call_row::CallRow;
 use super::schema::{
     CALLS, DELETED, FEEDBACK, FEEDBACK_OF, IDS, KEYS, KeyKind, OBJECTS, OP_NAMES, PURGES, ROWS,
-    TABLES,
+    STARTS, TABLES,
 };
 use crate::reads::failure::Result;
 use crate::reads::place::Place;
@@ -45,6 +45,7 @@ impl Batch {
 struct Calls<'a> {
     ids: Table<'a, &'static str, u32>,
     next: u32,
+    starts: Vec<(i64, u32)>,
     keys: Vec<(u8, u64, i64, u32)>,
 }
 
@@ -66,6 +67,7 @@ impl Calls<'_> {
             row.start = Some(start.place);
             row.started_at = start.started_at;
             row.parent = start.parent.as_deref().map(|id| self.number(id)).transpose()?;
+            self.starts.push((start.started_at, number));
             let keys = start.keys.iter();
             let keys = keys.map(|(kind, hash)| (*kind as u8, *hash, start.started_at, number));
             self.keys.extend(keys);
@@ -91,7 +93,7 @@ fn write_calls(transaction: &WriteTransaction, batch: &Batch) -> Result<()> {
     let mut deleted = transaction.open_table(DELETED)?;
     let mut op_names = transaction.open_table(OP_NAMES)?;
     let next = super::next_number(transaction)?;
-    let mut calls = Calls { ids, next, keys: Vec::new() };
+    let mut calls = Calls { ids, next, starts: Vec::new(), keys: Vec::new() };
     for (id, change) in &batch.calls {
         let number = calls.number(id)?;
         let known = rows.get(number)?.map(|row| CallRow::of_stored(row.value()));
@@ -111,7 +113,12 @@ fn write_calls(transaction: &WriteTransaction, batch: &Batch) -> Result<()> {
             op_names.insert(name, ())?;
         }
     }
-    // In the order of the table: then it is written page by page.
+    // In the order of the tables: then they are written page by page.
+    calls.starts.sort_unstable();
+    let mut starts = transaction.open_table(STARTS)?;
+    for start in &calls.starts {
+        starts.insert(start, ())?;
+    }
     calls.keys.sort_unstable();
     let mut keys = transaction.open_table(KEYS)?;
     for key in &calls.keys {

@@ -25,5 +25,5 @@ mod hooked;
 mod imported;
 mod limits;
 mod processes;
-mod support;
+pub(crate) mod support;
 mod trouble;

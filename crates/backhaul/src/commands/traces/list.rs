@@ -25,7 +25,8 @@ pub(super) fn run(args: &cli::TracesList, config: &Config) -> anyhow::Result<Out
     roots.sort_by(|one, other| other["started_at"].as_str().cmp(&one["started_at"].as_str()));
     roots.truncate(limit);
     if roots.is_empty() && !printer.json {
-        printer.talk(format_args!("there are no such traces in {}", found.dir.display()));
+        let such = if found.projects.is_empty() { "no traces yet" } else { "no such traces" };
+        printer.talk(format_args!("there are {such} in {}", found.dir.display()));
     }
     for (number, root) in roots.iter().enumerate() {
         let trace = summary(&found, root)?;
@@ -53,7 +54,7 @@ fn query(args: &cli::TracesList, project: &ProjectId) -> CallsQuery {
         filter: CallsFilter { trace_roots_only: Some(true), op_names, ..CallsFilter::default() },
         query: if args.errors { json!({"$expr": failed}) } else { Value::Null },
         sort_by: Some(vec![SortBy::descending("started_at")]),
-        limit: Some(args.limit.max(1).into()),
+        limit: Some(args.limit.into()),
         columns: Some(COLUMNS.map(ToOwned::to_owned).to_vec()),
         ..CallsQuery::default()
     }
@@ -82,6 +83,8 @@ started                    took  status            calls  call                  
 
 fn line(root: &Value, trace: &Value) -> String {
     let text = |field: &str| harmless(trace[field].as_str().unwrap_or_default());
+    // A JSON number knows of no width.
+    let calls = trace["calls"].as_u64().unwrap_or_default();
     let started = text("started_at");
     let seconds = started.split(['.', 'Z']).next().unwrap_or_default();
     format!(
@@ -89,7 +92,7 @@ fn line(root: &Value, trace: &Value) -> String {
         format!("{seconds}Z"),
         took(root),
         text("status"),
-        trace["calls"],
+        calls,
         text("call_id"),
         text("project_id"),
         text("name"),

@@ -6,7 +6,7 @@ mod show;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use backhaul_weave::{ProjectId, Reads};
 use serde_json::Value;
 
@@ -33,12 +33,13 @@ impl<'a> Found<'a> {
     /// Where there is no such folder, or no such project in it; says what there is.
     fn open(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Self> {
         let Some(dir) = config.weave.dir.as_deref() else {
-            bail!("there is no home folder: say --offline-dir, or set BACKHAUL_WEAVE_DIR");
+            bail!("there is no home folder: say --weave-dir, or set BACKHAUL_WEAVE_DIR");
         };
         if !dir.is_dir() {
+            let found = if dir.exists() { "is a file" } else { "is not there" };
             bail!(
-                "there is no folder of Weave's data at {}: it comes with the first trace; look \
-                 elsewhere with --offline-dir or --data-dir",
+                "the folder of Weave's data, {}, {found}: it comes with the first trace; look \
+                 elsewhere with --weave-dir or --data-dir",
                 dir.display()
             );
         }
@@ -48,11 +49,11 @@ impl<'a> Found<'a> {
             let wanted: ProjectId = wanted.parse()?;
             if !projects.contains(&wanted) {
                 let there: Vec<String> = projects.iter().map(ToString::to_string).collect();
-                let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-                return Err(anyhow!(
-                    "there is no project {wanted} in {}, there is {there}: say --project with that",
-                    dir.display()
-                ));
+                let advice = match there.is_empty() {
+                    true => "nothing was logged there yet".to_owned(),
+                    false => format!("say --project with what there is: {}", there.join(", ")),
+                };
+                bail!("there is no project {wanted} in {}: {advice}", dir.display());
             }
             projects = vec![wanted];
         }

@@ -14,6 +14,9 @@ use crate::printer::{Printer, harmless};
 
 /// Branches are drawn down to this depth; what is below is told its depth.
 const MAX_DRAWN: usize = 40;
+/// Names that are longer push the rest of their line: so the others fit where there are 60
+/// columns.
+const NAME_WIDTH: usize = 40;
 /// Ids that are named where more than one is meant.
 const NAMED: usize = 5;
 
@@ -37,9 +40,10 @@ pub(super) fn run(args: &cli::TracesShow, config: &Config) -> anyhow::Result<Out
     }
     let started = tree.first().and_then(|root| root.call["started_at"].as_str());
     printer.data(format_args!(
-        "trace {} of {project}, {} calls, started {}\n",
+        "trace {} of {project}, {} call{}, started {}\n",
         harmless(&trace_id),
         tree.len(),
+        if tree.len() == 1 { "" } else { "s" },
         started.unwrap_or("-")
     ))?;
     draw(printer, &tree, &id)?;
@@ -140,7 +144,8 @@ fn in_order(calls: Vec<Value>) -> Vec<Node> {
 
 fn draw(printer: Printer, tree: &[Node], asked: &str) -> anyhow::Result<()> {
     let name = |node: &Node| format!("{}{}", node.branch, harmless(name_of(&node.call)));
-    let width = tree.iter().map(|node| name(node).chars().count()).max().unwrap_or(0).min(70);
+    let width =
+        tree.iter().map(|node| name(node).chars().count()).max().unwrap_or(0).min(NAME_WIDTH);
     let several = tree.len() > 1;
     for node in tree {
         let mark = if several && node.call["id"] == asked { "  <" } else { "" };
