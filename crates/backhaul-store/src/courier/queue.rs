@@ -24,6 +24,8 @@ const LONGEST_WAIT_US: i64 = 24 * 3600 * 1_000_000;
 pub(super) struct Cursor {
     pub(super) next: u64,
     pub(super) reader: Option<SegmentReader>,
+    /// The same segment, for records that were read before.
+    far_reader: Option<SegmentReader>,
     /// Read before and not offered, or put off since.
     pub(super) waiting: BTreeMap<u64, Known>,
 }
@@ -146,13 +148,17 @@ impl CourierState {
             busy: self.busy(),
             again: again.into_iter().peekable(),
             reader: self.cursor(chain).reader.take(),
-            far_reader: None,
+            far_reader: self.cursor(chain).far_reader.take(),
             by_sketch,
         })
     }
 
     pub(super) fn end_walk(&mut self, walk: Walk) {
-        self.cursor(walk.chain).reader = walk.reader;
+        let cursor = self.cursor(walk.chain);
+        cursor.reader = walk.reader;
+        // A segment that is read to its end may be removed, and takes room while it is open.
+        let Some(reader) = &cursor.reader else { return };
+        cursor.far_reader = walk.far_reader.filter(|far| far.is_the_segment_of(reader));
     }
 
     /// The next record that may be offered. `Ok(None)`: there is none, or none that

@@ -33,6 +33,8 @@ pub(crate) struct SegmentReader {
     sealed: bool,
     /// Where the next member is looked for.
     offset: u64,
+    /// First sequences and places of members that were stepped over, [`READ_AHEAD`] apart.
+    places: Vec<(u64, u64)>,
     /// Nothing is read from here on: the writer may be at work there.
     end: u64,
     window_start: u64,
@@ -55,6 +57,7 @@ impl SegmentReader {
             nonce: head.nonce,
             sealed: head.note.sealed.is_some(),
             offset: PAGE as u64,
+            places: Vec::new(),
             end,
             window_start: 0,
             window: Vec::new(),
@@ -83,14 +86,13 @@ impl SegmentReader {
     pub(crate) fn seek(&mut self, sequence: u64) -> io::Result<()> {
         self.lines = Vec::new().into_iter().peekable();
         self.position = 0;
-        self.offset = PAGE as u64;
-        if self.sealed
-            && let Some(entries) = index::read(&*self.file, self.nonce)?
+        let known = last_before(&self.places, sequence);
+        self.offset = known.unwrap_or(PAGE as u64);
+        if known.is_none()
+            && let Some(entries) = self.index()?
+            && let Some((_, first)) = entries.first()
         {
-            let after = entries.partition_point(|(first, _)| *first <= sequence);
-            if let Some((_, offset)) = entries.get(after.saturating_sub(1)) {
-                self.offset = *offset;
-            }
+            self.offset = last_before(&entries, sequence).unwrap_or(*first);
         }
         while let Some(member) = self.next_member()? {
             if member.next_sequence() > sequence {
@@ -99,6 +101,11 @@ impl SegmentReader {
             }
         }
         Ok(())
+    }
+
+    /// Whether both read one segment.
+    pub(crate) fn is_the_segment_of(&self, other: &SegmentReader) -> bool {
+        self.is_of(&other.name, other.nonce)
     }
 
     /// Whether this reads the segment of that name and nonce.
@@ -174,6 +181,7 @@ impl SegmentReader {
                 Some(header) => {
                     self.offset += u64::from(header.total_len).max(1);
                     if header.kind == Kind::Data && self.offset <= self.end {
+                        self.note_place(header.first_sequence, offset);
                         return Ok(Some(Member { offset, header }));
                     }
                 }
@@ -181,6 +189,14 @@ impl SegmentReader {
             }
         }
         Ok(None)
+    }
+
+    /// What was committed stays where it is: so far a seek need not look again.
+    fn note_place(&mut self, first_sequence: u64, offset: u64) {
+        let last = self.places.last().map_or(0, |(_, offset)| *offset);
+        if offset >= last + READ_AHEAD as u64 {
+            self.places.push((first_sequence, offset));
+        }
     }
 
     /// Where to look on after damage: unsealed members start on pages, sealed
@@ -228,6 +244,12 @@ impl SegmentReader {
         let to = from.checked_add(len)?;
         (to <= self.window.len()).then_some(from..to)
     }
+}
+
+/// The place of the last member that begins with a sequence or before it.
+fn last_before(places: &[(u64, u64)], sequence: u64) -> Option<u64> {
+    let after = places.partition_point(|(first, _)| *first <= sequence);
+    places.get(after.checked_sub(1)?).map(|(_, offset)| *offset)
 }
 
 /// Lines of a member with their sequences. A sound member has as many as it says.
