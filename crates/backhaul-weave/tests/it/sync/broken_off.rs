@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backhaul_testkit::{FaultLink, LinkFault, Point, Prng};
-use backhaul_weave::OfflineDataSyncer;
+use backhaul_weave::{EntryType, OfflineDataSyncer};
 use serde_json::json;
 
 use super::{World, quickly, remote};
@@ -31,6 +31,8 @@ fn a_sync_dies_at_random_points(version: &str, times: usize) {
         world.publish(&offline, "thing", json!({"z": time, "version": 2}));
         let (kind, mut late) = world.start(4, "late");
         late["parent_id"] = json!(world.id(3));
+        let (_, mut replaced) = world.note(3, 1);
+        replaced["feedback_id"] = world.note(2, 1).1["id"].clone();
         world.log(
             &offline,
             &[
@@ -43,13 +45,15 @@ fn a_sync_dies_at_random_points(version: &str, times: usize) {
                 // It begins after its parent was deleted, and stays.
                 (kind, late),
                 world.note(1, 1),
+                world.note(2, 1),
+                (EntryType::FeedbackReplace, replaced),
             ],
         );
         // Each process gets so far and is gone; the last one is let through.
         drop(offline);
         for _ in 0..1 + random.below(3) {
             let link = world.link();
-            link.pass(random.below(18));
+            link.pass(random.below(22));
             let point = *random.pick(&POINTS);
             link.next(1, LinkFault::stall(point));
             let offline = world.offline();
@@ -80,7 +84,7 @@ fn a_sync_dies_at_random_points(version: &str, times: usize) {
             let alone = (&json!("alone"), &json!(null), &json!(null));
             let late = (&json!("late"), &json!(null), &json!(null));
             assert_eq!(said, [pair, alone, late], "{version} {time}");
-            assert_eq!(world.notes().await, ["note 1"], "{version} {time}");
+            assert_eq!(world.notes().await, ["note 1", "note 3"], "{version} {time}");
             let versions = world.versions("thing").await;
             let latest: Vec<bool> = versions.iter().map(|(_, latest)| *latest).collect();
             assert_eq!(latest, [false, true], "{version} {time}");
