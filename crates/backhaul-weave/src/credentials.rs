@@ -77,7 +77,7 @@ impl Credentials {
             TraceError::new(
                 TraceErrorKind::NoCredentials,
                 format!(
-                    "no API key is known for {host}: give api_key, let a client log in through \
+                    "no API key is known for {host}: give weave_api_key, let a client log in through \
                      the gateway, set {VARIABLE}, or name the machine {host} in ~/.netrc"
                 ),
             )
@@ -175,7 +175,7 @@ default login user password anything\n";
         let error = none.key(&"http://127.0.0.1:6345".parse().unwrap()).unwrap_err();
         assert_eq!(error.kind(), TraceErrorKind::NoCredentials);
         let said = error.to_string();
-        for way in ["api_key", "client", "WANDB_API_KEY", "netrc", "127.0.0.1:6345"] {
+        for way in ["weave_api_key", "client", "WANDB_API_KEY", "netrc", "127.0.0.1:6345"] {
             assert!(said.contains(way), "{said}");
         }
     }

@@ -208,7 +208,11 @@ pub(crate) fn refusal(answer: &Answer) -> LinkError {
     if let Some(to) = answer.header(header::LOCATION) {
         reason = format!("redirected to {:?} (is there a captive portal?)", shown_url(to));
     }
-    let error = LinkError::of_status(answer.status, reason);
+    let error = match is_word_on_what_was_asked(answer) {
+        // Also said of all, where the project is gone: only with a witness it is one record's.
+        true => LinkError::bad_batch(reason).with_status(answer.status).doubtful(),
+        false => LinkError::of_status(answer.status, reason),
+    };
     let error = match answer.retry_after(SystemClock::new().now().wall) {
         Some(wait) => error.with_retry_after(wait),
         None => error,
@@ -216,6 +220,17 @@ pub(crate) fn refusal(answer: &Answer) -> LinkError {
     let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(&answer.body).is_ok();
     // A Weave server refuses in JSON.
     if is_json { error } else { error.doubtful() }
+}
+
+/// Whether a 404 is about what was asked for, and not about the path: a Weave server gives a
+/// `reason` then, where its framework has none.
+fn is_word_on_what_was_asked(answer: &Answer) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        #[serde(rename = "reason")]
+        _reason: serde::de::IgnoredAny,
+    }
+    answer.status == 404 && serde_json::from_slice::<Said>(&answer.body).is_ok()
 }
 
 /// The beginning of a body, on one line.

@@ -1,6 +1,6 @@
 //! Feedback on calls and other things.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use redb::ReadableTable as _;
 use serde::Deserialize;
@@ -215,14 +215,22 @@ impl Purges {
         Ok(Self(purges))
     }
 
-    /// The feedback at places, but what was removed.
+    /// The feedback at places, but what was removed. What came twice, since a client that heard
+    /// no answer sent it again, is there once.
     fn pass_all<'a>(
         &self,
         view: &'a View,
         places: impl IntoIterator<Item = (i64, Place)>,
     ) -> Result<Vec<Feedback<'a>>> {
-        let found = places.into_iter().map(|(at, place)| self.pass(view, at, place));
-        found.filter_map(Result::transpose).collect()
+        let (mut found, mut ids) = (Vec::new(), HashSet::new());
+        for (at, place) in places {
+            let feedback = self.pass(view, at, place)?;
+            let is_new = |one: &Feedback<'_>| {
+                one.data["id"].as_str().is_none_or(|id| ids.insert(id.to_owned()))
+            };
+            found.extend(feedback.filter(is_new));
+        }
+        Ok(found)
     }
 
     /// The feedback at a place, unless it was removed after it had come.

@@ -128,7 +128,7 @@ pub(super) fn is_failure_of_the_server(error: &LinkError) -> bool {
 
 /// Whether there is no such path on the server.
 pub(super) fn is_no_path(error: &LinkError) -> bool {
-    matches!(error.status(), Some(404 | 405))
+    matches!(error.status(), Some(404 | 405)) && !is_refusal(error)
 }
 
 #[cfg(test)]

@@ -94,9 +94,11 @@ impl Run<'_> {
     fn groups(&self, records: Vec<Record>) -> VecDeque<Vec<Record>> {
         let memory = self.job.memory();
         let mut groups: VecDeque<Vec<Record>> = VecDeque::new();
-        let (mut alone, mut room) = (Vec::new(), 0);
+        let (mut alone, mut room, mut ids) = (Vec::new(), 0, HashSet::new());
         for record in records {
-            if memory.suspects.contains(&record.id) {
+            let id = record.value["id"].as_str();
+            let came_before = id.is_some_and(|id| !ids.insert(id.to_owned()));
+            if came_before || memory.suspects.contains(&record.id) {
                 alone.push(vec![record]);
                 continue;
             }
@@ -175,14 +177,11 @@ impl Run<'_> {
         Ok(left)
     }
 
-    /// The ids that the server has, of what is in doubt.
+    /// The ids that the server has. Any may be there: a client that heard no answer logs what
+    /// it logged before once more, under the same id, and servers keep both.
     async fn known(&self, records: &[Record]) -> Result<HashSet<String>, LinkError> {
-        let in_doubt: Vec<&str> = {
-            let memory = self.job.memory();
-            let is_in_doubt = |record: &&Record| memory.doubt.is_about(&record.id);
-            records.iter().filter(is_in_doubt).filter_map(|one| one.value["id"].as_str()).collect()
-        };
-        self.job.known_feedback(&in_doubt).await
+        let ids: Vec<&str> = records.iter().filter_map(|one| one.value["id"].as_str()).collect();
+        self.job.known_feedback(&ids).await
     }
 
     fn stop(&mut self, error: &LinkError) {

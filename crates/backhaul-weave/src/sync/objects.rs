@@ -15,7 +15,7 @@ use backhaul_store::{Standing, StoredRecord, Timestamp};
 use backhaul_sync::{LinkError, Method, Verdict};
 use serde_json::{Value, json};
 
-use super::fates::{is_no_path, rejected};
+use super::fates::{is_refusal, rejected};
 use super::job::{Job, SHORT};
 use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 use crate::remote;
@@ -75,9 +75,10 @@ async fn put(job: &Job, what: &str, mut request: Value) -> Result<Verdict, LinkE
 }
 
 /// Whether a server says that it has no such version, or knows no tags: that is about this
-/// record, while another 404 is about the address.
+/// record, while a 404 of something else is about the address.
 fn is_word_on_a_record(error: &LinkError) -> bool {
-    is_no_path(error) && !error.is_doubtful()
+    let is_word = is_refusal(error) || !error.is_doubtful();
+    matches!(error.status(), Some(404 | 405)) && is_word
 }
 
 /// One version on its way.

@@ -30,7 +30,7 @@ pub static KEYS: &[Key] = &[
     key!(Store, "when_full", offline.when_full, "What gives way at the cap when no delivered data is left to remove: the new record (reject), the oldest waiting ones (drop-oldest), or those of the least urgent lane (drop-lowest-priority)."),
     key!(Store, "flush", offline.flush, "What an acknowledgement promises: always (it survives a power cut), never (it survives a kill), or a time, such as 5s, that a power cut may cost."),
     key!(Store, "keep_synced", offline.keep_synced, "How long delivered records stay on disk; 0s for not at all. They take a tenth of the cap at most."),
-    key!(Store, "min_free", offline.min_free, "What is left free on the file system."),
+    key!(Store, "min_free", offline.min_free, "What is left free on the file system. Where it is not set, Weave's folder leaves more: the larger of 200MB and 5 %."),
 
     key!(Queue, "storage_path", offline.storage_path, "The folder of the queue.").unset("`offline` in data_dir"),
     key!(Queue, "max_queue_size_mb", offline.max_queue_size_mb, "The most that the queue takes on disk, in MB (10^6 bytes).").aliases(&["max_queue_mb"]),

@@ -73,7 +73,9 @@ impl WeaveConfig {
 
     /// How the data is stored.
     pub fn options(&self, offline: &OfflineConfig) -> OfflineOptions {
+        let is_set = |min_free: &u64| *min_free != Options::default().min_free_bytes;
         OfflineOptions {
+            min_free_bytes: Some(offline.min_free.0).filter(is_set),
             compress: self.compress,
             max_file_size: self.max_file_size.0,
             max_bytes: self.cap.map(|cap| cap.0),
@@ -82,7 +84,6 @@ impl WeaveConfig {
                 flush: offline.flush,
                 ..Options::default()
             },
-            ..OfflineOptions::default()
         }
     }
 

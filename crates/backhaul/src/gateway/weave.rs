@@ -4,6 +4,7 @@
 //! device without Weave gets no folder of it. Delivery begins when a key is known, which may
 //! be a client's.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use backhaul_sync::{BlockedKind, SyncOptions, shown_url};
 use backhaul_weave::{
-    Cleaned as Removed, Kind, OfflineTraceServer, ProjectId, Remote, WeaveForwarder,
+    Cleaned as Removed, CourierStatus, Kind, OfflineTraceServer, ProjectId, Remote, TraceError,
+    WeaveForwarder,
 };
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -51,6 +53,8 @@ struct Open {
     router: Router,
     forwarder: WeaveForwarder,
     is_forwarding: OnceCell<()>,
+    /// The key that is known, as it was after the last request.
+    key: Mutex<Option<String>>,
     /// One for each spool that is delivered from.
     controls: Arc<Mutex<Vec<ControlSocket>>>,
     cleaning: Option<JoinHandle<()>>,
@@ -168,13 +172,18 @@ impl Open {
         let keep = config.weave.keep_synced;
         let cleaning = keep.map(|keep| tokio::spawn(clean_now_and_then(server.clone(), keep)));
         let is_forwarding = OnceCell::new();
-        Ok(Self { server, router, forwarder, is_forwarding, controls, cleaning })
+        let key = Mutex::default();
+        Ok(Self { server, router, forwarder, is_forwarding, key, controls, cleaning })
     }
 
-    /// Begins to deliver where a key is known.
+    /// Begins to deliver where a key is known; where that is another than before, what a server
+    /// has refused is tried again.
     async fn forward_if_allowed(&self) {
-        if !self.is_forwarding.initialized() && why_not(self.forwarder.remote()).is_none() {
-            self.is_forwarding.get_or_init(|| self.forwarder.start()).await;
+        let Ok(key) = key_of(self.forwarder.remote()) else { return };
+        self.is_forwarding.get_or_init(|| self.forwarder.start()).await;
+        let before = lock(&self.key).replace(key.clone());
+        if before.is_some_and(|before| before != key) {
+            tokio::spawn(try_refused_again(self.forwarder.clone()));
         }
     }
 
@@ -231,7 +240,25 @@ fn clean(
 
 /// Why nothing is delivered: no key is known.
 fn why_not(remote: &Remote) -> Option<String> {
-    remote.credentials().key(remote.wandb_url()).err().map(|error| error.to_string())
+    key_of(remote).err().map(|error| error.to_string())
+}
+
+fn key_of(remote: &Remote) -> Result<String, TraceError> {
+    remote.credentials().key(remote.wandb_url())
+}
+
+/// Delivers what waits of projects whose server said no.
+async fn try_refused_again(forwarder: WeaveForwarder) {
+    let asked = forwarder.clone();
+    let Ok(couriers) = tokio::task::spawn_blocking(move || asked.status()).await else { return };
+    let is_paused = |it: &CourierStatus| it.status.paused.is_some();
+    let projects: BTreeSet<ProjectId> =
+        couriers.into_iter().filter(is_paused).map(|it| it.project).collect();
+    for project in projects {
+        if let Err(error) = forwarder.sync_now(Some(&project)).await {
+            tracing::warn!(%project, %error, "the new key could not be tried");
+        }
+    }
 }
 
 /// What waits and is this process's to deliver. Waits for the disk.

@@ -71,6 +71,19 @@ async fn bad_feedback_and_bad_objects_are_set_aside_alone(world: &World) {
     assert_eq!(world.versions("good2").await.len(), 1);
 }
 
+async fn feedback_about_something_that_is_not_there_is_set_aside_alone(world: &World) {
+    let offline = world.offline();
+    let (kind, mut bad) = world.note(2, 1);
+    let absent = world.reference(&format!("object/absent:{}", "a".repeat(43)));
+    bad["feedback_type"] = json!("wandb.annotation.absent");
+    bad["annotation_ref"] = json!(absent);
+    bad["payload"] = json!({"value": 1});
+    world.log(&offline, &[world.note(1, 1), (kind, bad), world.note(3, 1)]);
+    let statistics = world.syncer_of(&offline).sync().await.unwrap();
+    assert_eq!(numbers(&statistics)[6], (2, 1));
+    assert_eq!(world.notes().await, ["note 1", "note 3"]);
+}
+
 async fn a_sync_that_ends_in_the_middle_says_what_is_left_and_the_next_one_goes_on(world: &World) {
     let offline = world.offline();
     let link = world.link();
@@ -94,6 +107,7 @@ async fn what_0_52_42_refuses_is_set_aside_alone() {
     let world = World::new("0.52.42");
     one_bad_call_spoils_no_other(&world).await;
     bad_feedback_and_bad_objects_are_set_aside_alone(&world.beside()).await;
+    feedback_about_something_that_is_not_there_is_set_aside_alone(&world.beside()).await;
     a_sync_that_ends_in_the_middle_says_what_is_left_and_the_next_one_goes_on(&world.beside())
         .await;
 }

@@ -206,12 +206,25 @@ async fn spans_arrive_once(world: &World) {
     assert_eq!(ids(&world.calls().await), ["0102030405060708"]);
 }
 
+/// Nor does a server, which would have it as often as it was told.
+async fn what_a_client_sent_again_is_there_once(world: &World) {
+    let offline = world.offline();
+    let syncer = world.syncer_of(&offline);
+    world.log(&offline, &[world.start(1, "f"), world.end(1)]);
+    world.log(&offline, &[world.note(1, 1), world.note(2, 1), world.note(1, 1)]);
+    assert!(syncer.sync().await.unwrap().is_complete());
+    world.log(&offline, &[world.note(2, 1)]);
+    assert!(syncer.sync().await.unwrap().is_complete());
+    assert_eq!(world.notes().await, ["note 1", "note 2"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_answer_is_lost_of_0_52_42_everything_is_there_once() {
     let world = World::new("0.52.42");
     any_answer_may_be_lost(&world, true).await;
     a_call_that_was_deleted_since_is_not_begun_again(&world.beside()).await;
     spans_arrive_once(&world.beside()).await;
+    what_a_client_sent_again_is_there_once(&world.beside()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,12 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use backhaul_testkit::WeaveServer;
+use backhaul_testkit::{Answer, FaultServer, WeaveServer};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::{collector, offline};
-use crate::support::{Hub, Reply, head, header};
+use crate::support::{Hub, Reply, head, header, wait_until};
 
 /// As a client with this key.
 fn post(hub: &Hub, path: &str, body: &Value) -> Reply {
@@ -95,6 +95,33 @@ fn who_has_it_answers_what_is_read() {
     let tags = hub.get("/tags?project_id=local%2Fdemo");
     assert_eq!((tags.status, tags.json()), (200, json!({"tags": []})));
 }
+
+#[test]
+fn a_key_that_a_server_takes_ends_the_pause_that_another_one_began() {
+    let dir = tempdir().unwrap();
+    let server = FaultServer::new(|request| match request.header("Authorization") {
+        Some(key) if key.ends_with(GOOD_KEY) => Answer::ok("{}"),
+        _ => Answer::new(401),
+    });
+    let server = server.unwrap();
+    let hub = collector(dir.path(), &format!("http://{}", server.address()));
+    let taken =
+        || server.requests().iter().filter(|it| it.path() == "/feedback/batch/create").count();
+    let log = |key: &str| {
+        let body = json!({"batch": [{"project_id": "e/p", "weave_ref": "weave:///e/p/call/1",
+                                     "feedback_type": "custom", "payload": {}}]});
+        let key = header("Authorization", format!("Basic {key}"));
+        hub.request("POST", "/feedback/batch/create", &[key], body.to_string().as_bytes())
+    };
+    assert_eq!(log("YXBpOmJhZA==").status, 200);
+    wait_until(|| hub.said().contains("paused"));
+    assert_eq!(taken(), 0);
+    assert_eq!(log(GOOD_KEY).status, 200);
+    wait_until(|| taken() > 0);
+}
+
+/// `api:good`, as it is sent.
+const GOOD_KEY: &str = "YXBpOmdvb2Q=";
 
 /// What the real server answers itself.
 fn posted_to(server: &WeaveServer, path: &str, body: &Value) -> Value {

@@ -149,6 +149,19 @@ fn feedback_gets_an_id_a_time_and_a_writer() {
 }
 
 #[test]
+fn feedback_that_a_client_sent_again_is_shown_once() {
+    let dir = tempdir().unwrap();
+    let hub = offline(dir.path());
+    let feedback = json!({"project_id": "e/p", "weave_ref": "weave:///e/p/call/1", "id": "mine",
+                          "feedback_type": "custom", "payload": {}});
+    for _ in 0..3 {
+        hub.answer("/feedback/batch/create", &json!({"batch": [feedback]}));
+    }
+    let shown = hub.answer("/feedback/query", &json!({"project_id": "e/p"}));
+    assert_eq!(shown["result"].as_array().unwrap().len(), 1, "{shown}");
+}
+
+#[test]
 fn spans_are_kept_as_they_come() {
     let dir = tempdir().unwrap();
     let hub = offline(dir.path());
