@@ -67,6 +67,38 @@ impl Spool {
         }
         Ok(Cleaned { files, records, bytes: used.saturating_sub(inner.context.quota.used()) })
     }
+
+    /// Has the names of segments say that all of them is delivered (`.synced`), as far as it
+    /// is, at once and also of one that is not full yet, which is closed. Without this they say
+    /// so within some seconds, of those that are closed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) while another process delivers from
+    /// this spool.
+    ///
+    /// ```
+    /// use backhaul_store::{Options, Record, Settled, Spool, State};
+    /// # let dir = tempfile::tempdir()?;
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// let id = spool.append(Record::new("run", b"{}".to_vec()))?;
+    /// spool.settle(&[(id.position, Settled::new(State::Delivered))])?;
+    /// spool.mark_delivered()?;
+    /// let names = std::fs::read_dir(dir.path())?.map(|file| file.map(|file| file.file_name()));
+    /// let names = names.collect::<Result<Vec<_>, _>>()?;
+    /// assert!(names.iter().any(|name| name.to_string_lossy().ends_with(".synced.jsonl.gz")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mark_delivered(&self) -> Result<()> {
+        let inner = &self.inner;
+        inner.check_process()?;
+        inner.check_writable()?;
+        inner.close_delivered(&|_| true);
+        let mut courier = inner.courier();
+        courier.require(inner)?;
+        courier.flush_ledger(inner)?;
+        courier.show_delivered(inner, &courier.delivered_units(inner));
+        Ok(())
+    }
 }
 
 impl Inner {

@@ -124,7 +124,7 @@ impl CourierState {
     }
 
     /// Lets the names of delivered segments say so.
-    fn show_delivered(&self, inner: &Inner, delivered: &[Unit]) {
+    pub(crate) fn show_delivered(&self, inner: &Inner, delivered: &[Unit]) {
         let Store::Segments(store) = &inner.store else { return };
         for unit in delivered {
             if let Err(error) = store.mark_synced(&unit.name) {

@@ -18,10 +18,12 @@ use crate::error::{TraceError, TraceErrorKind};
 /// ```
 ///
 /// # Errors
-/// [`TraceErrorKind::InvalidInput`] where Python would not read it either.
+/// [`TraceErrorKind::InvalidInput`] where Python would not read it either, and for what nests
+/// deeper than [`backhaul_json::MAX_DEPTH`]: it could never be read again.
 pub fn plain_json(data: &[u8]) -> Result<Cow<'_, str>, TraceError> {
     if let Ok(text) = std::str::from_utf8(data)
         && serde_json::from_str::<&RawValue>(text).is_ok()
+        && depth(text) <= backhaul_json::MAX_DEPTH
     {
         return Ok(Cow::Borrowed(text));
     }
@@ -30,6 +32,35 @@ pub fn plain_json(data: &[u8]) -> Result<Cow<'_, str>, TraceError> {
     })?;
     without_bare_words(&mut value);
     Ok(Cow::Owned(text_of(&value)))
+}
+
+/// How deep lists and objects nest in what is JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => skip_text(&mut bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Goes on to behind the quote that ends a text.
+fn skip_text(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
 }
 
 /// A value as Python writes it.

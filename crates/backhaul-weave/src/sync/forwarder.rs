@@ -287,6 +287,7 @@ impl WeaveForwarder {
         }
         let mut numbers = [(0, 0); Kind::ALL.len()];
         for (at, courier, before) in those_there {
+            mark_delivered(&courier).await;
             let after = books(&courier).await;
             if let Some(slot) = numbers.get_mut(at) {
                 *slot = difference(&before, &after);
@@ -310,6 +311,15 @@ impl WeaveForwarder {
     /// Tells that something waits again, such as after an operator has brought records back.
     pub fn notify(&self, project: &ProjectId, kind: Kind) {
         self.inner.hear(project, kind);
+    }
+}
+
+/// Has the names of files tell whoever looks at them what a sync has delivered.
+async fn mark_delivered(courier: &SyncManager) {
+    let spool = courier.spool().clone();
+    let marked = tokio::task::spawn_blocking(move || spool.mark_delivered()).await;
+    if let Ok(Err(error)) = marked {
+        tracing::debug!(%error, "delivered files keep their names for now");
     }
 }
 

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use backhaul_store::ErrorKind;
 use backhaul_weave::{TraceError, TraceErrorKind};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::intake::Refusal;
 
@@ -18,6 +19,12 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response, Refusal> {
     let text = serde_json::to_string(value)
         .map_err(|error| Refusal::unavailable(format!("the answer cannot be written: {error}")))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// The same with a value that was read, as [`backhaul_json`] holds what others wrote.
+pub(super) fn held(value: &Value) -> Response {
+    let text = backhaul_json::to_vec(value, backhaul_json::Style::Compact);
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// 422: it will never be understood as it is. Clients halve a batch that is answered so until

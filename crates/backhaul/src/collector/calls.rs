@@ -5,7 +5,7 @@ use backhaul_weave::{Entry, EntryType, ProjectId};
 use serde_json::{Value, json};
 
 use super::WeaveCollector;
-use super::answers::{self, bad};
+use super::answers;
 use super::asked::Asked;
 use super::fields::Fields;
 use super::ids::NewIds;
@@ -34,13 +34,10 @@ pub(super) fn upsert_batch(
     let (mut entries, mut answers) = (Vec::new(), Vec::new());
     for item in Fields::read(&body, "the body")?.objects("batch")? {
         let request = item.object("req")?;
-        let (entry, answer) = match item.text("mode")?.as_deref() {
-            Some("start") => started(&request, &mut ids)?,
-            Some("end") => (ended(&request)?, json!({})),
-            other => {
-                let found = other.unwrap_or("nothing");
-                return Err(bad(format!("mode: expected \"start\" or \"end\", found {found}")));
-            }
+        // The mode says the same, where a client gives one.
+        let (entry, answer) = match request.get("end") {
+            Some(_) => (ended(&request)?, json!({})),
+            None => started(&request, &mut ids)?,
         };
         entries.push(entry);
         answers.push(answer);

@@ -15,7 +15,25 @@ pub(super) struct Fields<'a> {
     text: &'a str,
     /// Where in the request it stands, for messages.
     place: String,
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: Vec<Field<'a>>,
+}
+
+struct Field<'a> {
+    /// As it was written, with its quotes.
+    written: &'a str,
+    name: Cow<'a, str>,
+    value: &'a RawValue,
+}
+
+impl<'a> Field<'a> {
+    fn new(written: &'a RawValue, value: &'a RawValue) -> Self {
+        let written = written.get();
+        let name = match written.contains('\\') {
+            true => Cow::Owned(unescaped(written)),
+            false => Cow::Borrowed(written.trim_matches('"')),
+        };
+        Self { written, name, value }
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -36,8 +54,8 @@ impl<'a> Fields<'a> {
 
     /// A field that is there and is not `null`.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
-        let field = self.fields.iter().rev().find(|(known, _)| known == name);
-        field.map(|(_, value)| value.get()).filter(|value| *value != "null")
+        let field = self.fields.iter().rev().find(|field| field.name == name);
+        field.map(|field| field.value.get()).filter(|value| *value != "null")
     }
 
     /// # Errors
@@ -94,14 +112,14 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|(name, _)| name.as_ref())
+        self.fields.iter().map(|field| field.name.as_ref())
     }
 
     /// The object with other texts in some fields, which come last where they are new.
     pub(super) fn with(&self, texts: &[(&str, &str)]) -> String {
         let is_replaced = |name: &str| texts.iter().any(|(other, _)| *other == name);
-        let kept = self.fields.iter().filter(|(name, _)| !is_replaced(name));
-        let kept = kept.map(|(name, value)| format!("{}: {}", quoted(name), value.get()));
+        let kept = self.fields.iter().filter(|field| !is_replaced(&field.name));
+        let kept = kept.map(|field| format!("{}: {}", field.written, field.value.get()));
         let new = texts.iter().map(|(name, text)| format!("{}: {}", quoted(name), quoted(text)));
         format!("{{{}}}", kept.chain(new).collect::<Vec<_>>().join(", "))
     }
@@ -112,6 +130,12 @@ impl<'a> Fields<'a> {
             place => format!("{place}.{name}"),
         }
     }
+}
+
+/// A name that has escapes in it, of what is no text (`\ud800`) too.
+fn unescaped(written: &str) -> String {
+    let read = backhaul_json::from_slice(written.as_bytes()).ok();
+    read.and_then(|name| name.as_str().map(ToOwned::to_owned)).unwrap_or_default()
 }
 
 fn quoted(text: &str) -> String {
@@ -127,7 +151,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Object<'a>(Vec<Field<'a>>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -141,8 +165,8 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::new();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    fields.push((name, map.next_value()?));
+                while let Some((name, value)) = map.next_entry()? {
+                    fields.push(Field::new(name, value));
                 }
                 Ok(Object(fields))
             }
@@ -157,14 +181,14 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_kept_to_the_character() {
-        let text = r#"{"a" : 1.0e2, "b": [ 1,2 ], "a": "\u00e9", "id": null}"#;
+        let text = r#"{"a" : 1.0e2, "b": [ 1,2 ], "\u0061": "\u00e9", "id": null, "\ud800": 0}"#;
         let fields = Fields::read(text, "").unwrap();
         assert_eq!(fields.as_text(), text);
         assert_eq!(fields.text("a").unwrap().as_deref(), Some("é"));
         assert_eq!((fields.get("b"), fields.get("id")), (Some("[ 1,2 ]"), None));
         assert_eq!(
             fields.with(&[("id", "x\"y"), ("new", "z")]),
-            r#"{"a": 1.0e2, "b": [ 1,2 ], "a": "\u00e9", "id": "x\"y", "new": "z"}"#
+            r#"{"a": 1.0e2, "b": [ 1,2 ], "\u0061": "\u00e9", "\ud800": 0, "id": "x\"y", "new": "z"}"#
         );
     }
 

@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use backhaul_json::Style;
 use backhaul_weave::TraceError;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::Value;
@@ -34,7 +35,10 @@ fn send(
     let mut piece = Vec::new();
     for value in values {
         match value {
-            Ok(value) => piece.extend(format!("{value}\n").into_bytes()),
+            Ok(value) => {
+                piece.extend(backhaul_json::to_vec(&value, Style::Compact));
+                piece.push(b'\n');
+            }
             Err(error) => {
                 tracing::warn!(%error, "an answer broke off");
                 return sender.abort(error.into());

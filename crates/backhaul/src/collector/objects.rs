@@ -28,9 +28,13 @@ pub(super) fn delete(collector: &WeaveCollector, asked: &mut Asked) -> Result<Re
     let body = asked.json(collector.intake())?;
     let request = Fields::read(&body, "the body")?;
     let name = request.require_text("object_id", OBJECT_ID)?;
-    let versions = match request.get("digests") {
+    let named = match request.get("digests") {
         Some(_) => request.list("digests")?.len(),
-        None => versions(collector, &project(&request)?, &name)?,
+        None => 0,
+    };
+    let versions = match named {
+        0 => versions(collector, &project(&request)?, &name)?,
+        named => named,
     };
     collector.log_request(EntryType::ObjDelete, &request)?;
     answers::json(&json!({"num_deleted": versions}))

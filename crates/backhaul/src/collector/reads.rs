@@ -97,7 +97,8 @@ impl WeaveCollector {
             return Ok(Value::Object(fields.collect::<Map<_, _>>()));
         }
         let body = asked.json(self.intake())?;
-        serde_json::from_str(&body).map_err(|error| bad(format!("the body: {error}")))
+        backhaul_json::from_slice(body.as_bytes())
+            .map_err(|error| bad(format!("the body: {error}")))
     }
 
     /// Whether the server can be reached, as far as is known, and everything of the project
@@ -136,7 +137,7 @@ impl Found {
 
     fn into_response(self) -> Result<Response, Refusal> {
         match self {
-            Self::Json(answer) => answers::json(&answer),
+            Self::Json(answer) => Ok(answers::held(&answer)),
             Self::Calls(calls) => Ok(lines::answer(calls)),
             Self::Rows(rows) => Ok(lines::answer(rows.into_iter().map(Ok))),
             Self::Bytes(bytes) => {

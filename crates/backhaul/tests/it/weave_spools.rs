@@ -300,6 +300,14 @@ fn sync_delivers_to_a_real_server_and_says_what_it_did_kind_by_kind() {
         (&said["synced"], &said["remaining"], &said["failed"]),
         (&json!(5), &json!(0), &json!(0))
     );
+    // Whoever looks at the names of files finds them marked.
+    for kind in ["calls", "objects", "metadata"] {
+        let folder = std::fs::read_dir(dir.path().join("weave").join(PROJECT).join(kind)).unwrap();
+        let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names = names.filter(|name| name.contains(".jsonl")).peekable();
+        assert!(names.peek().is_some(), "{kind}");
+        assert!(names.all(|name| name.ends_with("_0000.synced.jsonl.gz")), "{kind}");
+    }
     // There is nothing left to do, and that is no error.
     let (code, stdout, _) = sync(dir.path(), &server.url(), Some("key"), &["--project", PROJECT]);
     assert_eq!((code, stdout.contains("\"synced\":0")), (0, true), "{stdout}");

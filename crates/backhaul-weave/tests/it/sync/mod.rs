@@ -2,7 +2,9 @@
 
 mod arrival;
 mod broken_off;
+mod changes;
 mod digests;
+mod marked;
 mod order;
 mod put_off;
 mod refused;

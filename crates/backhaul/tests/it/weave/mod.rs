@@ -2,6 +2,7 @@
 //! it, and what is on disk is counted.
 
 mod clients;
+mod hostile;
 mod many;
 mod online;
 mod refusals;

@@ -43,7 +43,7 @@ fn what_a_server_refuses_is_refused_with_what_was_found_and_expected() {
         ("/call/end", r#"{"end": {"project_id": "e/p"}}"#, "end.id is missing"),
         ("/call/update", r#"{"project_id": "e/p"}"#, "call_id is missing"),
         ("/calls/delete", r#"{"project_id": "e/p"}"#, "call_ids is missing"),
-        ("/call/upsert_batch", r#"{"batch": [{"mode": "twist", "req": {}}]}"#, "found twist"),
+        ("/call/upsert_batch", r#"{"batch": [{"mode": "twist", "req": {}}]}"#, "start is missing"),
         ("/v2/e/p/calls/complete", r#"{"batch": 7}"#, "batch: expected a list, found 7"),
         ("/v2/e/p/calls/complete", r#"{"batch": [7]}"#, "batch[0]: expected an object, found 7"),
         ("/table/create", r#"{"table": {"project_id": "e/p"}}"#, "table.rows is missing"),

@@ -66,6 +66,20 @@ fn a_batch_over_several_projects_is_answered_in_its_order() {
 }
 
 #[test]
+fn an_item_of_a_batch_is_what_it_holds_whatever_its_mode_says() {
+    let dir = tempdir().unwrap();
+    let hub = offline(dir.path());
+    let start = json!({"start": {"project_id": "e/p", "id": "1", "trace_id": "t"}});
+    let end = json!({"end": {"project_id": "e/p", "id": "1"}});
+    let batch = json!({"batch": [{"req": start}, {"req": end}, {"mode": "end", "req": end}]});
+    let answer = hub.answer("/call/upsert_batch", &batch);
+    assert_eq!(answer, json!({"res": [{"id": "1", "trace_id": "t"}, {}, {}]}));
+    drop(hub);
+    let expected = [("call_end".to_owned(), 2), ("call_start".to_owned(), 1)];
+    assert_eq!(counts(dir.path(), "e/p"), expected);
+}
+
+#[test]
 fn every_other_write_has_its_record() {
     let dir = tempdir().unwrap();
     let hub = offline(dir.path());
@@ -108,6 +122,10 @@ fn all_versions_of_an_object_are_counted_when_they_are_deleted() {
         hub.answer("/obj/create", &json!({"obj": object}));
     }
     let all = with_project(json!({"object_id": "a", "digests": null}));
+    let none_named = with_project(json!({"object_id": "b", "digests": []}));
+    let object = json!({"project_id": "e/p", "object_id": "b", "val": 1});
+    hub.answer("/obj/create", &json!({"obj": object}));
+    assert_eq!(hub.answer("/obj/delete", &none_named), json!({"num_deleted": 1}));
     assert_eq!(hub.answer("/obj/delete", &all), json!({"num_deleted": 3}));
     assert_eq!(hub.answer("/obj/delete", &all), json!({"num_deleted": 0}));
 }
