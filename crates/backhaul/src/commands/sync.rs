@@ -168,7 +168,7 @@ pub(super) async fn with_progress<T>(
             }
             _ = ticks.tick() => {
                 let done = whole.saturating_sub(waiting().await);
-                printer.progress(format_args!("{name}: {done} of {whole} delivered"));
+                printer.progress(format_args!("{name}: {done} of {whole} done"));
             }
         }
     }

@@ -63,6 +63,10 @@ pub(super) async fn sync(
     };
     let server = OfflineTraceServer::open(dir, config.weave.options(&config.offline))?;
     let projects = server.projects()?;
+    // By its name, or as `status` shows it, which is the name of its folder.
+    let is_shown_so = |it: &ProjectId| project.is_some_and(|said| it.folder() == Path::new(said));
+    let wanted =
+        wanted.map(|wanted| projects.iter().find(|it| is_shown_so(it)).cloned().unwrap_or(wanted));
     if let Some(project) = wanted.as_ref().filter(|project| !projects.contains(project)) {
         return Err(nothing_of(project, Some(dir)));
     }

@@ -336,6 +336,24 @@ fn sync_counts_the_bytes_of_all_that_went() {
 }
 
 #[test]
+fn sync_takes_a_project_by_its_name_and_by_that_of_its_folder() {
+    let dir = tempdir().unwrap();
+    let project: ProjectId = "team/über uns".parse().unwrap();
+    let log =
+        OfflineTraceServer::open(dir.path().join("weave"), OfflineOptions::default()).unwrap();
+    let object = json!({"project_id": "team/über uns", "object_id": "a", "val": 1});
+    log.create_object(&project, &object).unwrap();
+    drop(log);
+    let folder = project.folder().display().to_string();
+    assert_ne!(folder, project.to_string());
+    for name in [&project.to_string(), &folder] {
+        let (code, stdout, stderr) = sync(dir.path(), NOBODY, Some("key"), &["--project", name]);
+        let said: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, &said["blocked_by"]), (1, &json!("offline")), "{name}: {stderr}");
+    }
+}
+
+#[test]
 fn sync_says_what_is_in_the_way() {
     let dir = tempdir().unwrap();
     drop(logged(dir.path()));

@@ -154,5 +154,6 @@ fn what_killed_processes_had_acknowledged_is_there() {
 
 #[test]
 fn an_acknowledgement_that_comes_too_early_is_noticed() {
-    assert!(!kill_rounds(4, true).is_empty());
+    // It takes a kill between the two.
+    assert!((0..50).any(|_| !kill_rounds(4, true).is_empty()));
 }
