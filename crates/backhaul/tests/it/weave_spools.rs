@@ -8,9 +8,9 @@ use backhaul::weave::{Entry, EntryType, Kind, OfflineOptions, OfflineTraceServer
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use backhaul_testkit::{Answer, FaultServer, Request, WeaveServer};
+use backhaul_testkit::{Answer, FaultLink, FaultServer, Request, WeaveServer};
 
-use crate::support::{Hub, backhaul, command, wait_until};
+use crate::support::{Hub, backhaul, command, noise, wait_until};
 
 const PROJECT: &str = "my_team/my_project";
 /// Where nobody listens.
@@ -339,8 +339,7 @@ fn sync_counts_the_bytes_of_all_that_went() {
 fn sync_takes_a_project_by_its_name_and_by_that_of_its_folder() {
     let dir = tempdir().unwrap();
     let project: ProjectId = "team/über uns".parse().unwrap();
-    let log =
-        OfflineTraceServer::open(dir.path().join("weave"), OfflineOptions::default()).unwrap();
+    let log = logged(dir.path());
     let object = json!({"project_id": "team/über uns", "object_id": "a", "val": 1});
     log.create_object(&project, &object).unwrap();
     drop(log);
@@ -351,6 +350,47 @@ fn sync_takes_a_project_by_its_name_and_by_that_of_its_folder() {
         let said: Value = serde_json::from_str(&stdout).unwrap();
         assert_eq!((code, &said["blocked_by"]), (1, &json!("offline")), "{name}: {stderr}");
     }
+}
+
+#[test]
+fn the_data_cap_holds_weaves_data_back_until_it_is_full_again() {
+    const CALLS: u64 = 40;
+    let dir = tempdir().unwrap();
+    let server = WeaveServer::start("0.52.42", &dir.path().join("weave.db")).unwrap();
+    let link = FaultLink::to(([127, 0, 0, 1], server.port()).into()).unwrap();
+    let offline = OfflineTraceServer::open(
+        dir.path().join("weave"),
+        OfflineOptions { min_free_bytes: Some(0), ..OfflineOptions::default() },
+    )
+    .unwrap();
+    for number in 0..CALLS {
+        let id = format!("0192f3a4-0000-7000-8000-{number:012}");
+        let data = json!({
+            "project_id": PROJECT, "id": id, "trace_id": id, "op_name": "measure",
+            "started_at": "2026-01-01T00:00:00Z", "attributes": {},
+            "inputs": {"noise": noise(number, 50_000)},
+        });
+        let call = Entry::of_value(EntryType::CallStart, &data);
+        offline.log(&PROJECT.parse().unwrap(), &[call]).unwrap();
+    }
+    drop(offline);
+    let sync = |cap: Option<&str>| {
+        let mut sync = command(&["sync", "--json", "--weave-url", &link.url()]);
+        sync.args(["--wandb-url", &link.url(), "--data-dir"]).arg(dir.path());
+        sync.envs(cap.map(|cap| ("BACKHAUL_DAILY_LIMIT_MB", cap)));
+        sync.env("BACKHAUL_BATCH_BYTES", "100000").env("HOME", dir.path());
+        let output = sync.env("WANDB_API_KEY", "key").output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), said)
+    };
+    let (code, said) = sync(Some("1"));
+    assert_eq!((code, &said["blocked_by"]), (Some(1), &json!("cap")), "{said}");
+    let carried = link.counts().bytes_up + link.counts().bytes_down;
+    assert!((700_000..=1_000_000).contains(&carried), "{carried}");
+    let delivered = said["synced"].as_u64().unwrap();
+    assert!((10..20).contains(&delivered), "{said}");
+    let (code, said) = sync(None);
+    assert_eq!((code, &said["synced"]), (Some(0), &json!(CALLS + 1 - delivered)), "{said}");
 }
 
 #[test]
