@@ -1,0 +1,39 @@
+//! Model calls that are answered whatever happens to the network.
+//!
+//! An [`LlmClient`] is one model that can be asked: one of a cloud, one of a server on this
+//! machine, one in this process. Requests and answers are JSON as OpenAI's chat completions
+//! have it, with typed views: what this version does not know passes through.
+//!
+//! The crate knows links and their costs. It does not know spools, nor what a record is.
+
+mod api_key;
+mod capabilities;
+mod chunk;
+mod chunk_stream;
+mod client;
+mod completion;
+mod content;
+mod error;
+mod finish_reason;
+mod message;
+mod metadata;
+mod request;
+mod token_budget;
+mod tool;
+mod usage;
+
+pub use crate::api_key::ApiKey;
+pub use crate::capabilities::ModelCapabilities;
+pub use crate::chunk::StreamChunk;
+pub use crate::chunk_stream::ChunkStream;
+pub use crate::client::{LlmClient, LlmFuture, TokenCount};
+pub use crate::completion::CompletionResult;
+pub use crate::content::{Content, Part};
+pub use crate::error::{LlmError, LlmErrorKind};
+pub use crate::finish_reason::FinishReason;
+pub use crate::message::{Message, Role};
+pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
+pub use crate::request::{ChatRequest, Forwarded};
+pub use crate::token_budget::{BudgetAllocation, TokenBudget};
+pub use crate::tool::{ToolCall, ToolDefinition};
+pub use crate::usage::Usage;
