@@ -17,6 +17,7 @@ mod error;
 mod finish_reason;
 mod message;
 mod metadata;
+mod offline;
 mod request;
 mod token_budget;
 mod tool;
@@ -33,6 +34,10 @@ pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
+pub use crate::offline::{
+    BreakerState, LlmOptionError, ModelStatus, OfflineLlmClient, OfflineLlmClientBuilder,
+    OfflineLlmOptions,
+};
 pub use crate::request::{ChatRequest, Forwarded};
 pub use crate::token_budget::{BudgetAllocation, TokenBudget};
 pub use crate::tool::{ToolCall, ToolDefinition};

@@ -1,0 +1,21 @@
+//! A model call that is answered whatever happens to the network.
+
+mod breaker;
+mod client;
+mod failover;
+mod gate;
+mod link;
+mod member;
+mod options;
+mod probing;
+mod slots;
+mod trail;
+mod watched;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::breaker::BreakerState;
+pub use self::client::{OfflineLlmClient, OfflineLlmClientBuilder};
+pub use self::member::ModelStatus;
+pub use self::options::{LlmOptionError, OfflineLlmOptions};
