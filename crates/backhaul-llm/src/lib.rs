@@ -35,7 +35,7 @@ pub use crate::finish_reason::FinishReason;
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{
-    BreakerState, LlmOptionError, ModelStatus, OfflineLlmClient, OfflineLlmClientBuilder,
+    Answer, Asked, BreakerState, ModelStatus, OfflineLlmClient, OfflineLlmClientBuilder,
     OfflineLlmOptions,
 };
 pub use crate::request::{ChatRequest, Forwarded};

@@ -81,6 +81,8 @@ impl Cli {
         };
         let of_gateway = |args: &Gateway| {
             to_weave(in_data_dir(&args.data_dir), &args.weave)
+                .flag("llm_primary", args.models.llm_primary.clone())
+                .flag("llm_fallback", args.models.llm_fallback.clone())
                 .flag("listen", args.listen.clone())
                 .flag("runs_url", args.runs_url.clone())
                 .flag("token_file", args.token_file.clone())
@@ -158,6 +160,21 @@ pub(crate) struct WeaveArgs {
     /// https://api.wandb.ai]
     #[arg(long, value_name = "URL")]
     pub(crate) wandb_url: Option<OsString>,
+}
+
+/// Who answers the calls of models.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The base of the server of the model that is asked first. The key for it is the one that
+    /// a client sends, else OPENAI_API_KEY [default: OPENAI_BASE_URL, where `backhaul run` is
+    /// started with it, else https://api.openai.com/v1]
+    #[arg(long, value_name = "URL")]
+    pub(crate) llm_primary: Option<OsString>,
+    /// Who is asked where it does not answer: the base of a server on this machine, such as
+    /// http://127.0.0.1:11434/v1, or a GGUF file; several with blanks between them
+    /// [default: nobody]
+    #[arg(long, value_name = "URL|FILE.gguf")]
+    pub(crate) llm_fallback: Option<OsString>,
 }
 
 /// What most commands take.
@@ -334,6 +351,6 @@ mod tests {
             assert!(help.contains(&default), "{}: {help}", key.name());
             assert_eq!(key.flag(), format!("--{}", arg.get_long().unwrap()));
         }
-        assert_eq!(flags, 12);
+        assert_eq!(flags, 14);
     }
 }

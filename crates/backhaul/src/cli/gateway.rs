@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{DataDirArg, WeaveArgs, parse_duration};
+use super::{DataDirArg, ModelArgs, WeaveArgs, parse_duration};
 
 /// Take run records over HTTP, store them durably, and forward them if asked to.
 ///
@@ -44,6 +44,8 @@ pub(crate) struct Gateway {
     pub(crate) runs_url: Option<OsString>,
     #[command(flatten)]
     pub(crate) weave: WeaveArgs,
+    #[command(flatten)]
+    pub(crate) models: ModelArgs,
     /// A file with the token that clients have to send as `Authorization: Bearer TOKEN`
     /// [default: none; BACKHAUL_TOKEN holds one as well]
     #[arg(long, value_name = "FILE")]
@@ -85,7 +87,8 @@ pub(crate) struct Gateway {
 /// Run a program behind a gateway of its own: what it logs survives outages, unchanged.
 ///
 /// Serves what `backhaul serve` does at a free port of this machine, and starts CMD with
-/// WANDB_BASE_URL, WF_TRACE_SERVER_URL and BACKHAUL_URL set to it. Terminal, standard input
+/// WANDB_BASE_URL, WF_TRACE_SERVER_URL, OPENAI_BASE_URL, ANTHROPIC_BASE_URL and BACKHAUL_URL
+/// set to it. Terminal, standard input
 /// and output and signals are the program's own, and so is the exit code: 128 and the number
 /// of the signal that ended it, 127 where there is no such program, 126 where it cannot be
 /// started. Then delivers what waits, for a time, and says what is left.
@@ -94,6 +97,7 @@ pub(crate) struct Gateway {
 Examples:
   backhaul run -- python agent.py
   backhaul run --weave-url https://weave.example.com/traces -- python agent.py --fast
+  backhaul run --llm-fallback http://127.0.0.1:11434/v1 -- python agent.py
   backhaul run --drain-timeout 1m -- ./nightly.sh
 
 Works beside `backhaul serve` and beside other runs, on the same data.")]
