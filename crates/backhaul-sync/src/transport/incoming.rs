@@ -94,7 +94,7 @@ impl Incoming {
     }
 
     /// The whole answer is there, and the connection free for the next request.
-    async fn ended(&self) {
+    async fn ended(&mut self) {
         if self.headers.get(header::CONNECTION).is_none_or(|it| it != "close") {
             self.connections.leave_open();
         }
