@@ -5,12 +5,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use backhaul_llm::{ApiKey, LlmErrorKind, OfflineLlmOptions};
+use backhaul_llm::{
+    ApiKey, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmClientBuilder,
+    OfflineLlmOptions, OpenAiClient,
+};
 use backhaul_sync::OptionError;
 
-use super::ConfigError;
 use super::byte_size::ByteSize;
 use super::value::{SecretPlace, WebUrl};
+use super::{ConfigError, OfflineConfig};
+
+/// The variable that holds a key for OpenAI.
+const KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
 /// Settings of the model gateway.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,6 +113,62 @@ impl ModelsConfig {
         let key = self.api_key.find().map_err(|error| format!("llm_api_key_file: {error}"))?;
         Ok(key.and_then(|key| ApiKey::new(key.reveal())))
     }
+
+    /// The server of the primary, counted against the data cap where one is set. Nothing is
+    /// sent yet.
+    ///
+    /// # Errors
+    /// Where the key's file cannot be read, the data cap makes no sense, or the machine has no
+    /// certificates to check an `https` address with.
+    pub fn endpoint(&self, offline: &OfflineConfig) -> Result<Endpoint, ConfigError> {
+        let url = self.primary.as_ref().map_or(Self::PRIMARY, WebUrl::as_str);
+        let key = self.key()?.or_else(|| ApiKey::from_env(KEY_VARIABLE).ok());
+        server(url, offline).map(|endpoint| endpoint.with_api_key(key))
+    }
+
+    /// The primary and the fallbacks.
+    ///
+    /// # Errors
+    /// As for [`endpoint`](Self::endpoint), and where a model's file cannot be opened.
+    pub fn client(&self, offline: &OfflineConfig) -> Result<OfflineLlmClient, ConfigError> {
+        let primary = OpenAiClient::new(self.endpoint(offline)?).with_local(false);
+        let builder = OfflineLlmClient::builder(primary).options(self.options());
+        let add = |builder, place| self.add(builder, place, offline);
+        let builder = self.fallback.iter().try_fold(builder, add)?;
+        builder.build().map_err(|error| error.to_string().into())
+    }
+
+    fn add(
+        &self,
+        builder: OfflineLlmClientBuilder,
+        place: &ModelPlace,
+        offline: &OfflineConfig,
+    ) -> Result<OfflineLlmClientBuilder, ConfigError> {
+        match place {
+            ModelPlace::Server(url) => {
+                let client = OpenAiClient::new(server(url.as_str(), offline)?);
+                let client = client.with_own_model_always();
+                let model = self.fallback_model.as_ref().map(ModelName::as_str);
+                Ok(builder.fallback(model.into_iter().fold(client, OpenAiClient::with_model)))
+            }
+            ModelPlace::File(path) => {
+                let path = path.display();
+                Err(format!(
+                    "llm_fallback is {path}: this backhaul was built without llama.cpp (the \
+                     feature llama-cpp); start a server with it, such as `llama-server -m {path}`, \
+                     and give its address"
+                )
+                .into())
+            }
+        }
+    }
+}
+
+/// A server, on whose cost the data cap counts where it is not on this machine.
+fn server(url: &str, offline: &OfflineConfig) -> Result<Endpoint, ConfigError> {
+    let endpoint = Endpoint::new(url).map_err(|error: LlmError| error.to_string())?;
+    let budget = if endpoint.is_loopback() { None } else { offline.budget()? };
+    Ok(budget.into_iter().fold(endpoint, Endpoint::with_bandwidth))
 }
 
 /// The setting of an option.
