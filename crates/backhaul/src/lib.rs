@@ -72,6 +72,8 @@ mod log;
 #[cfg(feature = "control")]
 mod metrics;
 #[cfg(feature = "cli")]
+mod old_weave_data;
+#[cfg(feature = "cli")]
 mod printer;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
