@@ -36,26 +36,36 @@ pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> 
     let synced = runtime.block_on(sync_all(printer, &data_dir, args.project.as_deref(), config));
     runtime.shutdown_timeout(Duration::from_secs(1));
     let (runs, weave) = synced?;
-    print(printer, runs, weave)
+    match weave {
+        Ok(weave) => print(printer, runs, weave),
+        Err(error) => {
+            if !runs.is_empty() {
+                print(printer, runs, SyncedWeave::default())?;
+            }
+            Err(error)
+        }
+    }
 }
 
+/// Delivers everything. That Weave's data cannot be, where no key is known say, is in the way of
+/// nothing else.
 async fn sync_all(
     printer: Printer,
     data_dir: &DataDir,
     project: Option<&str>,
     config: &Config,
-) -> anyhow::Result<(Vec<(String, Synced)>, SyncedWeave)> {
-    let weave = sync_weave::sync(printer, data_dir, project, config).await?;
+) -> anyhow::Result<(Vec<(String, Synced)>, anyhow::Result<SyncedWeave>)> {
+    let weave = sync_weave::sync(printer, data_dir, project, config).await;
     if project.is_some() {
         return Ok((Vec::new(), weave));
     }
     let is_weaves = |name: &str| data_dir::of_weave(name).is_some();
-    let spools = match weave.spools.is_empty() {
+    let only_runs = weave.as_ref().is_ok_and(|weave| weave.spools.is_empty());
+    let spools = match only_runs {
         true => data_dir.choose(None).or_usage()?,
         false => data_dir.present(),
     };
     let spools = spools.into_iter().filter(|(name, _)| !is_weaves(name)).collect();
-    let only_runs = weave.spools.is_empty();
     Ok((sync_runs(printer, data_dir, spools, only_runs, config).await?, weave))
 }
 

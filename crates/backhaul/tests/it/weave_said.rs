@@ -9,7 +9,7 @@ use backhaul_testkit::{Answer, FaultServer};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Hub, backhaul, command, wait_until};
+use crate::support::{Hub, backhaul, command, run, stored, wait_until};
 
 const PROJECTS: [&str; 3] = ["my_team/one", "my_team/three", "my_team/two"];
 const CALL: &str = r#"{"start": {"project_id": "my_team/one", "op_name": "measure",
@@ -80,6 +80,22 @@ fn what_is_in_the_way_of_several_projects_is_said_once() {
     assert_eq!(lines[0], "weave/my_team/one: 0 delivered (0 B), 3 remaining");
     assert!(lines[3].starts_with("9 records wait: the destination refuses"), "{stdout}");
     assert!(lines[3].ends_with("(HTTP 401)"), "{stdout}");
+}
+
+#[test]
+fn run_records_are_delivered_where_no_key_for_weaves_data_is_known() {
+    let (dir, far) = (tempdir().unwrap(), tempdir().unwrap());
+    Hub::start(dir.path()).post(&run(1));
+    log_all(dir.path());
+    let hub = Hub::start(far.path());
+    let url = format!("http://{}", hub.address);
+    let mut sync = command(&["sync", "--runs-url", &url, "--data-dir"]);
+    sync.arg(dir.path()).env("HOME", dir.path()).env_remove("WANDB_API_KEY");
+    let output = sync.output().unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+    assert_eq!((output.status.code(), stored(far.path()).len()), (Some(2), 1), "{stderr}");
+    assert!(stdout.starts_with("runs: 1 delivered"), "{stdout}");
+    assert!(stderr.contains("no API key is known"), "{stderr}");
 }
 
 #[test]
