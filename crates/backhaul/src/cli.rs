@@ -18,7 +18,8 @@ pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 const EXAMPLES: &str = "\
 Examples:
   backhaul demo                       see it survive an outage, in 20 seconds
-  backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs
+  backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs, and
+                                      what Weave clients log at http://127.0.0.1:7117
   backhaul run -- python agent.py     the same around an agent, which need not be changed
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
@@ -260,11 +261,12 @@ pub(crate) struct QueueShow {
 /// Deliver everything that waits, once and now.
 ///
 /// Exits with 0 only if nothing is left behind. Where a backhaul runs that delivers, it is
-/// asked to do so now, and goes to its own --runs-url.
+/// asked to do so now, and goes to its own --runs-url and --weave-url.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backhaul sync --runs-url https://hub.example.com
+  WANDB_API_KEY=… backhaul sync --project my_team/my_project    Weave's data of one project
   BACKHAUL_RUNS_URL=http://hub:7117 BACKHAUL_API_KEY=… backhaul sync --json")]
 pub(crate) struct Sync {
     #[command(flatten)]

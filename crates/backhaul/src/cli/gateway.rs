@@ -7,7 +7,10 @@ use clap::Args;
 
 use super::{DataDirArg, ModelArgs, WeaveArgs, parse_duration};
 
-/// Take run records over HTTP, store them durably, and forward them if asked to.
+/// Take run records and Weave's traces over HTTP, store them durably, and forward them.
+///
+/// Weave clients log to it as to their server, with WANDB_BASE_URL set to its address. What
+/// they log is delivered to the real server as soon as a key is known, which may be theirs.
 ///
 /// POST /v1/runs takes one run record or an array of them as JSON (gzip allowed) and
 /// answers {"accepted": n, "duplicates": m} once all of it is on stable storage.
@@ -107,8 +110,8 @@ Works beside `backhaul serve` and beside other runs, on the same data.")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) gateway: Gateway,
-    /// How long to go on delivering once CMD has ended, such as 1m; 0s for not at all
-    /// [default: 10s]
+    /// How long to go on delivering once CMD has ended, such as 1m; 0s begins nothing more. A
+    /// request under way then has two seconds besides [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub(crate) drain_timeout: Option<OsString>,
     /// The program and its arguments.

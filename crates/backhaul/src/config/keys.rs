@@ -48,7 +48,7 @@ pub static KEYS: &[Key] = &[
     key!(Delivery, "oversized", offline.sync.oversized, "What is done for a record that is larger than the whole data cap: it waits for a larger cap (wait), or does so while a summary of it goes (summary).").live(),
     key!(Delivery, "rate_limit_kbps", offline.bandwidth.rate_limit_kbps, "The rate in kilobits (10^3 bits) a second.").unset("no limit"),
     key!(Delivery, "bandwidth_path", offline.bandwidth_path, "The folder of what was counted against the data cap; all processes of a device share one.").unset("`bandwidth` in data_dir"),
-    key!(Delivery, "drain_timeout", drain_timeout, "How long `backhaul run` goes on delivering once its program has ended; 0s: not at all."),
+    key!(Delivery, "drain_timeout", drain_timeout, "How long `backhaul run` goes on delivering once its program has ended; 0s: it begins nothing more. A request under way then has two seconds besides."),
     key!(Delivery, "sync_interval_seconds", offline.sync.sync_interval_seconds, "How often an idle courier looks for records that it was not told of, in seconds.").live(),
     key!(Delivery, "batch_size", offline.sync.batch_size, "Most records in one batch.").aliases(&["sync_batch_size"]).live(),
     key!(Delivery, "batch_bytes", offline.sync.batch_bytes, "Most bytes of records in one batch; a larger record goes alone.").live(),

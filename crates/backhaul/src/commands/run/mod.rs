@@ -96,6 +96,8 @@ fn variables(
     let remote = config.weave.remote(&config.offline).or_usage()?;
     let cache = DataDir::of(config)?.path().join(WEAVE_CACHE);
     let cache = cache.join(environment::folder_of(&shown_url(remote.trace_url().as_str())));
+    // The program may go to another folder.
+    let cache = std::path::absolute(&cache).unwrap_or(cache);
     Ok(environment::of_child(reachable(address), &cache, own))
 }
 
