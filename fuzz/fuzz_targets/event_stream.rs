@@ -1,0 +1,31 @@
+//! Event streams of any bytes, cut anywhere: no panic, and the cuts change nothing.
+#![no_main]
+
+use backhaul_llm::{EventTooLong, SseEvent, SseParser};
+use libfuzzer_sys::fuzz_target;
+
+const MOST: usize = 200;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((cut, stream)) = data.split_first() else { return };
+    let whole = events([stream]);
+    let pieces = events(stream.chunks(usize::from(*cut) + 1));
+    match (&whole, &pieces) {
+        (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
+        // The bound is of bytes that wait for their event's end: it may be met on the way.
+        (whole, pieces) => assert!(whole.is_err() || pieces.is_err()),
+    }
+    assert!(whole.iter().flatten().all(|event| event.data.len() <= 3 * MOST));
+});
+
+fn events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<SseEvent>, EventTooLong> {
+    let mut parser = SseParser::new(MOST);
+    let mut events = Vec::new();
+    for piece in pieces {
+        parser.push(piece);
+        while let Some(event) = parser.next_event()? {
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
