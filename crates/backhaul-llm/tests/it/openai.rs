@@ -6,7 +6,7 @@ use backhaul_llm::{
     ApiKey, Clocks, Endpoint, FinishReason, Forwarded, LlmClient, LlmErrorKind, ModelCapabilities,
     OpenAiClient, RawRequest, TokenCount,
 };
-use backhaul_testkit::{Answer, FaultServer};
+use backhaul_testkit::{Answer, BlackHole, FaultServer};
 use serde_json::{Value, json};
 
 use crate::support::{endpoint, events, json, nobody, question, read, server};
@@ -105,8 +105,9 @@ async fn a_stream_without_the_models_reason_to_stop_is_broken_off() {
 
 #[tokio::test]
 async fn what_comes_after_the_reason_to_stop_spoils_nothing() {
-    let whole = events(&[piece("It is.", Some("stop")), piece("", None)]);
-    let server = server(whole.truncated_to(240));
+    let last = format!("data: {}\n\n", piece("", None));
+    let whole = Answer::events().piece(format!("data: {}\n\n", piece("It is.", Some("stop"))));
+    let server = server(whole.piece(last).piece("data: {").then_reset());
     let (text, end) = read(client(&server).stream(&question()).await.unwrap()).await;
     end.unwrap();
     assert_eq!(text, "It is.");
@@ -193,6 +194,17 @@ async fn nobody_is_unreachable() {
     assert!(error.message().contains("refused"), "{error}");
     assert_eq!(client.probe().await.unwrap_err().kind(), LlmErrorKind::Unreachable);
     assert_eq!(client.capabilities().await.unwrap_err().kind(), LlmErrorKind::Unreachable);
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_everything_is_unreachable_when_the_connect_clock_says_so() {
+    let hole = BlackHole::new().unwrap();
+    let endpoint = Endpoint::new(&format!("http://{}/v1", hole.address())).unwrap();
+    let clocks = Clocks { connect: Duration::from_millis(50), ..Clocks::LOCAL };
+    let client = OpenAiClient::new(endpoint.with_clocks(clocks));
+    let error = client.stream(&question()).await.unwrap_err();
+    assert_eq!(error.kind(), LlmErrorKind::Unreachable);
+    assert!(error.message().contains("connect: no connection within 50ms"), "{error}");
 }
 
 #[tokio::test]
