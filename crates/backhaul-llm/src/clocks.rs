@@ -94,11 +94,6 @@ impl Running {
         Self { awaits: Awaits::FirstToken, ..Self::of_a_whole(clocks) }
     }
 
-    /// How long the call has taken.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     /// The model has said something.
     pub(crate) fn has_spoken(&mut self) {
         self.awaits = Awaits::Tokens;
@@ -161,7 +156,7 @@ mod tests {
     }
 
     fn said(error: &LlmError, running: &Running) -> (LlmErrorKind, String, u64) {
-        (error.kind(), error.message().to_owned(), running.elapsed().as_secs())
+        (error.kind(), error.message().to_owned(), running.started.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]

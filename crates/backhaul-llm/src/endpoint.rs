@@ -14,9 +14,9 @@ use backhaul_sync::header::{
 use backhaul_sync::{BandwidthManager, Method, Request, Transport, Url, shown_url};
 use bytes::Bytes;
 
+pub(crate) use self::events::Events;
 pub use self::reply::RawReply;
 use self::secrets::Secrets;
-pub(crate) use self::{events::Events, failure::in_band_error};
 use crate::api_key::ApiKey;
 use crate::clocks::{Clocks, Running};
 use crate::error::{LlmError, LlmErrorKind};

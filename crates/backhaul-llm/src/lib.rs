@@ -6,12 +6,14 @@
 //!
 //! The crate knows links and their costs. It does not know spools, nor what a record is.
 
+mod anthropic;
 mod api_key;
 mod capabilities;
 mod chunk;
 mod chunk_stream;
 mod client;
 mod clocks;
+mod cloud;
 mod completion;
 mod content;
 mod endpoint;
@@ -27,12 +29,14 @@ mod token_budget;
 mod tool;
 mod usage;
 
+pub use crate::anthropic::AnthropicClient;
 pub use crate::api_key::ApiKey;
 pub use crate::capabilities::ModelCapabilities;
 pub use crate::chunk::StreamChunk;
 pub use crate::chunk_stream::ChunkStream;
 pub use crate::client::{LlmClient, LlmFuture, TokenCount};
 pub use crate::clocks::Clocks;
+pub use crate::cloud::{CloudLlmClient, LocalLlmClient};
 pub use crate::completion::CompletionResult;
 pub use crate::content::{Content, Part};
 pub use crate::endpoint::{Endpoint, RawReply, RawRequest};

@@ -91,19 +91,22 @@ impl SseParser {
     /// a stream is no event.
     ///
     /// # Errors
-    /// [`EventTooLong`], then and whenever it is asked again.
+    /// [`EventTooLong`]. The stream cannot be read any further.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, EventTooLong> {
         while let Some(line) = self.take_line() {
+            self.check_with(line.len())?;
             if let Some(event) = self.read_line(&line) {
                 return Ok(Some(event));
             }
-            self.check(self.name.len() + self.data.len())?;
         }
-        self.check(self.rest().len() + self.name.len() + self.data.len())?;
+        self.check_with(self.rest().len())?;
         Ok(None)
     }
 
-    fn check(&self, bytes: usize) -> Result<(), EventTooLong> {
+    /// Whether what is there of an event has room for a line, or for the beginning of one: a
+    /// stream is too long or not, however it is cut.
+    fn check_with(&self, line: usize) -> Result<(), EventTooLong> {
+        let bytes = self.name.len() + self.data.len() + line;
         if bytes > self.most { Err(EventTooLong { most: self.most }) } else { Ok(()) }
     }
 
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn an_event_has_its_bound_whether_it_is_one_line_or_many() {
         let long = format!("data: {}", "x".repeat(200));
-        for stream in [long, "data: x\n".repeat(200), format!(":{}", "x".repeat(200))] {
+        for stream in [long, "data: x\n".repeat(200), format!(":{}\n", "x".repeat(200))] {
             let error = read([stream.as_bytes()], 100).unwrap_err();
             assert_eq!(error.to_string(), "an event of the stream is longer than 100 bytes");
         }
@@ -280,9 +283,11 @@ mod tests {
             let starts = [0].into_iter().chain(cuts.iter().copied());
             let ends = cuts.iter().copied().chain([bytes.len()]);
             let pieces = starts.zip(ends).map(|(start, end)| &bytes[start..end]);
-            let whole = read([bytes], 1_000);
-            prop_assert_eq!(&read(pieces, 1_000), &whole);
-            prop_assert_eq!(&read(bytes.chunks(1), 1_000), &whole);
+            for most in [12, 1_000] {
+                let whole = read([bytes], most);
+                prop_assert_eq!(&read(pieces.clone(), most), &whole);
+                prop_assert_eq!(&read(bytes.chunks(1), most), &whole);
+            }
         }
 
         #[test]

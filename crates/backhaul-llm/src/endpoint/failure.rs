@@ -39,7 +39,7 @@ pub(super) fn error_of(name: &str, answer: &Answer, secrets: &Secrets) -> LlmErr
 }
 
 /// What an error says that stands in the place of an answer, or of a piece of one.
-pub(crate) fn in_band_error(name: &str, text: &str) -> LlmError {
+pub(super) fn in_band_error(name: &str, text: &str) -> LlmError {
     match said(text) {
         Some(said) => error_from(name, None, said),
         None => LlmError::new(LlmErrorKind::Busy, format!("{name}: {}", shown(text))),

@@ -1,7 +1,5 @@
 //! An answer of a server.
 
-use std::time::Duration;
-
 use backhaul_sync::header::{CONTENT_TYPE, HeaderMap};
 use backhaul_sync::{Answer, Incoming};
 use bytes::Bytes;
@@ -97,11 +95,6 @@ impl RawReply {
             }
             _ => Ok(answer),
         }
-    }
-
-    /// How long the call has taken.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.running.elapsed()
     }
 
     /// The model has said something.

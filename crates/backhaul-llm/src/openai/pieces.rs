@@ -15,18 +15,19 @@ const DONE: &str = "[DONE]";
 /// whatever becomes of the body then.
 pub(super) struct ChatPieces {
     events: Events,
-    /// Choices that have begun and not ended.
-    open: BTreeSet<u64>,
-    has_finished_one: bool,
+    /// Choices of which something came.
+    begun: BTreeSet<u64>,
+    /// Choices of which the model has said why it stopped.
+    finished: BTreeSet<u64>,
 }
 
 impl ChatPieces {
     pub(super) fn new(events: Events) -> Self {
-        Self { events, open: BTreeSet::new(), has_finished_one: false }
+        Self { events, begun: BTreeSet::new(), finished: BTreeSet::new() }
     }
 
     fn is_whole(&self) -> bool {
-        self.has_finished_one && self.open.is_empty()
+        !self.finished.is_empty() && self.begun.is_subset(&self.finished)
     }
 
     fn take(&mut self, chunk: Value) -> Result<StreamChunk, LlmError> {
@@ -37,11 +38,9 @@ impl ChatPieces {
         let choices = chunk.as_json().get("choices").and_then(Value::as_array);
         for choice in choices.into_iter().flatten() {
             let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
+            self.begun.insert(index);
             if choice.get("finish_reason").is_some_and(Value::is_string) {
-                self.open.remove(&index);
-                self.has_finished_one = true;
-            } else {
-                self.open.insert(index);
+                self.finished.insert(index);
             }
         }
         if chunk.is_meaningful() {

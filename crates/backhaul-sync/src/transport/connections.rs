@@ -14,6 +14,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is kept for the next request. Below what servers commonly keep.
 const KEEP_IDLE: Duration = Duration::from_secs(50);
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// How connections are made, and those that are kept for the next request.
 pub(super) struct Connections {
     tls: rustls::ClientConfig,
@@ -96,10 +98,11 @@ impl Connections {
         if let Some(silence) = self.dead_after {
             // The one is for what was sent and is not acknowledged, the other for waiting: a
             // question after three fifths of the time, two more, and it is over.
+            // Linux counts the questions' times in whole seconds, and 0 is none.
             client = client
                 .tcp_user_timeout(silence)
-                .tcp_keepalive(silence * 3 / 5)
-                .tcp_keepalive_interval(silence / 5)
+                .tcp_keepalive((silence * 3 / 5).max(SECOND))
+                .tcp_keepalive_interval((silence / 5).max(SECOND))
                 .tcp_keepalive_retries(2);
         }
         client

@@ -1,11 +1,13 @@
 //! Requests over HTTP, to a server on the loopback.
 
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use backhaul_sync::{
     BandwidthManager, BandwidthOptions, Criticality, LinkErrorKind, Method, Request, Transport,
 };
-use backhaul_testkit::{Answer, FaultServer};
+use backhaul_testkit::{Answer, Cable, FaultServer};
 
 fn request(server: &FaultServer, method: Method) -> Request {
     Request {
@@ -114,4 +116,34 @@ async fn a_new_connection_that_ends_without_an_answer_is_told_of_at_once() {
     let server = FaultServer::new(|_| Answer::hang_up()).unwrap();
     let error = transport().open(request(&server, Method::POST)).await.unwrap_err();
     assert_eq!((error.kind(), server.requests().len()), (LinkErrorKind::Unreachable, 1));
+}
+
+#[test]
+fn a_server_may_take_its_time_and_its_network_may_not() {
+    let cable = Cable::plugged();
+    let listener = cable.with_hub(|| TcpListener::bind("0.0.0.0:0").unwrap());
+    let url = format!("http://{}:{}/", Cable::HUB, listener.local_addr().unwrap().port());
+    let asked = Request {
+        method: Method::GET,
+        url: url.parse().unwrap(),
+        headers: Default::default(),
+        body: Default::default(),
+        answer_bytes: 100,
+        criticality: None,
+    };
+    let waiting = std::thread::scope(|scope| {
+        let device = scope.spawn(|| {
+            cable.with_device(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let transport = transport().with_dead_after(Duration::from_secs(2));
+                runtime.unwrap().block_on(transport.open(asked))
+            })
+        });
+        let (mut connection, _) = listener.accept().unwrap();
+        assert!(connection.read(&mut [0; 1_000]).unwrap() > 0);
+        // The request is there, and acknowledged: nothing is under way.
+        cable.on_hub("link set lan down");
+        device.join().unwrap()
+    });
+    assert!(!waiting.unwrap_err().is_answer());
 }

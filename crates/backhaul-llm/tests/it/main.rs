@@ -1,0 +1,8 @@
+//! Clients of models against servers that go wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod anthropic;
+mod llama;
+mod openai;
+mod scenarios;
+mod support;
