@@ -200,7 +200,14 @@ fn what_is_odd_is_healthy_all_the_same() {
     }
     let odd = stream(server.address(), LlmScenario::Odd);
     let wire = String::from_utf8(odd.body.clone()).unwrap();
-    for sign in [": keep-alive\n", "\r\n\r\n", "id: 2\nretry: ", "\ndata: \"", "\"choices\":[]}"] {
+    for sign in [
+        ": keep-alive\n",
+        "\r\n\r\n",
+        "event: message\n",
+        "\nretry: 100\n",
+        "\ndata: \"",
+        "\"choices\":[]}",
+    ] {
         assert!(wire.contains(sign), "{sign:?} in {wire}");
     }
     assert_eq!(finish(&odd), "stop");
