@@ -3,6 +3,7 @@
 
 mod anthropic;
 mod llama;
+mod offline;
 mod openai;
 mod scenarios;
 mod support;
