@@ -15,6 +15,7 @@ mod completion;
 mod content;
 mod error;
 mod finish_reason;
+mod forms;
 mod message;
 mod metadata;
 mod offline;
@@ -32,6 +33,7 @@ pub use crate::completion::CompletionResult;
 pub use crate::content::{Content, Part};
 pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
+pub use crate::forms::{EmbeddingEncoding, EventText, Form, FormEvents, FormRequest, Stamp};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{

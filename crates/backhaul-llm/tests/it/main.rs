@@ -1,0 +1,3 @@
+//! What the crate gives, seen from outside.
+
+mod forms;
