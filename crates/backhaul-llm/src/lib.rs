@@ -19,6 +19,7 @@ mod content;
 mod endpoint;
 mod error;
 mod finish_reason;
+mod forms;
 mod message;
 mod metadata;
 mod offline;
@@ -42,6 +43,7 @@ pub use crate::content::{Content, Part};
 pub use crate::endpoint::{Endpoint, RawReply, RawRequest};
 pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
+pub use crate::forms::{EmbeddingEncoding, EventText, Form, FormEvents, FormRequest, Stamp};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{
