@@ -19,7 +19,7 @@ use crate::chunk::StreamChunk;
 use crate::chunk_stream::{ChunkStream, Pieces};
 use crate::client::{LlmClient, LlmFuture, TokenCount};
 use crate::completion::CompletionResult;
-use crate::endpoint::{Endpoint, Events, KeyHeader, RawReply, RawRequest};
+use crate::endpoint::{Endpoint, Events, RawReply, RawRequest};
 use crate::error::{LlmError, LlmErrorKind};
 use crate::metadata::Metadata;
 use crate::openai::probe;
@@ -70,7 +70,7 @@ impl AnthropicClient {
     /// A server that speaks as Anthropic's does. Its address is what stands before
     /// `/v1/messages`.
     pub fn at(endpoint: Endpoint, model: impl Into<String>) -> Self {
-        let endpoint = endpoint.with_key_header(KeyHeader::XApiKey);
+        let endpoint = endpoint.for_anthropic();
         let (model, capabilities) = (model.into(), ModelCapabilities::ALL);
         Self { endpoint, model, always_own_model: false, capabilities }
     }

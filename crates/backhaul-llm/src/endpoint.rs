@@ -149,6 +149,12 @@ impl Endpoint {
         Self { api_key: key.into(), ..self }
     }
 
+    /// With the key in `x-api-key`, where Anthropic's server looks for it.
+    #[must_use]
+    pub fn for_anthropic(self) -> Self {
+        Self { key_header: KeyHeader::XApiKey, ..self }
+    }
+
     /// With a header that goes along with each request, such as `OpenAI-Project`.
     ///
     /// # Errors
@@ -179,10 +185,6 @@ impl Endpoint {
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
-    }
-
-    pub(crate) fn with_key_header(self, key_header: KeyHeader) -> Self {
-        Self { key_header, ..self }
     }
 
     /// What it is called in reports.

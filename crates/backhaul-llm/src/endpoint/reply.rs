@@ -97,8 +97,9 @@ impl RawReply {
         }
     }
 
-    /// The model has said something.
-    pub(crate) fn has_spoken(&mut self) {
+    /// Says that the model has said something: from then on the clocks are those between two
+    /// pieces.
+    pub fn has_spoken(&mut self) {
         self.running.has_spoken();
     }
 
@@ -112,8 +113,8 @@ impl RawReply {
         LlmError::new(kind, format!("the answer of {} {what}", self.name))
     }
 
-    /// An error that the server says in the place of an answer.
-    pub(crate) fn error_in_band(&self, said: &Value) -> LlmError {
+    /// The error that the server says in the place of an answer, classified.
+    pub fn error_in_band(&self, said: &Value) -> LlmError {
         let said = self.secrets.struck_out(said.to_string().as_bytes()).into_owned();
         failure::in_band_error(&self.name, &said)
     }

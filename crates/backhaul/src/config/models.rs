@@ -6,8 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_llm::{
-    ApiKey, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmClientBuilder,
-    OfflineLlmOptions, OpenAiClient,
+    ApiKey, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmOptions, OpenAiClient,
 };
 use backhaul_sync::OptionError;
 
@@ -17,6 +16,8 @@ use super::{ConfigError, OfflineConfig};
 
 /// The variable that holds a key for OpenAI.
 const KEY_VARIABLE: &str = "OPENAI_API_KEY";
+/// The one that holds a key for Anthropic.
+const ANTHROPIC_KEY_VARIABLE: &str = "ANTHROPIC_API_KEY";
 
 /// Settings of the model gateway.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,42 +127,62 @@ impl ModelsConfig {
         server(url, offline).map(|endpoint| endpoint.with_api_key(key))
     }
 
-    /// The primary and the fallbacks.
+    /// Anthropic's server, for clients that speak its form.
+    ///
+    /// # Errors
+    /// As for [`endpoint`](Self::endpoint).
+    pub fn anthropic(&self, offline: &OfflineConfig) -> Result<Endpoint, ConfigError> {
+        let url = self.anthropic_url.as_ref().map_or(Self::ANTHROPIC, WebUrl::as_str);
+        let key = ApiKey::from_env(ANTHROPIC_KEY_VARIABLE).ok();
+        server(url, offline).map(|endpoint| endpoint.with_api_key(key).for_anthropic())
+    }
+
+    /// The servers of the fallbacks; `None` for a model in this process.
+    ///
+    /// # Errors
+    /// As for [`endpoint`](Self::endpoint).
+    pub fn fallback_endpoints(
+        &self,
+        offline: &OfflineConfig,
+    ) -> Result<Vec<Option<Endpoint>>, ConfigError> {
+        let endpoint = |place: &ModelPlace| match place {
+            ModelPlace::Server(url) => server(url.as_str(), offline).map(Some),
+            ModelPlace::File(_) => Ok(None),
+        };
+        self.fallback.iter().map(endpoint).collect()
+    }
+
+    /// The primary at its [`endpoint`](Self::endpoint), and the fallbacks.
     ///
     /// # Errors
     /// As for [`endpoint`](Self::endpoint), and where a model's file cannot be opened.
     pub fn client(&self, offline: &OfflineConfig) -> Result<OfflineLlmClient, ConfigError> {
         let primary = OpenAiClient::new(self.endpoint(offline)?).with_local(false);
-        let builder = OfflineLlmClient::builder(primary).options(self.options());
-        let add = |builder, place| self.add(builder, place, offline);
-        let builder = self.fallback.iter().try_fold(builder, add)?;
+        let mut builder = OfflineLlmClient::builder(primary).options(self.options());
+        for (place, endpoint) in self.fallback.iter().zip(self.fallback_endpoints(offline)?) {
+            builder = match endpoint {
+                Some(endpoint) => builder.fallback(self.fallback_at(endpoint)),
+                None => return Err(in_process(place)),
+            };
+        }
         builder.build().map_err(|error| error.to_string().into())
     }
 
-    fn add(
-        &self,
-        builder: OfflineLlmClientBuilder,
-        place: &ModelPlace,
-        offline: &OfflineConfig,
-    ) -> Result<OfflineLlmClientBuilder, ConfigError> {
-        match place {
-            ModelPlace::Server(url) => {
-                let client = OpenAiClient::new(server(url.as_str(), offline)?);
-                let client = client.with_own_model_always();
-                let model = self.fallback_model.as_ref().map(ModelName::as_str);
-                Ok(builder.fallback(model.into_iter().fold(client, OpenAiClient::with_model)))
-            }
-            ModelPlace::File(path) => {
-                let path = path.display();
-                Err(format!(
-                    "llm_fallback is {path}: this backhaul was built without llama.cpp (the \
-                     feature llama-cpp); start a server with it, such as `llama-server -m {path}`, \
-                     and give its address"
-                )
-                .into())
-            }
-        }
+    /// A fallback knows nothing of the primary's models: it answers with its own.
+    fn fallback_at(&self, endpoint: Endpoint) -> OpenAiClient {
+        let client = OpenAiClient::new(endpoint).with_own_model_always();
+        let model = self.fallback_model.as_ref().map(ModelName::as_str);
+        model.into_iter().fold(client, OpenAiClient::with_model)
     }
+}
+
+fn in_process(place: &ModelPlace) -> ConfigError {
+    format!(
+        "llm_fallback is {place}: this backhaul was built without llama.cpp (the feature \
+         llama-cpp); start a server with the file, such as `llama-server -m {place}`, and give its \
+         address"
+    )
+    .into()
 }
 
 /// A server, on whose cost the data cap counts where it is not on this machine.

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::intake::answer_by;
 use super::plan::Plan;
-use crate::config::{Config, ModelPlace};
+use crate::config::{Config, ConfigError, ModelPlace};
 use crate::intake::Refusal;
-use crate::models::{self, Models};
+use crate::models::{self, Endpoints, Models};
 
 /// Where run records are taken.
 const RUNS: &str = "/v1/runs";
@@ -54,8 +54,8 @@ impl ModelsPart {
     }
 
     pub(super) fn router(&self) -> Router {
-        let routes = |router: Router<Self>, path: &&str| router.route(path, any(answer));
-        models::PATHS.iter().fold(Router::new(), routes).with_state(self.clone())
+        let routes = |router: Router<Self>, path| router.route(path, any(answer));
+        models::paths().fold(Router::new(), routes).with_state(self.clone())
     }
 
     /// How the models stand; empty where none was asked yet.
@@ -75,12 +75,23 @@ impl ModelsPart {
             let config = config.clone();
             let (models, offline) = (config.models.clone(), config.offline.clone());
             // It reads the machine's certificates, and perhaps a model.
-            let client = tokio::task::spawn_blocking(move || models.client(&offline)).await??;
+            let open = move || {
+                Ok::<_, ConfigError>((
+                    models.client(&offline)?,
+                    Endpoints {
+                        primary: models.endpoint(&offline)?,
+                        anthropic: models.anthropic(&offline)?,
+                        fallbacks: models.fallback_endpoints(&offline)?,
+                    },
+                ))
+            };
+            let (client, endpoints) = tokio::task::spawn_blocking(open).await??;
             client.watch(&config.offline.monitor()?);
             let outage = Arc::clone(&plan.outage);
             client.offline_while(move || outage.outage());
             let models = Models::new(models::Options {
                 client,
+                endpoints,
                 has_key: config.models.key()?.is_some(),
                 token: plan.token.clone(),
                 pace: plan.limits.pace,

@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
-use backhaul_llm::{ApiKey, Forwarded, LlmError, LlmErrorKind};
+use backhaul_llm::{ApiKey, Form, Forwarded, LlmError, LlmErrorKind};
 use serde_json::{Map, Value};
 
 use super::Models;
@@ -34,11 +34,15 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Receives a call of somebody who may ask.
+    /// Receives a call of somebody who may ask, in one of the forms of a chat or another.
     ///
     /// # Errors
     /// The answer to one that is not taken.
-    pub(super) async fn receive(models: &Models, request: Request) -> Result<Self, Response> {
+    pub(super) async fn receive(
+        models: &Models,
+        form: Option<Form>,
+        request: Request,
+    ) -> Result<Self, Response> {
         let (Parts { headers, .. }, mut body) = request.into_parts();
         let intake = &models.0.intake;
         let mut share = intake.share();
@@ -57,12 +61,14 @@ impl Call {
                 return Err(response);
             }
         };
-        Self::read(models, &headers, bytes, share).map_err(Refused::into_response)
+        let forwarded = models.forwarded(&headers, form);
+        Self::read(models, &headers, forwarded, bytes, share).map_err(Refused::into_response)
     }
 
     fn read(
         models: &Models,
         headers: &HeaderMap,
+        forwarded: Forwarded,
         bytes: Vec<u8>,
         mut share: Share,
     ) -> Result<Self, Refused> {
@@ -73,7 +79,7 @@ impl Call {
                 format!("the body is no JSON object ({error}): expected such as {{\"model\": …}}");
             LlmError::new(LlmErrorKind::Invalid, message)
         })?;
-        Ok(Self { body, bytes, forwarded: models.forwarded(headers), _share: share })
+        Ok(Self { body, bytes, forwarded, _share: share })
     }
 
     /// The model that the caller names.
@@ -91,24 +97,22 @@ impl Models {
     /// # Errors
     /// 401 where a token is asked for and the request does not show it.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match &self.0.token {
-            Some(token) => token.check_or_key(headers, key_of(headers)),
-            None => Ok(()),
-        }
+        let token = self.0.token.as_ref();
+        token.map_or(Ok(()), |token| token.check_or_key(headers, key_of(headers)))
     }
 
     /// What of a caller's headers goes to the primary: his key, unless it is this gateway's
-    /// token or a key is set, and what else says something to its server.
-    pub(super) fn forwarded(&self, headers: &HeaderMap) -> Forwarded {
-        let is_own = self.0.token.is_some() || self.0.has_key;
-        let api_key = key_of(headers).filter(|_| !is_own).and_then(ApiKey::new);
+    /// token or another one is set for OpenAI's server, and what else says something.
+    pub(super) fn forwarded(&self, headers: &HeaderMap, form: Option<Form>) -> Forwarded {
+        let is_set = self.0.has_key && form != Some(Form::Messages);
+        let key = key_of(headers).filter(|_| self.0.token.is_none() && !is_set);
         let passed = PASSED_ON.iter().filter_map(|name| Some((name, headers.get(name)?)));
         let headers = passed.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Forwarded { api_key, headers }
+        Forwarded { api_key: key.and_then(ApiKey::new), headers }
     }
 }
 
-/// The key that a client sends: OpenAI's as a bearer's, Anthropic's in a header of its own.
+/// The key that a client sends: as a bearer's, or where Anthropic's server looks for it.
 fn key_of(headers: &HeaderMap) -> Option<&str> {
     let own = headers.get(X_API_KEY).and_then(|key| key.to_str().ok());
     own.or_else(|| {

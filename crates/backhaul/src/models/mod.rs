@@ -4,21 +4,28 @@
 //! Who answered is said in headers and in the body, and is kept.
 
 mod call;
-mod chat;
+mod catalog;
+mod embeddings;
+mod forms;
+mod noted;
+mod passing;
 mod recording;
 mod refused;
 mod routes;
+mod said;
 mod shortened;
 mod signature;
 
 use std::sync::Arc;
 
 use backhaul_agent::RunRecord;
-use backhaul_llm::{ChatRequest, ModelStatus, OfflineLlmClient};
+use backhaul_llm::{
+    AnthropicClient, Asked, ChatRequest, Endpoint, Form, ModelStatus, OfflineLlmClient,
+};
 use serde_json::Value;
 
 use self::recording::{Recorder, Recording};
-pub(crate) use self::routes::{PATHS, router};
+pub(crate) use self::routes::{paths, router};
 use crate::config::RecordCalls;
 use crate::hub::token::Token;
 use crate::intake::{Intake, MostBytes, Pace};
@@ -28,10 +35,31 @@ use crate::intake::{Intake, MostBytes, Pace};
 const MOST_BYTES: MostBytes =
     MostBytes { received: 66 << 20, decompressed: 66 << 20, in_flight: 200 << 20 };
 
+/// The servers of models, for what is not asked as a chat.
+pub(crate) struct Endpoints {
+    pub(crate) primary: Endpoint,
+    /// Anthropic's server, which is the primary of clients that speak its form.
+    pub(crate) anthropic: Endpoint,
+    /// Those of the fallbacks, in order; none for a model in this process.
+    pub(crate) fallbacks: Vec<Option<Endpoint>>,
+}
+
+impl Endpoints {
+    /// That of one who is asked.
+    fn of(&self, asked: &Asked) -> Option<&Endpoint> {
+        match asked.place().checked_sub(1) {
+            None => Some(&self.primary),
+            Some(fallback) => self.fallbacks.get(fallback)?.as_ref(),
+        }
+    }
+}
+
 /// What a model gateway is made of.
 pub(crate) struct Options {
     /// The primary and the fallbacks.
     pub(crate) client: OfflineLlmClient,
+    /// Their servers.
+    pub(crate) endpoints: Endpoints,
     /// Whether the primary's key is set, so that those of callers are not passed on.
     pub(crate) has_key: bool,
     /// What callers have to show as their key. None: any key will do.
@@ -48,6 +76,9 @@ pub(crate) struct Models(Arc<Inner>);
 
 struct Inner {
     client: OfflineLlmClient,
+    endpoints: Endpoints,
+    /// The same fallbacks behind Anthropic's server.
+    messages: OfflineLlmClient,
     has_key: bool,
     token: Option<Token>,
     intake: Intake,
@@ -56,10 +87,12 @@ struct Inner {
 
 impl Models {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { client, has_key, token, pace, record, store } = options;
+        let Options { client, endpoints, has_key, token, pace, record, store } = options;
+        let anthropic = AnthropicClient::at(endpoints.anthropic.clone(), "");
+        let messages = client.behind(anthropic);
         let intake = Intake::new(MOST_BYTES, pace);
         let recorder = Arc::new(Recorder { keep: record, store });
-        Self(Arc::new(Inner { client, has_key, token, intake, recorder }))
+        Self(Arc::new(Inner { client, endpoints, messages, has_key, token, intake, recorder }))
     }
 
     /// How the models stand, the primary first.
@@ -67,15 +100,21 @@ impl Models {
         self.0.client.status()
     }
 
-    fn record(&self, request: &ChatRequest) -> Recording {
-        let model = request.model_name().unwrap_or_default();
-        let messages: Vec<Value> = match self.0.recorder.keep {
-            RecordCalls::Full => {
-                let messages = request.messages.iter();
-                messages.map(|message| Value::Object(message.as_json().clone())).collect()
-            }
-            RecordCalls::Metadata | RecordCalls::Off => Vec::new(),
-        };
-        self.0.recorder.begin("chat.completions", model, &messages)
+    fn record(&self, form: Form, model: &str, chat: Option<&ChatRequest>) -> Recording {
+        let recorder = &self.0.recorder;
+        let is_full = recorder.keep == RecordCalls::Full;
+        let messages = chat.filter(|_| is_full).map_or(&[][..], |chat| &chat.messages);
+        let messages = messages.iter().map(|it| Value::Object(it.as_json().clone())).collect();
+        recorder.begin(name_of(form), model, messages)
+    }
+}
+
+/// What a form is called in records.
+fn name_of(form: Form) -> &'static str {
+    match form {
+        Form::ChatCompletions => "chat.completions",
+        Form::Responses => "responses",
+        Form::Messages => "messages",
+        Form::Completions => "completions",
     }
 }

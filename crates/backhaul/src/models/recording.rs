@@ -10,6 +10,7 @@ use backhaul_store::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::said::Said;
 use super::shortened::shortened;
 use crate::config::RecordCalls;
 
@@ -28,12 +29,9 @@ impl Recorder {
         self: &Arc<Self>,
         form: &'static str,
         model: &str,
-        asked: &[Value],
+        asked: Vec<Value>,
     ) -> Recording {
-        let asked = match self.keep {
-            RecordCalls::Full => shortened(asked),
-            RecordCalls::Metadata | RecordCalls::Off => Vec::new(),
-        };
+        let asked = shortened(&asked);
         Recording {
             recorder: Arc::clone(self),
             form,
@@ -85,8 +83,16 @@ impl Recording {
         self.end(&answer.metadata, None);
     }
 
-    /// The answer came to its end, piece by piece.
-    pub(super) fn streamed(self, metadata: &Metadata) {
+    /// So much more came of an answer in another form.
+    pub(super) fn said(&mut self, said: &Said) {
+        self.usage = said.usage.unwrap_or(self.usage);
+        if self.recorder.keep == RecordCalls::Full && self.output.text.len() <= MOST_OUTPUT {
+            self.output.text.push_str(&said.text);
+        }
+    }
+
+    /// The answer came to its end.
+    pub(super) fn ended(self, metadata: &Metadata) {
         self.end(metadata, None);
     }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use backhaul_llm::{LlmError, LlmErrorKind};
+use backhaul_llm::{Form, LlmError, LlmErrorKind};
 use serde_json::Value;
 
 use super::signature::Signature;
@@ -35,26 +35,10 @@ impl From<Refusal> for Refused {
 }
 
 impl Refused {
-    /// The status that a client is told: the server's own where one server alone was asked.
-    pub(super) fn status(error: &LlmError) -> StatusCode {
-        let own = error.status().and_then(|status| StatusCode::from_u16(status).ok());
-        // A success that could not be read is none.
-        let own = own.filter(|status| status.is_client_error() || status.is_server_error());
-        own.unwrap_or(match error.kind() {
-            LlmErrorKind::Invalid | LlmErrorKind::ContextLength => StatusCode::BAD_REQUEST,
-            LlmErrorKind::NotFound => StatusCode::NOT_FOUND,
-            LlmErrorKind::Credentials => StatusCode::UNAUTHORIZED,
-            LlmErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            LlmErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            LlmErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            LlmErrorKind::BrokenOff | LlmErrorKind::Garbled => StatusCode::BAD_GATEWAY,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        })
-    }
-
-    /// The answer with a body in the form that its client reads.
-    pub(super) fn answer(error: &LlmError, body: Value) -> Response {
-        let mut response = (Self::status(error), Json(body)).into_response();
+    /// The answer with a status and a body in the form that its client reads.
+    pub(super) fn answer(error: &LlmError, status: u16, body: Value) -> Response {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         // All that could be done was done: another try would only make it later. A server that
         // names a time is another matter.
@@ -72,7 +56,7 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let body = self.0.to_json();
-        Self::answer(&self.0, body)
+        let (status, body) = Form::ChatCompletions.error(&self.0);
+        Self::answer(&self.0, status, body)
     }
 }

@@ -1,14 +1,31 @@
 //! What the model gateway answers to which request.
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 
-use super::{Models, chat};
+use super::{Models, catalog, embeddings, forms};
+
+/// The paths of the forms of a chat.
+const FORMS: [&str; 4] =
+    ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions"];
+const EMBEDDINGS: &str = "/v1/embeddings";
+const MODELS: &str = "/v1/models";
+/// Names of models may have a `/`.
+const MODEL: &str = "/v1/models/{*id}";
 
 /// The paths that it answers at.
-pub(crate) const PATHS: &[&str] = &["/v1/chat/completions"];
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    FORMS.into_iter().chain([EMBEDDINGS, MODELS, MODEL])
+}
 
 /// All that it can be asked.
 pub(crate) fn router(models: Models) -> Router {
-    Router::new().route("/v1/chat/completions", post(chat::answer)).with_state(models)
+    let routes = |router: Router<Models>, path| router.route(path, post(forms::answer));
+    FORMS
+        .into_iter()
+        .fold(Router::new(), routes)
+        .route(EMBEDDINGS, post(embeddings::answer))
+        .route(MODELS, get(catalog::list))
+        .route(MODEL, get(catalog::show))
+        .with_state(models)
 }
