@@ -70,8 +70,9 @@ fn openai(probe: impl Fn() -> Command, broken: &str) {
     assert_eq!(requests.len(), 3);
     assert!(requests.iter().all(|it| it.header("authorization") == Some("Bearer k")));
 
-    let left = ["--model", &LlmScenario::Trickle.model(), "--max-chunks", "2"];
-    assert_eq!(said(probe(), &base, "stream", &left)[0]["text"], "Clo");
+    // What opens the stream, and the four tokens before it stalls.
+    let left = ["--model", &LlmScenario::StallAt4.model(), "--max-chunks", "5"];
+    assert_eq!(said(probe(), &base, "stream", &left)[0]["text"], "Cloud model");
     crate::client::wait_for(|| server.abandoned_requests().len() == 1);
 }
 
