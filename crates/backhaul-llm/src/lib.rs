@@ -15,6 +15,8 @@ mod completion;
 mod content;
 mod error;
 mod finish_reason;
+#[cfg(feature = "llama-cpp")]
+mod llama_cpp;
 mod message;
 mod metadata;
 mod request;
@@ -31,6 +33,8 @@ pub use crate::completion::CompletionResult;
 pub use crate::content::{Content, Part};
 pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
+#[cfg(feature = "llama-cpp")]
+pub use crate::llama_cpp::{LlamaCppClient, LlamaCppOptions};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::request::{ChatRequest, Forwarded};

@@ -1,0 +1,194 @@
+//! A model in this process.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use llama_cpp_2::model::LlamaChatMessage;
+use llama_cpp_2::token::LlamaToken;
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::capabilities::ModelCapabilities;
+use crate::chunk_stream::ChunkStream;
+use crate::client::{LlmClient, LlmFuture, TokenCount};
+use crate::completion::CompletionResult;
+use crate::error::{LlmError, LlmErrorKind};
+use crate::llama_cpp::call::{Call, Turn, Work};
+use crate::llama_cpp::event::Event;
+use crate::llama_cpp::model::{Model, conversation};
+use crate::llama_cpp::options::LlamaCppOptions;
+use crate::llama_cpp::owner;
+use crate::llama_cpp::pieces::{Heading, Pieces, ended};
+use crate::metadata::Metadata;
+use crate::request::ChatRequest;
+
+/// The stack of a thread that cuts a text into tokens, which for some models' tokens recurs
+/// for each letter of a word.
+const TOKENIZER_STACK: usize = 64 << 20;
+
+/// A model in this process, run by llama.cpp.
+///
+/// Of a request it heeds `messages` (text), `max_tokens` or `max_completion_tokens`,
+/// `temperature`, `top_p`, `seed`, `stop`, `response_format` and `stream_options`. Images and
+/// tools it refuses ([`LlmErrorKind::Unsupported`]). Where a request says nothing of them,
+/// temperature is 0.8 and `top_p` 0.95, as with llama.cpp's own server.
+///
+/// It answers one call at a time; others wait for their turn. Dropping a call, or its stream,
+/// stops the model within a token of the answer, or 64 of the prompt.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), backhaul_llm::LlmError> {
+/// use backhaul_llm::{ChatRequest, LlamaCppClient, LlamaCppOptions, LlmClient, Message};
+///
+/// let client = LlamaCppClient::open("models/small.gguf", LlamaCppOptions::default())?;
+/// let answer = client.complete(&ChatRequest::new(vec![Message::user("Is it warm?")])).await?;
+/// println!("{}", answer.content());
+/// # Ok(())
+/// # }
+/// ```
+pub struct LlamaCppClient {
+    name: String,
+    model: Arc<Model>,
+    calls: UnboundedSender<Call>,
+    /// One for the call that is answered and for each that may wait.
+    places: Arc<Semaphore>,
+    /// One: for the call that is answered.
+    turn: Arc<Semaphore>,
+    decoded_tokens: Arc<AtomicU64>,
+}
+
+impl LlamaCppClient {
+    /// Loads a model file, and waits until it is loaded.
+    ///
+    /// # Errors
+    /// [`LlmErrorKind::NotFound`] where there is no such file, and [`LlmErrorKind::Engine`] for
+    /// all else, with the path, what was found and what to do: a folder, no GGUF file, one that
+    /// is cut off or damaged, an architecture or a chat template that this version of llama.cpp
+    /// does not know, no chat template and none given, too little memory.
+    pub fn open(path: impl AsRef<Path>, options: LlamaCppOptions) -> Result<Self, LlmError> {
+        let path = path.as_ref();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let places = options.waiting_calls.saturating_add(1).min(Semaphore::MAX_PERMITS);
+        let decoded_tokens = Arc::new(AtomicU64::new(0));
+        let (model, calls) = owner::start(path.to_owned(), options, Arc::clone(&decoded_tokens))?;
+        let (places, turn) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(1)));
+        Ok(Self { name, model, calls, places, turn, decoded_tokens })
+    }
+
+    /// How many tokens were computed since it was opened, of prompts and answers. Those that
+    /// were still warm are not among them.
+    pub fn decoded_tokens(&self) -> u64 {
+        self.decoded_tokens.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the call's turn, and gives the beginning of the answer.
+    async fn ask(
+        &self,
+        request: &ChatRequest,
+    ) -> Result<(Event, UnboundedReceiver<Result<Event, LlmError>>), LlmError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let message = "the model in this process is busy, and as many calls wait as may: \
+                           ask again later";
+            LlmError::new(LlmErrorKind::Busy, message)
+        })?;
+        let work = Work::of(request, self.prompt(request).await?, &self.model)?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| ended())?;
+        let (events, mut answer) = unbounded_channel();
+        let turn = Turn { _turn: turn, _place: place };
+        self.calls.send(Call { work, events, turn }).map_err(|_| ended())?;
+        let first = answer.recv().await.ok_or_else(ended)??;
+        Ok((first, answer))
+    }
+
+    async fn prompt(&self, request: &ChatRequest) -> Result<Vec<LlamaToken>, LlmError> {
+        let chat = conversation(request)?;
+        tokenized(Arc::clone(&self.model), chat).await
+    }
+}
+
+impl LlmClient for LlamaCppClient {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn complete<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, CompletionResult> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let (mut event, mut answer) = self.ask(request).await?;
+            let mut text = String::new();
+            let end = loop {
+                match event {
+                    Event::Text(piece) => text.push_str(&piece),
+                    Event::End(end) => break end,
+                }
+                event = answer.recv().await.ok_or_else(ended)??;
+            };
+            let body = Heading::new(&self.name).completion(text, &end);
+            let mut result = CompletionResult::from_json(body, Metadata::of_model(&self.name))?;
+            result.latency = started.elapsed();
+            Ok(result)
+        })
+    }
+
+    fn stream<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, ChunkStream> {
+        Box::pin(async move {
+            let options = request.fields.get("stream_options");
+            let with_usage = options.and_then(|it| it.get("include_usage"));
+            let with_usage = with_usage.and_then(Value::as_bool).unwrap_or(false);
+            let (first, events) = self.ask(request).await?;
+            let pieces = Pieces::new(Heading::new(&self.name), with_usage, first, events);
+            Ok(ChunkStream::new(pieces, Metadata::of_model(&self.name)))
+        })
+    }
+
+    fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, TokenCount> {
+        Box::pin(async move {
+            match self.prompt(request).await {
+                Ok(prompt) => Ok(TokenCount { tokens: prompt.len() as u64, is_exact: true }),
+                // With images or tools it is more than the model would be given.
+                Err(error) if error.kind() == LlmErrorKind::Unsupported => {
+                    Ok(TokenCount::estimate(request))
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn capabilities(&self) -> LlmFuture<'_, ModelCapabilities> {
+        let text = ModelCapabilities { json_schema: true, ..ModelCapabilities::TEXT };
+        let all = text.with_context_tokens(self.model.context_tokens as u64);
+        Box::pin(async move { Ok(all) })
+    }
+
+    fn probe(&self) -> LlmFuture<'_, ()> {
+        let is_there = if self.calls.is_closed() { Err(ended()) } else { Ok(()) };
+        Box::pin(async move { is_there })
+    }
+}
+
+impl fmt::Debug for LlamaCppClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlamaCppClient").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Cuts a conversation into tokens, in a thread of its own: a long one takes its time.
+async fn tokenized(
+    model: Arc<Model>,
+    chat: Vec<LlamaChatMessage>,
+) -> Result<Vec<LlamaToken>, LlmError> {
+    let failed = |message: &str| LlmError::new(LlmErrorKind::Engine, message);
+    let (done, tokens) = oneshot::channel();
+    thread::Builder::new()
+        .name("llama.cpp tokens".to_owned())
+        .stack_size(TOKENIZER_STACK)
+        .spawn(move || drop(done.send(model.tokens(&chat))))
+        .map_err(|error| failed(&format!("no thread for the tokens can be started: {error}")))?;
+    tokens.await.map_err(|_| failed("the tokens cannot be counted: the tokenizer has panicked"))?
+}
