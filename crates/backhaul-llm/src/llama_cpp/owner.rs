@@ -81,3 +81,59 @@ fn panicked(panic: &(dyn Any + Send)) -> LlmError {
     let message = format!("the model's thread has panicked: {}", text.unwrap_or("without a word"));
     LlmError::new(LlmErrorKind::Engine, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::finish_reason::FinishReason;
+    use crate::llama_cpp::call::Turn;
+    use crate::llama_cpp::sampling::Sampling;
+
+    /// Panics at the first call, and answers if it was begun anew since.
+    #[derive(Default)]
+    struct Panics {
+        calls: usize,
+        is_new: bool,
+    }
+
+    impl Answer for Panics {
+        fn answer(&mut self, _: &mut Work, _: &Events) -> Result<Option<End>, LlmError> {
+            self.calls += 1;
+            assert!(self.is_new, "call {}", self.calls);
+            let reason = FinishReason::Stop;
+            let (prompt_tokens, cached_tokens, completion_tokens) = (1, 0, 1);
+            Ok(Some(End { reason, prompt_tokens, cached_tokens, completion_tokens }))
+        }
+
+        fn begin_anew(&mut self) {
+            self.is_new = true;
+        }
+    }
+
+    #[test]
+    fn a_panic_is_the_error_of_its_call_and_the_next_call_is_answered() {
+        let (calls, to_answer) = unbounded_channel();
+        let permits = Arc::new(Semaphore::new(4));
+        let permit = || Arc::clone(&permits).try_acquire_owned().unwrap();
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let (events, answer) = unbounded_channel();
+            let sampling = Sampling::greedy();
+            let work = Work { prompt: Vec::new(), sampling, stops: Vec::new(), most_tokens: 1 };
+            let turn = Turn { _turn: permit(), _place: permit() };
+            calls.send(Call { work, events, turn }).unwrap();
+            answers.push(answer);
+        }
+        drop(calls);
+        serve(to_answer, Panics::default());
+        let error = answers[0].try_recv().unwrap().unwrap_err();
+        assert_eq!(error.kind(), LlmErrorKind::Engine);
+        assert_eq!(error.message(), "the model's thread has panicked: call 1");
+        assert!(matches!(answers[1].try_recv(), Ok(Ok(Event::End(_)))));
+        assert_eq!(permits.available_permits(), 4);
+    }
+}

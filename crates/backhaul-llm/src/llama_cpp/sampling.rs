@@ -28,23 +28,29 @@ pub(super) struct Sampling {
 }
 
 impl Sampling {
+    /// Always the likeliest token.
+    pub(super) fn greedy() -> Self {
+        Self { chain: LlamaSampler::greedy(), grammar: None }
+    }
+
     /// As a request asks for: `temperature`, `top_p`, `seed`, `response_format`.
     pub(super) fn of(request: &ChatRequest, model: &LlamaModel) -> Result<Self, LlmError> {
         let temperature = number(request, "temperature", 0.0..=2.0)?.unwrap_or(TEMPERATURE);
         let top_p = number(request, "top_p", 0.0..=1.0)?.unwrap_or(TOP_P);
-        let chain = if temperature > 0.0 {
-            LlamaSampler::chain_simple([
+        let mut sampling = Self::greedy();
+        if temperature > 0.0 {
+            sampling.chain = LlamaSampler::chain_simple([
                 LlamaSampler::top_k(TOP_K),
                 LlamaSampler::top_p(top_p, 1),
                 LlamaSampler::min_p(MIN_P, 1),
                 LlamaSampler::temp(temperature),
                 LlamaSampler::dist(seed(request)),
-            ])
-        } else {
-            LlamaSampler::greedy()
-        };
-        let grammar = schema(request)?.map(|schema| grammar(&schema, model)).transpose()?;
-        Ok(Self { chain, grammar })
+            ]);
+        }
+        if let Some(schema) = schema(request)? {
+            sampling.grammar = Some(grammar(&schema, model)?);
+        }
+        Ok(sampling)
     }
 
     /// The token after those that were computed last.
