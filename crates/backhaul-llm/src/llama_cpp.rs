@@ -32,6 +32,7 @@ mod gguf;
 mod model;
 mod options;
 mod owner;
+mod patterns;
 mod pieces;
 mod sampling;
 

@@ -35,7 +35,9 @@ const TOKENIZER_STACK: usize = 64 << 20;
 ///
 /// Of a request it heeds `messages` (text), `max_tokens` or `max_completion_tokens`,
 /// `temperature`, `top_p`, `seed`, `stop`, `response_format` and `stream_options`. Images and
-/// tools it refuses ([`LlmErrorKind::Unsupported`]). Where a request says nothing of them,
+/// tools it refuses ([`LlmErrorKind::Unsupported`]). An answer keeps to a schema but for
+/// patterns that llama.cpp makes no grammar of, which are named in the answer's
+/// [`Metadata::changes`]. Where a request says nothing of them,
 /// temperature is 0.8 and `top_p` 0.95, as with llama.cpp's own server.
 ///
 /// It answers one call at a time; others wait for their turn. Dropping a call, or its stream,
@@ -63,6 +65,13 @@ pub struct LlamaCppClient {
     decoded_tokens: Arc<AtomicU64>,
 }
 
+/// An answer that has begun.
+struct Answer {
+    first: Event,
+    events: UnboundedReceiver<Result<Event, LlmError>>,
+    metadata: Metadata,
+}
+
 impl LlamaCppClient {
     /// Loads a model file, and waits until it is loaded.
     ///
@@ -87,23 +96,22 @@ impl LlamaCppClient {
         self.decoded_tokens.load(Ordering::Relaxed)
     }
 
-    /// Waits for the call's turn, and gives the beginning of the answer.
-    async fn ask(
-        &self,
-        request: &ChatRequest,
-    ) -> Result<(Event, UnboundedReceiver<Result<Event, LlmError>>), LlmError> {
+    /// Waits for the call's turn, and for the beginning of the answer.
+    async fn ask(&self, request: &ChatRequest) -> Result<Answer, LlmError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = "the model in this process is busy, and as many calls wait as may: \
                            ask again later";
             LlmError::new(LlmErrorKind::Busy, message)
         })?;
         let work = Work::of(request, self.prompt(request).await?, &self.model)?;
+        let mut metadata = Metadata::of_model(&self.name);
+        metadata.changes.clone_from(&work.sampling.changes);
         let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| ended())?;
-        let (events, mut answer) = unbounded_channel();
+        let (sender, mut events) = unbounded_channel();
         let turn = Turn { _turn: turn, _place: place };
-        self.calls.send(Call { work, events, turn }).map_err(|_| ended())?;
-        let first = answer.recv().await.ok_or_else(ended)??;
-        Ok((first, answer))
+        self.calls.send(Call { work, events: sender, turn }).map_err(|_| ended())?;
+        let first = events.recv().await.ok_or_else(ended)??;
+        Ok(Answer { first, events, metadata })
     }
 
     async fn prompt(&self, request: &ChatRequest) -> Result<Vec<LlamaToken>, LlmError> {
@@ -120,17 +128,17 @@ impl LlmClient for LlamaCppClient {
     fn complete<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, CompletionResult> {
         Box::pin(async move {
             let started = Instant::now();
-            let (mut event, mut answer) = self.ask(request).await?;
+            let Answer { first: mut event, mut events, metadata } = self.ask(request).await?;
             let mut text = String::new();
             let end = loop {
                 match event {
                     Event::Text(piece) => text.push_str(&piece),
                     Event::End(end) => break end,
                 }
-                event = answer.recv().await.ok_or_else(ended)??;
+                event = events.recv().await.ok_or_else(ended)??;
             };
             let body = Heading::new(&self.name).completion(text, &end);
-            let mut result = CompletionResult::from_json(body, Metadata::of_model(&self.name))?;
+            let mut result = CompletionResult::from_json(body, metadata)?;
             result.latency = started.elapsed();
             Ok(result)
         })
@@ -141,9 +149,9 @@ impl LlmClient for LlamaCppClient {
             let options = request.fields.get("stream_options");
             let with_usage = options.and_then(|it| it.get("include_usage"));
             let with_usage = with_usage.and_then(Value::as_bool).unwrap_or(false);
-            let (first, events) = self.ask(request).await?;
+            let Answer { first, events, metadata } = self.ask(request).await?;
             let pieces = Pieces::new(Heading::new(&self.name), with_usage, first, events);
-            Ok(ChunkStream::new(pieces, Metadata::of_model(&self.name)))
+            Ok(ChunkStream::new(pieces, metadata))
         })
     }
 

@@ -10,6 +10,7 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use serde_json::{Value, json};
 
 use crate::error::{LlmError, LlmErrorKind};
+use crate::llama_cpp::patterns;
 use crate::request::ChatRequest;
 
 // What llama.cpp's own server takes where a request says nothing.
@@ -25,12 +26,14 @@ const ANY_SEED: u32 = u32::MAX;
 pub(super) struct Sampling {
     chain: LlamaSampler,
     grammar: Option<LlamaSampler>,
+    /// What of the schema the answer is not held to.
+    pub(super) changes: Vec<String>,
 }
 
 impl Sampling {
     /// Always the likeliest token.
     pub(super) fn greedy() -> Self {
-        Self { chain: LlamaSampler::greedy(), grammar: None }
+        Self { chain: LlamaSampler::greedy(), grammar: None, changes: Vec::new() }
     }
 
     /// As a request asks for: `temperature`, `top_p`, `seed`, `response_format`.
@@ -47,7 +50,9 @@ impl Sampling {
                 LlamaSampler::dist(seed(request)),
             ]);
         }
-        if let Some(schema) = schema(request)? {
+        if let Some(mut schema) = schema(request)? {
+            let unknown = patterns::take_unknown(&mut schema).into_iter();
+            sampling.changes = unknown.map(|it| format!("any string in place of {it}")).collect();
             sampling.grammar = Some(grammar(&schema, model)?);
         }
         Ok(sampling)
@@ -56,7 +61,7 @@ impl Sampling {
     /// The token after those that were computed last.
     pub(super) fn next(&mut self, context: &LlamaContext<'_>) -> Result<LlamaToken, LlmError> {
         let failed = |message: &str| LlmError::new(LlmErrorKind::Engine, message);
-        let Self { chain, grammar } = self;
+        let Self { chain, grammar, .. } = self;
         let wanted = pick(chain, context.token_data_array());
         let Some(grammar) = grammar else {
             return wanted.ok_or_else(|| failed("the model gives nothing to choose from"));

@@ -113,6 +113,23 @@ async fn gibberish_keeps_to_a_schema() {
 }
 
 #[tokio::test]
+async fn a_pattern_is_kept_to_or_named_as_not_kept() {
+    let client = open(&TinyModel::random());
+    let answer = async |pattern: &str| {
+        let schema = json!({"type": "string", "pattern": pattern});
+        let request = question("Is it warm?").json_schema("answer", schema).max_tokens(100);
+        client.complete(&request).await.unwrap()
+    };
+    let kept = answer("^[a-c]{2,3}$").await;
+    let said: String = serde_json::from_str(&kept.content()).unwrap();
+    assert!((2..=3).contains(&said.len()) && said.chars().all(|it| "abc".contains(it)), "{said}");
+    assert!(kept.metadata.changes.is_empty());
+    let other = answer(r"^\d+$").await;
+    assert!(other.content().starts_with('"'));
+    assert_eq!(other.metadata.changes, [r"any string in place of ^\d+$"]);
+}
+
+#[tokio::test]
 async fn gibberish_begins_an_object_where_one_is_asked_for() {
     let client = open(&TinyModel::random());
     let format = json!({"type": "json_object"});
@@ -145,11 +162,13 @@ async fn a_model_says_what_it_can_do() {
 
 #[test]
 fn llama_cpp_writes_nothing_to_stderr_or_stdout() {
-    let test = "llama_cpp::answers::the_chain_model_says_its_sentence";
-    let arguments = ["--exact", "--nocapture", "--quiet", test];
+    let tests = ["the_chain_model_says_its_sentence", "a_pattern_is_kept_to_or_named_as_not_kept"];
+    let tests = tests.map(|test| format!("llama_cpp::answers::{test}"));
+    let arguments = ["--exact", "--nocapture", "--quiet"].into_iter();
+    let arguments = arguments.chain(tests.iter().map(String::as_str));
     let output = Command::new(env::current_exe().unwrap()).args(arguments).output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("1 passed") && !said.contains("llama_"), "{said}");
+    assert!(said.contains("2 passed") && !said.contains("llama_"), "{said}");
 }

@@ -44,7 +44,7 @@ async fn what_a_request_must_not_ask_is_refused_and_the_next_call_is_answered() 
         (asks("response_format", json!({"type": "json_schema"})), invalid),
         (of_schema(json!({"type": "nothing"})), invalid),
         (of_schema(json!({"$ref": "#/nowhere"})), invalid),
-        (of_schema(json!({"type": "string", "pattern": "no anchors"})), invalid),
+        (of_schema(json!({"type": "string", "pattern": "^*$"})), invalid),
     ];
     for (request, kind) in requests {
         let error = client.complete(&request).await.unwrap_err();
