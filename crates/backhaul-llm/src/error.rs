@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::metadata::Attempt;
 
 /// What went wrong, in the terms a caller acts on. It is decided once, where the error is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LlmErrorKind {
     /// No answer came: no network, no such name, nobody listens, TLS failed, the connection
@@ -43,6 +43,23 @@ pub enum LlmErrorKind {
 }
 
 impl LlmErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        LlmErrorKind::Unreachable,
+        LlmErrorKind::Timeout,
+        LlmErrorKind::BrokenOff,
+        LlmErrorKind::Garbled,
+        LlmErrorKind::Busy,
+        LlmErrorKind::RateLimited,
+        LlmErrorKind::Credentials,
+        LlmErrorKind::ContextLength,
+        LlmErrorKind::NotFound,
+        LlmErrorKind::Invalid,
+        LlmErrorKind::Unsupported,
+        LlmErrorKind::Unavailable,
+        LlmErrorKind::Engine,
+    ];
+
     /// The kind of an answer with a status other than 2xx.
     ///
     /// ```

@@ -48,6 +48,12 @@ impl From<Vec<Message>> for ChatRequest {
     }
 }
 
+impl From<(Vec<Message>, TokenBudget)> for ChatRequest {
+    fn from((messages, budget): (Vec<Message>, TokenBudget)) -> Self {
+        Self::new(messages).token_budget(budget)
+    }
+}
+
 impl ChatRequest {
     /// A conversation, with no other field.
     pub fn new(messages: Vec<Message>) -> Self {

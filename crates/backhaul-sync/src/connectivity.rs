@@ -241,8 +241,26 @@ impl ConnectivityMonitor {
         self.shared().force(None);
     }
 
+    /// Why nothing is to be tried over the link, where that is so. A monitor that has nobody to
+    /// ask finds out from requests alone that the link is back: those go on then.
+    pub fn why_offline(&self) -> Option<String> {
+        let status = self.status();
+        if status.state != Connectivity::Offline {
+            return None;
+        }
+        if status.is_forced {
+            return Some("offline was set by hand".to_owned());
+        }
+        // Whoever asks the cap himself says so better.
+        if status.last_error.as_ref().is_some_and(|error| error.kind() == ProbeErrorKind::Cap) {
+            return None;
+        }
+        let why = status.last_error.map(|error| format!(": {error}")).unwrap_or_default();
+        self.asks().then(|| format!("there is no link{why}"))
+    }
+
     /// Whether there are addresses to ask.
-    pub(crate) fn asks(&self) -> bool {
+    fn asks(&self) -> bool {
         self.shared().asks()
     }
 

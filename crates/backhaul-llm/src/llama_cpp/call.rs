@@ -2,13 +2,13 @@
 
 use llama_cpp_2::token::LlamaToken;
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::{LlmError, LlmErrorKind};
 use crate::llama_cpp::event::Event;
 use crate::llama_cpp::model::Model;
 use crate::llama_cpp::sampling::Sampling;
+use crate::offline::slots::Slot;
 use crate::request::ChatRequest;
 
 /// What is to be computed.
@@ -52,14 +52,8 @@ pub(super) type Events = UnboundedSender<Result<Event, LlmError>>;
 pub(super) struct Call {
     pub(super) work: Work,
     pub(super) events: Events,
-    pub(super) turn: Turn,
-}
-
-/// That it is a call's turn, and its place among those that wait.
-#[derive(Debug)]
-pub(super) struct Turn {
-    pub(super) _turn: OwnedSemaphorePermit,
-    pub(super) _place: OwnedSemaphorePermit,
+    /// That it is the call's turn.
+    pub(super) slot: Slot,
 }
 
 fn most_tokens(request: &ChatRequest) -> Result<usize, LlmError> {

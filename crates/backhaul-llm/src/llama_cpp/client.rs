@@ -11,20 +11,21 @@ use llama_cpp_2::model::LlamaChatMessage;
 use llama_cpp_2::token::LlamaToken;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::capabilities::ModelCapabilities;
 use crate::chunk_stream::ChunkStream;
 use crate::client::{LlmClient, LlmFuture, TokenCount};
 use crate::completion::CompletionResult;
 use crate::error::{LlmError, LlmErrorKind};
-use crate::llama_cpp::call::{Call, Turn, Work};
+use crate::llama_cpp::call::{Call, Work};
 use crate::llama_cpp::event::Event;
 use crate::llama_cpp::model::{Model, conversation};
 use crate::llama_cpp::options::LlamaCppOptions;
 use crate::llama_cpp::owner;
 use crate::llama_cpp::pieces::{Heading, Pieces, ended};
 use crate::metadata::Metadata;
+use crate::offline::slots::Slots;
 use crate::request::ChatRequest;
 
 /// The stack of a thread that cuts a text into tokens, which for some models' tokens recurs
@@ -58,10 +59,7 @@ pub struct LlamaCppClient {
     name: String,
     model: Arc<Model>,
     calls: UnboundedSender<Call>,
-    /// One for the call that is answered and for each that may wait.
-    places: Arc<Semaphore>,
-    /// One: for the call that is answered.
-    turn: Arc<Semaphore>,
+    slots: Slots,
     decoded_tokens: Arc<AtomicU64>,
 }
 
@@ -83,11 +81,10 @@ impl LlamaCppClient {
     pub fn open(path: impl AsRef<Path>, options: LlamaCppOptions) -> Result<Self, LlmError> {
         let path = path.as_ref();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let places = options.waiting_calls.saturating_add(1).min(Semaphore::MAX_PERMITS);
+        let slots = Slots::new(1, options.waiting_calls);
         let decoded_tokens = Arc::new(AtomicU64::new(0));
         let (model, calls) = owner::start(path.to_owned(), options, Arc::clone(&decoded_tokens))?;
-        let (places, turn) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(1)));
-        Ok(Self { name, model, calls, places, turn, decoded_tokens })
+        Ok(Self { name, model, calls, slots, decoded_tokens })
     }
 
     /// How many tokens were computed since it was opened, of prompts and answers. Those that
@@ -98,18 +95,12 @@ impl LlamaCppClient {
 
     /// Waits for the call's turn, and for the beginning of the answer.
     async fn ask(&self, request: &ChatRequest) -> Result<Answer, LlmError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let message = "the model in this process is busy, and as many calls wait as may: \
-                           ask again later";
-            LlmError::new(LlmErrorKind::Busy, message)
-        })?;
+        let slot = self.slots.take().await?;
         let work = Work::of(request, self.prompt(request).await?, &self.model)?;
         let mut metadata = Metadata::of_model(&self.name);
         metadata.changes.clone_from(&work.sampling.changes);
-        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| ended())?;
         let (sender, mut events) = unbounded_channel();
-        let turn = Turn { _turn: turn, _place: place };
-        self.calls.send(Call { work, events: sender, turn }).map_err(|_| ended())?;
+        self.calls.send(Call { work, events: sender, slot }).map_err(|_| ended())?;
         let first = events.recv().await.ok_or_else(ended)??;
         Ok(Answer { first, events, metadata })
     }

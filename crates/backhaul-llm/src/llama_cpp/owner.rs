@@ -66,9 +66,9 @@ fn serve(mut calls: UnboundedReceiver<Call>, mut engine: impl Answer) {
             tracing::warn!(%error, "a model's answer failed");
             engine.begin_anew();
         }
-        let Call { events, turn, .. } = call;
+        let Call { events, slot, .. } = call;
         // Whoever hears the end of the answer can make the next call.
-        drop(turn);
+        drop(slot);
         if let Some(last) = done.map(|end| end.map(Event::End)).transpose() {
             let _ = events.send(last);
         }
@@ -84,14 +84,11 @@ fn panicked(panic: &(dyn Any + Send)) -> LlmError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::finish_reason::FinishReason;
-    use crate::llama_cpp::call::Turn;
     use crate::llama_cpp::sampling::Sampling;
+    use crate::offline::slots::Slots;
 
     /// Panics at the first call, and answers if it was begun anew since.
     #[derive(Default)]
@@ -114,26 +111,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_panic_is_the_error_of_its_call_and_the_next_call_is_answered() {
+    #[tokio::test]
+    async fn a_panic_is_the_error_of_its_call_and_the_next_call_is_answered() {
         let (calls, to_answer) = unbounded_channel();
-        let permits = Arc::new(Semaphore::new(4));
-        let permit = || Arc::clone(&permits).try_acquire_owned().unwrap();
+        let slots = Slots::new(2, 0);
         let mut answers = Vec::new();
         for _ in 0..2 {
             let (events, answer) = unbounded_channel();
             let sampling = Sampling::greedy();
             let work = Work { prompt: Vec::new(), sampling, stops: Vec::new(), most_tokens: 1 };
-            let turn = Turn { _turn: permit(), _place: permit() };
-            calls.send(Call { work, events, turn }).unwrap();
+            let slot = slots.take().await.unwrap();
+            calls.send(Call { work, events, slot }).unwrap();
             answers.push(answer);
         }
         drop(calls);
-        serve(to_answer, Panics::default());
+        tokio::task::spawn_blocking(|| serve(to_answer, Panics::default())).await.unwrap();
         let error = answers[0].try_recv().unwrap().unwrap_err();
         assert_eq!(error.kind(), LlmErrorKind::Engine);
         assert_eq!(error.message(), "the model's thread has panicked: call 1");
         assert!(matches!(answers[1].try_recv(), Ok(Ok(Event::End(_)))));
-        assert_eq!(permits.available_permits(), 4);
+        let _free = (slots.take().await.unwrap(), slots.take().await.unwrap());
     }
 }

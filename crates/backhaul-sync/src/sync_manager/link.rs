@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::drain::bytes_of;
 use super::shared::Shared;
-use crate::connectivity::{Connectivity, ConnectivityMonitor, ConnectivityStatus, ProbeErrorKind};
+use crate::connectivity::{Connectivity, ConnectivityMonitor, ConnectivityStatus};
 use crate::destination::{Destination, Verdict};
 use crate::link_error::{LinkError, LinkErrorKind};
 use crate::report::{Blocked, BlockedKind};
@@ -46,22 +46,12 @@ impl Link {
         self.monitor.status()
     }
 
-    /// Why nothing is to be tried, where that is so. A monitor that has nobody to ask finds
-    /// out from requests alone that the link is back: those go on then.
+    /// Why nothing is to be tried, where that is so.
     pub(super) fn offline(&self) -> Option<String> {
         if *self.state.borrow() != Connectivity::Offline {
             return None;
         }
-        let status = self.monitor.status();
-        if status.is_forced {
-            return Some("offline was set by hand".to_owned());
-        }
-        // Whoever asks the cap himself says so better.
-        if status.last_error.as_ref().is_some_and(|error| error.kind() == ProbeErrorKind::Cap) {
-            return None;
-        }
-        let why = status.last_error.map(|error| format!(": {error}")).unwrap_or_default();
-        self.monitor.asks().then(|| format!("there is no link{why}"))
+        self.monitor.why_offline()
     }
 
     /// Tells the monitor whether a request was answered.

@@ -1,0 +1,183 @@
+//! Asks one model after the other until one answers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::asked::Asked;
+use super::link::Link;
+use super::member::Member;
+use super::options::OfflineLlmOptions;
+use super::probing;
+use super::trail::Trail;
+use crate::client::LlmFuture;
+use crate::error::{LlmError, LlmErrorKind};
+use crate::metadata::Metadata;
+
+/// The wait before the primary is tried again; it doubles. Three tries of a server that
+/// answers at once end within a second.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+/// What comes of asking a model, which says who gave it.
+pub trait Answer: Send {
+    /// Who gave it.
+    fn metadata_mut(&mut self) -> &mut Metadata;
+}
+
+/// How a model is asked.
+pub(super) type Ask<'a, T> = dyn Fn(Asked) -> LlmFuture<'a, T> + Send + Sync + 'a;
+
+/// What matters of a call for who is asked and how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The model that the caller named; empty for none.
+    pub(super) model: &'a str,
+    pub(super) is_streamed: bool,
+}
+
+/// Models in the order in which they are asked. The first is the primary.
+pub(super) struct Failover {
+    members: Vec<Arc<Member>>,
+    options: Arc<OfflineLlmOptions>,
+    pub(super) link: Link,
+}
+
+impl Failover {
+    pub(super) fn new(members: Vec<Arc<Member>>, options: Arc<OfflineLlmOptions>) -> Self {
+        Self { members, options, link: Link::default() }
+    }
+
+    /// The same fallbacks behind another primary.
+    pub(super) fn behind(&self, primary: Member) -> Self {
+        let fallbacks = self.members.iter().skip(1).map(Arc::clone);
+        let members = std::iter::once(Arc::new(primary)).chain(fallbacks).collect();
+        Self { members, options: Arc::clone(&self.options), link: self.link.clone() }
+    }
+
+    pub(super) fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// Asks one after the other.
+    pub(super) async fn run<'a, T: Answer>(
+        &'a self,
+        call: Call<'a>,
+        ask: &Ask<'a, T>,
+    ) -> Result<T, LlmError> {
+        let mut trail = Trail::default();
+        for (place, member) in self.members.iter().enumerate() {
+            let options = Arc::clone(&self.options);
+            let asked = Asked { member: Arc::clone(member), place, options };
+            match self.ask(&asked, call, ask, &mut trail).await {
+                Ok(mut answer) => {
+                    trail.sign(answer.metadata_mut(), member.source());
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    let kind = error.kind();
+                    trail.end_of(member.client().name(), error);
+                    if member.is_primary() && !self.options.fall_back_on.contains(&kind) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(trail.into_error())
+    }
+
+    /// Asks one, again where that may help and there is time.
+    async fn ask<'a, T: Answer>(
+        &'a self,
+        asked: &Asked,
+        call: Call<'a>,
+        ask: &Ask<'a, T>,
+        trail: &mut Trail,
+    ) -> Result<T, LlmError> {
+        let member = &asked.member;
+        let deadline = self.deadline(member, call);
+        let mut retries = 0;
+        loop {
+            let error = match self.ask_once(asked, call, deadline, ask, trail).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let wait = RETRY_WAIT.saturating_mul(2_u32.saturating_pow(retries));
+            let is_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
+            let may_retry = member.is_primary() && retries < self.options.max_retries && is_time;
+            if !may_retry || !may_be_gone_in_a_moment(&error) {
+                return Err(error);
+            }
+            retries += 1;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn ask_once<'a, T: Answer>(
+        &'a self,
+        asked: &Asked,
+        call: Call<'a>,
+        deadline: Option<Instant>,
+        ask: &Ask<'a, T>,
+        trail: &mut Trail,
+    ) -> Result<T, LlmError> {
+        let member = &asked.member;
+        let name = member.client().name();
+        let offline = if member.is_primary() { self.link.trouble().await } else { None };
+        let pass = match offline.map_or_else(|| member.admit(call.model), Err) {
+            Ok(pass) => pass,
+            Err(error) => {
+                trail.skipped(name, &error);
+                return Err(error);
+            }
+        };
+        let began = Instant::now();
+        let answered = within(deadline, ask(asked.clone())).await;
+        let error = answered.as_ref().err();
+        trail.tried(name, error, began.elapsed());
+        if member.is_primary() {
+            self.link.report(error);
+        }
+        match error {
+            None => {
+                pass.succeeded();
+                member.note_answer();
+            }
+            Some(error) => {
+                let opened = pass.failed(error);
+                member.note_failure(call.model, error);
+                if let Some(times) = opened {
+                    probing::begin(member, &self.options, times);
+                }
+            }
+        }
+        answered
+    }
+
+    /// When the next model is to be asked, where there is one.
+    fn deadline(&self, member: &Member, call: Call<'_>) -> Option<Instant> {
+        let is_bounded = member.is_primary() && self.members.len() > 1;
+        is_bounded.then(|| Instant::now() + self.options.budget(call.is_streamed))
+    }
+}
+
+async fn within<T>(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = Result<T, LlmError>>,
+) -> Result<T, LlmError> {
+    let Some(deadline) = deadline else { return answer.await };
+    let left = deadline.saturating_duration_since(Instant::now());
+    tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+        let message = format!("no answer within the {left:.1?} that it had");
+        Err(LlmError::new(LlmErrorKind::Timeout, message))
+    })
+}
+
+/// Whether the same request may be answered when it is sent again at once. A gateway before
+/// the server (502 to 504) knows that it is gone; who names a time means it.
+fn may_be_gone_in_a_moment(error: &LlmError) -> bool {
+    error.kind() == LlmErrorKind::Busy
+        && error.retry_after().is_none()
+        && matches!(error.status(), None | Some(408 | 409 | 500))
+}

@@ -1,0 +1,61 @@
+//! What is known of the device's network.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backhaul_sync::{ConnectivityMonitor, PlannedOutage};
+
+use crate::error::{LlmError, LlmErrorKind};
+
+type AskOutage = Arc<dyn Fn() -> Option<PlannedOutage> + Send + Sync>;
+
+/// Whether the primary may be asked at all. Empty: nobody says otherwise. Clones are one.
+#[derive(Clone, Default)]
+pub(super) struct Link(Arc<Known>);
+
+#[derive(Default)]
+struct Known {
+    monitor: Mutex<Option<ConnectivityMonitor>>,
+    outage: Mutex<Option<AskOutage>>,
+}
+
+impl Link {
+    pub(super) fn watch(&self, monitor: &ConnectivityMonitor) {
+        *self.0.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitor.clone());
+    }
+
+    pub(super) fn offline_while(&self, outage: AskOutage) {
+        *self.0.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(outage);
+    }
+
+    /// Why nobody beyond this device is to be asked now.
+    pub(super) async fn trouble(&self) -> Option<LlmError> {
+        let offline = |why: String| {
+            LlmError::new(
+                LlmErrorKind::Unreachable,
+                format!("not asked, the device is offline: {why}"),
+            )
+        };
+        if let Some(why) = self.monitor().and_then(|monitor| monitor.why_offline()) {
+            return Some(offline(why));
+        }
+        let outage = self.0.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        // It may look at a file.
+        let planned = tokio::task::spawn_blocking(move || outage()).await.ok().flatten();
+        planned.map(|outage| offline(outage.reason))
+    }
+
+    /// Tells the monitor how it went.
+    pub(super) fn report(&self, error: Option<&LlmError>) {
+        let Some(monitor) = self.monitor() else { return };
+        match error.map(LlmError::kind) {
+            Some(LlmErrorKind::Unreachable | LlmErrorKind::Timeout | LlmErrorKind::Garbled) => {
+                monitor.evidence().report_failure();
+            }
+            _ => monitor.evidence().report_success(),
+        }
+    }
+
+    fn monitor(&self) -> Option<ConnectivityMonitor> {
+        self.0.monitor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,166 @@
+//! One of the models that can be asked, and what is known of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::breaker::{Breaker, BreakerState, Pass};
+use super::options::OfflineLlmOptions;
+use super::probing;
+use super::slots::{Slot, Slots};
+use crate::client::LlmClient;
+use crate::error::{LlmError, LlmErrorKind};
+use crate::metadata::Source;
+
+/// The longest that a model is left alone because it said so.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// One of the models that can be asked.
+pub(super) struct Member {
+    client: Arc<dyn LlmClient>,
+    source: Source,
+    pub(super) breaker: Breaker,
+    /// Models of its server that want no request before a time.
+    limited: Mutex<BTreeMap<String, Instant>>,
+    /// `None`: as many at a time as come.
+    slots: Option<Slots>,
+    /// Why the server does not take the key.
+    credentials: Mutex<Option<String>>,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// How one of the models stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelStatus {
+    /// What the client is called.
+    pub name: String,
+    /// Whether it is the primary or a fallback.
+    pub source: Source,
+    /// Whether it is asked.
+    pub state: BreakerState,
+    /// Why it is not, and for how long that has been so.
+    pub trouble: Option<(String, Duration)>,
+    /// Why the server does not take the key: somebody has to act.
+    pub credentials: Option<String>,
+    /// Calls that it answered, since the start of the process.
+    pub answered: u64,
+    /// Tries that failed, since the start of the process.
+    pub failed: u64,
+}
+
+impl Member {
+    pub(super) fn primary(client: Arc<dyn LlmClient>) -> Self {
+        Self::new(client, Source::Primary, None)
+    }
+
+    pub(super) fn fallback(client: Arc<dyn LlmClient>, options: &OfflineLlmOptions) -> Self {
+        let slots = Slots::new(options.fallback_calls, options.fallback_queue);
+        Self::new(client, Source::Fallback, Some(slots))
+    }
+
+    fn new(client: Arc<dyn LlmClient>, source: Source, slots: Option<Slots>) -> Self {
+        Self {
+            client,
+            source,
+            breaker: Breaker::default(),
+            limited: Mutex::default(),
+            slots,
+            credentials: Mutex::default(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn client(&self) -> &Arc<dyn LlmClient> {
+        &self.client
+    }
+
+    pub(super) fn source(&self) -> Source {
+        self.source
+    }
+
+    pub(super) fn is_primary(&self) -> bool {
+        self.source == Source::Primary
+    }
+
+    /// Waits for its turn, where it answers only so many at a time.
+    pub(super) async fn slot(&self) -> Result<Option<Slot>, LlmError> {
+        match &self.slots {
+            Some(slots) => slots.take().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets a call through, or says why not.
+    pub(super) fn admit(&self, model: &str) -> Result<Pass<'_>, LlmError> {
+        let until = lock(&self.limited).get(model).copied();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            let message = "not asked: its server wants no request of this model yet";
+            return Err(LlmError::new(LlmErrorKind::RateLimited, message).with_retry_after(left));
+        }
+        self.breaker.admit()
+    }
+
+    pub(super) fn note_answer(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        if lock(&self.credentials).take().is_some() {
+            tracing::info!(client = self.client.name(), "the model's server takes the key again");
+        }
+    }
+
+    /// Notes what does not go through the breaker.
+    pub(super) fn note_failure(&self, model: &str, error: &LlmError) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        match error.kind() {
+            LlmErrorKind::RateLimited => self.limit(model, error.retry_after()),
+            LlmErrorKind::Credentials => {
+                let before = lock(&self.credentials).replace(error.to_string());
+                if before.is_none() {
+                    let client = self.client.name();
+                    tracing::error!(client, %error, "the model's server does not take the key");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn limit(&self, model: &str, wait: Option<Duration>) {
+        let Some(wait) = wait else { return };
+        let now = Instant::now();
+        let mut limited = lock(&self.limited);
+        limited.retain(|_, until| *until > now);
+        limited.insert(model.to_owned(), now + wait.min(LONGEST_RETRY_AFTER));
+    }
+
+    /// Notes how an answer that had begun ended.
+    pub(super) fn opened_by(self: &Arc<Self>, error: &LlmError, options: &OfflineLlmOptions) {
+        if let Some(times) = self.breaker.note_failure(error) {
+            probing::begin(self, options, times);
+        }
+    }
+
+    pub(super) fn status(&self) -> ModelStatus {
+        let (state, opening) = self.breaker.state();
+        let trouble = opening.map(|it| (it.error.to_string(), it.since.elapsed()));
+        ModelStatus {
+            name: self.client.name().to_owned(),
+            source: self.source,
+            state,
+            trouble,
+            credentials: lock(&self.credentials).clone(),
+            answered: self.answered.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No call leaves it half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
