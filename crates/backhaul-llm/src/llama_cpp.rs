@@ -9,18 +9,6 @@
 //! only what follows after the part that both have in common. A prompt is computed in pieces
 //! of 64 tokens, an answer token by token, and before each of them it is looked whether anybody
 //! still waits for the answer.
-//!
-//! # Building
-//! The crate compiles llama.cpp: `apt install cmake clang libclang-dev`. It is built for a fixed
-//! level of processor, on x86 one with AVX2, on ARM armv8-a; `-C target-cpu=x86-64-v2` or such
-//! sets another. Never build it with `target-cpu=native`: what is found may not be allowed.
-//!
-//! # Templates
-//! The model's chat template is recognised, not executed: llama.cpp knows those of most model
-//! families (ChatML, Llama 2 to 4, Mistral, Gemma, Phi, DeepSeek, Granite, Command R and some
-//! forty others). One that it does not know is an error when the model is opened, and
-//! [`LlamaCppOptions::chat_template`] takes its place. None of them writes tools, so the
-//! model calls none.
 
 mod answer_text;
 mod backend;

@@ -44,6 +44,22 @@ const TOKENIZER_STACK: usize = 64 << 20;
 /// It answers one call at a time; others wait for their turn. Dropping a call, or its stream,
 /// stops the model within a token of the answer, or 64 of the prompt.
 ///
+/// # Building
+/// The feature `llama-cpp` compiles llama.cpp, for which Debian's packages `cmake`, `clang` and
+/// `libclang-dev` are needed, and takes about ten minutes of processor time. It is built for a
+/// fixed level of processor: on x86 one with AVX2, on ARM armv8-a, or the one of
+/// `-C target-cpu`, such as `x86-64-v2` for old boxes and `cortex-a76` for a Raspberry Pi 5.
+/// Never take `native`: what a virtual machine shows it may not allow. Where llama.cpp finds a
+/// flaw in itself it ends the process, as any program in C++ does.
+///
+/// # Templates
+/// The model's chat template is recognised, not executed. llama.cpp knows those of most model
+/// families: ChatML, Llama 2 to 4, Mistral, Gemma, Phi, DeepSeek, Granite, Command R and forty
+/// others. A model with another one is not opened unless
+/// [`chat_template`](LlamaCppOptions::chat_template) names one in its place. None of them
+/// writes tools. Results of tools in a conversation are given to the model as a user's words.
+///
+/// # Example
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), backhaul_llm::LlmError> {

@@ -10,11 +10,9 @@ const MOST_CONTEXT: u32 = 8_192;
 /// How a model is run in this process.
 ///
 /// ```
-/// # #[cfg(feature = "llama-cpp")] {
 /// use backhaul_llm::LlamaCppOptions;
 /// let options = LlamaCppOptions { waiting_calls: 0, ..LlamaCppOptions::default() };
 /// assert!(options.context_tokens.is_none());
-/// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LlamaCppOptions {
