@@ -19,6 +19,7 @@ mod content;
 mod endpoint;
 mod error;
 mod finish_reason;
+mod forms;
 #[cfg(feature = "llama-cpp")]
 mod llama_cpp;
 mod message;
@@ -44,6 +45,7 @@ pub use crate::content::{Content, Part};
 pub use crate::endpoint::{Endpoint, RawReply, RawRequest};
 pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
+pub use crate::forms::{EmbeddingEncoding, EventText, Form, FormEvents, FormRequest, Stamp};
 #[cfg(feature = "llama-cpp")]
 pub use crate::llama_cpp::{LlamaCppClient, LlamaCppOptions};
 pub use crate::message::{Message, Role};

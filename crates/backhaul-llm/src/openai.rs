@@ -54,9 +54,11 @@ pub struct OpenAiClient {
 }
 
 /// What the server has told of itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     capabilities: Option<ModelCapabilities>,
+    /// The first model that it has.
+    first_model: Option<String>,
     /// Whether it cannot count tokens.
     cannot_count: bool,
 }
@@ -82,8 +84,8 @@ impl OpenAiClient {
     }
 
     /// Has its own model answer whatever a request names, as a fallback does, whose server
-    /// knows nothing of the primary's models. Where it has none of its own, the request goes
-    /// out without.
+    /// knows nothing of the primary's models. Where none was named, it is the first that the
+    /// server has; where it does not tell, the request goes out without.
     #[must_use]
     pub fn with_own_model_always(self) -> Self {
         Self { always_own_model: true, ..self }
@@ -112,9 +114,23 @@ impl OpenAiClient {
         self.model.as_deref()
     }
 
-    fn body<'a>(&'a self, request: &'a ChatRequest) -> ChatBody<'a> {
+    /// The model that answers whatever a request names.
+    async fn own_model(&self) -> Option<String> {
+        if self.model.is_some() || !self.always_own_model {
+            return self.model.clone();
+        }
+        let known = self.known().first_model.clone();
+        if known.is_some() {
+            return known;
+        }
+        let first = server_facts::first_model(&self.endpoint).await?;
+        self.known().first_model = Some(first.clone());
+        Some(first)
+    }
+
+    fn body<'a>(&self, request: &'a ChatRequest, own: Option<&'a str>) -> ChatBody<'a> {
         let named = request.model_name().filter(|_| !self.always_own_model);
-        ChatBody { request, model: named.or(self.model.as_deref()), in_pieces: None }
+        ChatBody { request, model: named.or(own), in_pieces: None }
     }
 
     async fn send(&self, path: &str, body: &ChatBody<'_>) -> Result<RawReply, LlmError> {
@@ -133,7 +149,8 @@ impl OpenAiClient {
     }
 
     async fn ask(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
-        let body = ChatBody { in_pieces: Some(false), ..self.body(request) };
+        let own = self.own_model().await;
+        let body = ChatBody { in_pieces: Some(false), ..self.body(request, own.as_deref()) };
         let started = tokio::time::Instant::now();
         let answer = self.send(CHAT, &body).await?.json().await?;
         let mut result = CompletionResult::from_json(answer, Metadata::default())?;
@@ -144,7 +161,8 @@ impl OpenAiClient {
     }
 
     async fn ask_in_pieces(&self, request: &ChatRequest) -> Result<ChunkStream, LlmError> {
-        let body = ChatBody { in_pieces: Some(true), ..self.body(request) };
+        let own = self.own_model().await;
+        let body = ChatBody { in_pieces: Some(true), ..self.body(request, own.as_deref()) };
         let reply = self.send(CHAT, &body).await?;
         let pieces = ChatPieces::new(Events::new(reply));
         let metadata = Metadata::of_model(body.model.unwrap_or_default());
@@ -156,7 +174,8 @@ impl OpenAiClient {
         if !self.is_local || self.known().cannot_count {
             return Ok(estimate);
         }
-        let answer = match self.send(INPUT_TOKENS, &self.body(request)).await {
+        let own = self.own_model().await;
+        let answer = match self.send(INPUT_TOKENS, &self.body(request, own.as_deref())).await {
             Ok(reply) => reply.json().await,
             Err(error) => Err(error),
         };
@@ -183,7 +202,8 @@ impl OpenAiClient {
         if let Some(known) = self.known().capabilities {
             return Ok(known);
         }
-        let told = server_facts::capabilities(&self.endpoint, self.model()).await?;
+        let told =
+            server_facts::capabilities(&self.endpoint, self.own_model().await.as_deref()).await?;
         let capabilities = told.unwrap_or(CAUTIOUS);
         self.known().capabilities = Some(capabilities);
         Ok(capabilities)

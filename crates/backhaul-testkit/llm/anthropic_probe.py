@@ -1,6 +1,6 @@
-"""Makes one call with Anthropic's client for Python, and prints what it came to.
+"""Makes calls with Anthropic's client for Python, and prints what they came to.
 
-    anthropic_probe.py --base-url URL --form FORM [options]
+    anthropic_probe.py --base-url URL --form FORM,… [options]
 
 The base URL is without `/v1`. What is printed and what the options are says `probe.py`.
 """
@@ -11,31 +11,16 @@ import anthropic
 
 import probe
 
-FORMS = ["messages", "messages-stream", "tools", "vision"]
-arguments = probe.options("anthropic_probe.py", FORMS, "ANTHROPIC_API_KEY")
-told = probe.Told(arguments.max_chunks)
-client = anthropic.Anthropic(
-    base_url=arguments.base_url,
-    api_key=arguments.api_key or os.environ.get("ANTHROPIC_API_KEY", "probe-key"),
-    max_retries=arguments.max_retries,
-    timeout=arguments.timeout,
-    default_headers=probe.headers(arguments),
-    http_client=anthropic.DefaultHttpxClient(
-        event_hooks={"request": [told.asked], "response": [told.answered]}
-    ),
-)
-
-
-def ask(content=arguments.prompt, **more):
+def ask(content=None, **more):
     return client.messages.create(
         model=arguments.model,
         max_tokens=arguments.max_tokens,
-        messages=[{"role": "user", "content": content}],
+        messages=[{"role": "user", "content": content or arguments.prompt}],
         **more,
     )
 
 
-def whole(told: probe.Told, message):
+def whole(message):
     told.holds(message)
     told.said["finish_reason"] = message.stop_reason
     usage = message.usage
@@ -47,12 +32,12 @@ def whole(told: probe.Told, message):
             told.said["tool_calls"].append({"name": block.name, "arguments": block.input})
 
 
-def messages(told: probe.Told):
-    whole(told, ask())
+def messages():
+    whole(ask())
 
 
-def messages_stream(told: probe.Told):
-    for event in told.events(ask(stream=True)):
+def messages_stream():
+    for event in probe.events(ask(stream=True), arguments.max_chunks):
         if event.type == "message_start":
             told.holds(event.message)
         elif event.type == "content_block_delta" and event.delta.type == "text_delta":
@@ -61,22 +46,36 @@ def messages_stream(told: probe.Told):
             told.said["finish_reason"] = event.delta.stop_reason
 
 
-def tools(told: probe.Told):
+def tools():
     tool = {"name": "look_up", "description": "Looks it up.", "input_schema": probe.PARAMETERS}
-    whole(told, ask(tools=[tool]))
+    whole(ask(tools=[tool]))
 
 
-def vision(told: probe.Told):
+def vision():
     source = {"type": "base64", "media_type": "image/png", "data": probe.PICTURE}
     picture = {"type": "image", "source": source}
-    whole(told, ask(content=[{"type": "text", "text": arguments.prompt}, picture]))
+    whole(ask(content=[{"type": "text", "text": arguments.prompt}, picture]))
 
 
-told.call(
-    {
-        "messages": messages,
-        "messages-stream": messages_stream,
-        "tools": tools,
-        "vision": vision,
-    }[arguments.form]
+FORMS = {
+    "messages": messages,
+    "messages-stream": messages_stream,
+    "tools": tools,
+    "vision": vision,
+}
+
+arguments = probe.options("anthropic_probe.py", FORMS, "ANTHROPIC_API_KEY")
+told = probe.Told()
+client = anthropic.Anthropic(
+    base_url=arguments.base_url,
+    api_key=arguments.api_key or os.environ.get("ANTHROPIC_API_KEY", "probe-key"),
+    max_retries=arguments.max_retries,
+    timeout=arguments.timeout,
+    default_headers=probe.headers(arguments),
+    http_client=anthropic.DefaultHttpxClient(
+        event_hooks={"request": [told.asked], "response": [told.answered]}
+    ),
 )
+
+for form in arguments.form:
+    told.call(form, FORMS[form])

@@ -1,7 +1,7 @@
 // What `openai_probe.py` is, with OpenAI's client for Node: the same options, forms and
 // output, which `probe.py` describes.
 //
-//     openai_probe.mjs --base-url URL/v1 --form FORM [options]
+//     openai_probe.mjs --base-url URL/v1 --form FORM,… [options]
 //
 // The client is found by NODE_PATH.
 
@@ -24,20 +24,10 @@ const { values: options } = parseArgs({
 });
 const { OpenAI } = createRequire(import.meta.url)("openai");
 
-const begun = performance.now();
+// What is known of the call that is being made.
+let begun = 0;
+let said = {};
 const seconds = () => Math.round((performance.now() - begun) * 10) / 10000;
-const said = {
-  ok: false,
-  text: "",
-  finish_reason: null,
-  model: null,
-  tool_calls: [],
-  error: null,
-  attempts: 0,
-  headers: {},
-  backhaul: null,
-  first_seconds: null,
-};
 
 // A client's own fetch, which is counted.
 async function countedFetch(url, init) {
@@ -222,22 +212,39 @@ const FORMS = {
   model,
   completions,
 };
-const form = FORMS[options.form];
-if (!form) {
-  console.error(`--form ${options.form}: expected one of ${Object.keys(FORMS).join(", ")}`);
-  process.exit(2);
+const forms = (options.form ?? "").split(",");
+for (const form of forms) {
+  if (!(form in FORMS)) {
+    console.error(`--form ${form}: expected one or more of ${Object.keys(FORMS).join(",")}`);
+    process.exit(2);
+  }
 }
-
-try {
-  await form();
-  said.ok = true;
-} catch (error) {
-  said.error = {
-    class: error.constructor.name,
-    message: String(error.message),
-    status: error.status ?? null,
-    body: error.error ?? null,
+for (const form of forms) {
+  said = {
+    form,
+    ok: false,
+    text: "",
+    finish_reason: null,
+    model: null,
+    tool_calls: [],
+    error: null,
+    attempts: 0,
+    headers: {},
+    backhaul: null,
+    first_seconds: null,
   };
+  begun = performance.now();
+  try {
+    await FORMS[form]();
+    said.ok = true;
+  } catch (error) {
+    said.error = {
+      class: error.constructor.name,
+      message: String(error.message),
+      status: error.status ?? null,
+      body: error.error ?? null,
+    };
+  }
+  said.seconds = seconds();
+  console.log(JSON.stringify(said));
 }
-said.seconds = seconds();
-console.log(JSON.stringify(said));

@@ -1,6 +1,6 @@
-"""Makes one call with OpenAI's client for Python, and prints what it came to.
+"""Makes calls with OpenAI's client for Python, and prints what they came to.
 
-    openai_probe.py --base-url URL/v1 --form FORM [options]
+    openai_probe.py --base-url URL/v1 --form FORM,… [options]
 
 What is printed and what the options are says `probe.py`.
 """
@@ -12,36 +12,8 @@ import openai
 
 import probe
 
-FORMS = [
-    "chat",
-    "stream",
-    "tools",
-    "tools-stream",
-    "schema",
-    "vision",
-    "responses",
-    "responses-stream",
-    "embeddings",
-    "models",
-    "model",
-    "completions",
-]
-arguments = probe.options("openai_probe.py", FORMS, "OPENAI_API_KEY")
-told = probe.Told(arguments.max_chunks)
-client = openai.OpenAI(
-    base_url=arguments.base_url,
-    api_key=arguments.api_key or os.environ.get("OPENAI_API_KEY", "probe-key"),
-    max_retries=arguments.max_retries,
-    timeout=arguments.timeout,
-    default_headers=probe.headers(arguments),
-    http_client=openai.DefaultHttpxClient(
-        event_hooks={"request": [told.asked], "response": [told.answered]}
-    ),
-)
-
-
-def chat(told: probe.Told, content=arguments.prompt, stream=False, **more):
-    messages = [{"role": "user", "content": content}]
+def chat(content=None, stream=False, **more):
+    messages = [{"role": "user", "content": content or arguments.prompt}]
     limit = {"max_tokens": arguments.max_tokens}
     if stream:
         more |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -49,13 +21,13 @@ def chat(told: probe.Told, content=arguments.prompt, stream=False, **more):
         model=arguments.model, messages=messages, **limit, **more
     )
     if stream:
-        for chunk in told.events(answer):
-            whole(told, chunk, lambda choice: choice.delta)
+        for chunk in probe.events(answer, arguments.max_chunks):
+            whole(chunk, lambda choice: choice.delta)
     else:
-        whole(told, answer, lambda choice: choice.message)
+        whole(answer, lambda choice: choice.message)
 
 
-def whole(told: probe.Told, completion, message):
+def whole(completion, message):
     """A completion, or a chunk of one."""
     told.holds(completion)
     usage = getattr(completion, "usage", None)
@@ -71,23 +43,23 @@ def whole(told: probe.Told, completion, message):
             calls[-1]["arguments"] += call.function.arguments or ""
 
 
-def schema(told: probe.Told):
+def schema():
     form = {"name": "answer", "strict": True, "schema": probe.SCHEMA}
-    chat(told, response_format={"type": "json_schema", "json_schema": form})
+    chat(response_format={"type": "json_schema", "json_schema": form})
 
 
-def tools(told: probe.Told, stream=False):
+def tools(stream=False):
     tool = {"name": "look_up", "description": "Looks it up.", "parameters": probe.PARAMETERS}
-    chat(told, stream=stream, tools=[{"type": "function", "function": tool}], tool_choice="auto")
+    chat(stream=stream, tools=[{"type": "function", "function": tool}], tool_choice="auto")
 
 
-def vision(told: probe.Told):
+def vision():
     url = f"data:image/png;base64,{probe.PICTURE}"
     picture = {"type": "image_url", "image_url": {"url": url}}
-    chat(told, content=[{"type": "text", "text": arguments.prompt}, picture])
+    chat(content=[{"type": "text", "text": arguments.prompt}, picture])
 
 
-def completions(told: probe.Told):
+def completions():
     completion = client.completions.create(
         model=arguments.model, prompt=arguments.prompt, max_tokens=arguments.max_tokens
     )
@@ -96,16 +68,16 @@ def completions(told: probe.Told):
     told.text(completion.choices[0].text)
 
 
-def responses(told: probe.Told):
+def responses():
     response = client.responses.create(model=arguments.model, input=arguments.prompt)
     told.holds(response)
     told.said["finish_reason"] = response.status
     told.text(response.output_text)
 
 
-def responses_stream(told: probe.Told):
+def responses_stream():
     stream = client.responses.create(model=arguments.model, input=arguments.prompt, stream=True)
-    for event in told.events(stream):
+    for event in probe.events(stream, arguments.max_chunks):
         if event.type == "response.output_text.delta":
             told.text(event.delta)
         elif event.type in ("response.created", "response.completed"):
@@ -113,33 +85,47 @@ def responses_stream(told: probe.Told):
             told.said["finish_reason"] = event.response.status
 
 
-def embeddings(told: probe.Told):
+def embeddings():
     answer = client.embeddings.create(model=arguments.model, input=arguments.prompt)
     told.holds(answer)
     told.said["embedding"] = answer.data[0].embedding
 
 
-def models(told: probe.Told):
+def models():
     told.said["model"] = [model.id for model in client.models.list()]
 
 
-def model(told: probe.Told):
+def model():
     told.said["model"] = client.models.retrieve(arguments.model).id
 
 
-told.call(
-    {
-        "chat": chat,
-        "stream": partial(chat, stream=True),
-        "tools": tools,
-        "tools-stream": partial(tools, stream=True),
-        "schema": schema,
-        "vision": vision,
-        "responses": responses,
-        "responses-stream": responses_stream,
-        "embeddings": embeddings,
-        "models": models,
-        "model": model,
-        "completions": completions,
-    }[arguments.form]
+FORMS = {
+    "chat": chat,
+    "stream": partial(chat, stream=True),
+    "tools": tools,
+    "tools-stream": partial(tools, stream=True),
+    "schema": schema,
+    "vision": vision,
+    "responses": responses,
+    "responses-stream": responses_stream,
+    "embeddings": embeddings,
+    "models": models,
+    "model": model,
+    "completions": completions,
+}
+
+arguments = probe.options("openai_probe.py", FORMS, "OPENAI_API_KEY")
+told = probe.Told()
+client = openai.OpenAI(
+    base_url=arguments.base_url,
+    api_key=arguments.api_key or os.environ.get("OPENAI_API_KEY", "probe-key"),
+    max_retries=arguments.max_retries,
+    timeout=arguments.timeout,
+    default_headers=probe.headers(arguments),
+    http_client=openai.DefaultHttpxClient(
+        event_hooks={"request": [told.asked], "response": [told.answered]}
+    ),
 )
+
+for form in arguments.form:
+    told.call(form, FORMS[form])

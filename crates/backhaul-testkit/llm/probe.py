@@ -1,7 +1,9 @@
 """What the probes of both Python clients share: their options and what they print.
 
-A probe makes one call and prints one JSON object, also of a call that failed:
+A probe makes one call after the other, one for each form, and prints a line with one JSON
+object for each, also of a call that failed:
 
+    form            the form of the call
     ok              whether the client took the answer for whole
     text            what was said, as far as it came
     finish_reason   as the client has it, null where there was none
@@ -16,12 +18,14 @@ A probe makes one call and prints one JSON object, also of a call that failed:
     embedding       of the form `embeddings`
     usage           {input, output} where it is told
 
+The first call of a form takes longer: the clients load much of themselves only then.
 With --max-chunks N the client goes away after so many events of a stream.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable, Iterable
 
 # A picture of one dot.
 PICTURE = (
@@ -41,10 +45,10 @@ SCHEMA = {
 }
 
 
-def options(name: str, forms: list[str], key: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=name, description="Makes one call with a real client.")
+def options(name: str, forms: Iterable[str], key: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=name, description="Makes calls with a real client.")
     parser.add_argument("--base-url", help="default: what the client takes from its environment")
-    parser.add_argument("--form", choices=forms, required=True)
+    parser.add_argument("--form", required=True, help=f"one or more of {','.join(forms)}")
     parser.add_argument("--model", default="cloud-model")
     parser.add_argument("--prompt", default="Is the network up?")
     parser.add_argument("--api-key", help=f"default: {key}, else `probe-key`")
@@ -53,16 +57,25 @@ def options(name: str, forms: list[str], key: str) -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--max-chunks", type=int, help="events after which the client goes away")
     parser.add_argument("--header", action="append", default=[], metavar="NAME=VALUE")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.form = arguments.form.split(",")
+    for form in arguments.form:
+        if form not in forms:
+            parser.error(f"--form {form}: expected one or more of {','.join(forms)}")
+    return arguments
 
 
 class Told:
     """What a call comes to, written down as it comes."""
 
-    def __init__(self, max_chunks: int | None):
-        self.begun = time.monotonic()
-        self.max_chunks = max_chunks
+    def __init__(self):
+        self.said: dict = {}
+        self.begun = 0.0
+
+    def call(self, form: str, make: Callable[[], None]):
+        """Makes the call, and prints what it came to."""
         self.said = {
+            "form": form,
             "ok": False,
             "text": "",
             "finish_reason": None,
@@ -74,6 +87,19 @@ class Told:
             "backhaul": None,
             "first_seconds": None,
         }
+        self.begun = time.monotonic()
+        try:
+            make()
+            self.said["ok"] = True
+        except Exception as error:
+            self.said["error"] = {
+                "class": type(error).__name__,
+                "message": str(error),
+                "status": getattr(error, "status_code", None),
+                "body": getattr(error, "body", None),
+            }
+        self.said["seconds"] = self.seconds()
+        print(json.dumps(self.said), flush=True)
 
     def asked(self, _request):
         """To be called by the client for each request that it sends."""
@@ -98,31 +124,17 @@ class Told:
         extra = getattr(value, "model_extra", None) or {}
         self.said["backhaul"] = extra.get("backhaul", self.said["backhaul"])
 
-    def events(self, stream):
-        """The events of a stream, of which there may be more."""
-        for number, event in enumerate(stream, 1):
-            yield event
-            if number == self.max_chunks:
-                stream.close()
-                return
-
-    def call(self, make):
-        """Makes the call, and prints what it came to."""
-        try:
-            make(self)
-            self.said["ok"] = True
-        except Exception as error:
-            self.said["error"] = {
-                "class": type(error).__name__,
-                "message": str(error),
-                "status": getattr(error, "status_code", None),
-                "body": getattr(error, "body", None),
-            }
-        self.said["seconds"] = self.seconds()
-        print(json.dumps(self.said))
-
     def seconds(self) -> float:
         return round(time.monotonic() - self.begun, 4)
+
+
+def events(stream, most: int | None):
+    """The events of a stream, or the first of them."""
+    for number, event in enumerate(stream, 1):
+        yield event
+        if number == most:
+            stream.close()
+            return
 
 
 def headers(arguments: argparse.Namespace) -> dict[str, str]:

@@ -74,6 +74,7 @@ mod log;
 mod metrics;
 #[cfg(feature = "cli")]
 mod models;
+#[cfg(feature = "cli")]
 mod old_weave_data;
 #[cfg(feature = "cli")]
 mod printer;

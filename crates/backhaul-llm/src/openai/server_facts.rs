@@ -31,6 +31,12 @@ pub(super) async fn capabilities(
     Ok(ask(&root, show).await?.as_ref().and_then(of_show))
 }
 
+/// The first model that a server has. `None`: it does not tell.
+pub(super) async fn first_model(endpoint: &Endpoint) -> Option<String> {
+    let list = ask(endpoint, RawRequest::get("/models")).await.ok()??;
+    Some(list.pointer("/data/0/id")?.as_str()?.to_owned())
+}
+
 async fn ask(root: &Endpoint, request: RawRequest) -> Result<Option<Value>, LlmError> {
     let answer = match root.forward(request).await {
         Ok(reply) => reply.json().await,

@@ -5,6 +5,7 @@ mod anthropic;
 mod llama;
 #[cfg(feature = "llama-cpp")]
 mod llama_cpp;
+mod offline;
 mod openai;
 mod scenarios;
 mod support;

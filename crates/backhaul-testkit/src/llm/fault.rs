@@ -120,9 +120,12 @@ fn cut_in_character(text: &str) -> Vec<u8> {
 /// An event as the standard allows it and as few servers write it.
 fn odd((number, event): (usize, String), asked: &Asked) -> String {
     match number % 5 {
+        // On the last event alone: after an `id`, OpenAI's client for Python (3.54.0) takes a
+        // comment that stands alone for an event, and fails.
+        _ if event.contains("[DONE]") => format!("id: {number}\nretry: 100\n{event}"),
         0 => format!(": keep-alive\n\n{event}"),
         1 => event.replace('\n', "\r\n"),
-        2 => format!("id: {number}\nretry: 100\n{event}"),
+        2 if !event.contains("event:") => format!("event: message\n{event}"),
         // Lines of data are joined with a line feed, which JSON allows between two fields.
         3 if !event.contains("event:") => event.replacen(",\"", ",\ndata: \"", 1),
         4 if asked.form == Form::Chat => format!("{}{event}", chat::empty_chunk(asked)),

@@ -7,9 +7,9 @@ use super::form::Asked;
 use super::{CLOUD_TEXT, CLOUD_TOKENS};
 
 /// What every text is embedded as: numbers that have no rest in 32 bits.
-const EMBEDDING: [f32; 4] = [0.25, -0.5, 0.75, 1.0];
+const EMBEDDING: [f32; 4] = [0.25, -0.5, 0.75, 1.5];
 /// The same in base64, as little-endian floats of 32 bits.
-const EMBEDDING_BASE64: &str = "AACAPgAAAL8AAEA/AACAPw==";
+const EMBEDDING_BASE64: &str = "AACAPgAAAL8AAEA/AADAPw==";
 
 pub(super) fn completion(asked: &Asked) -> Value {
     completion_part(asked, CLOUD_TEXT, json!("stop"))

@@ -1,13 +1,13 @@
-//! Programs that make one call each with a real client.
+//! Programs that make calls with a real client.
 
 use std::io;
 use std::process::Command;
 
 use crate::programs::{made_by, program};
 
-/// A call with OpenAI's client for Python: to be started with the options of
-/// `openai_probe.py`, such as `--base-url URL/v1 --form stream`. It prints one JSON object,
-/// also of a call that failed.
+/// Calls with OpenAI's client for Python: to be started with the options of
+/// `openai_probe.py`, such as `--base-url URL/v1 --form chat,stream`. It prints a line with
+/// one JSON object for each form, also where the call failed; what is in it says `probe.py`.
 ///
 /// # Errors
 /// When its environment cannot be made, which takes the network once.

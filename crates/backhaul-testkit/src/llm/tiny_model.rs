@@ -54,3 +54,22 @@ impl TinyModel {
         Self { kind, knows_tools: false, context: 4096 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::programs::program;
+
+    #[test]
+    fn a_model_is_the_same_bytes_each_time() {
+        let again = std::env::temp_dir().join(format!("tiny-{}.gguf", std::process::id()));
+        let python = made_by("llm-venv", &[]).unwrap();
+        let mut generator = program(python, "llm", "tiny_gguf.py");
+        assert!(generator.arg(&again).status().unwrap().success());
+        let bytes = fs::read(&again).unwrap();
+        fs::remove_file(again).unwrap();
+        assert!(bytes == fs::read(TinyModel::chain().file().unwrap()).unwrap());
+    }
+}
