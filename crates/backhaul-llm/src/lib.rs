@@ -20,6 +20,8 @@ mod endpoint;
 mod error;
 mod finish_reason;
 mod forms;
+#[cfg(feature = "llama-cpp")]
+mod llama_cpp;
 mod message;
 mod metadata;
 mod offline;
@@ -44,6 +46,8 @@ pub use crate::endpoint::{Endpoint, RawReply, RawRequest};
 pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
 pub use crate::forms::{EmbeddingEncoding, EventText, Form, FormEvents, FormRequest, Stamp};
+#[cfg(feature = "llama-cpp")]
+pub use crate::llama_cpp::{LlamaCppClient, LlamaCppOptions};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{

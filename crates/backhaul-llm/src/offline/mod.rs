@@ -9,7 +9,7 @@ mod link;
 mod member;
 mod options;
 mod probing;
-mod slots;
+pub(crate) mod slots;
 mod trail;
 mod watched;
 

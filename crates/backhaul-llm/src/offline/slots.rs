@@ -9,7 +9,7 @@ use crate::error::{LlmError, LlmErrorKind};
 
 /// Places for calls, and a queue of those that wait for one.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
@@ -17,12 +17,12 @@ pub(super) struct Slots {
 
 /// A place. It is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Slots {
-    pub(super) fn new(calls: usize, most_waiting: usize) -> Self {
+    pub(crate) fn new(calls: usize, most_waiting: usize) -> Self {
         let free = Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
         Self { free, waiting: AtomicUsize::new(0), most_waiting }
     }
@@ -31,7 +31,7 @@ impl Slots {
     ///
     /// # Errors
     /// [`LlmErrorKind::Busy`] where too many wait already.
-    pub(super) async fn take(&self) -> Result<Slot, LlmError> {
+    pub(crate) async fn take(&self) -> Result<Slot, LlmError> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(Slot { _permit: permit });
         }

@@ -3,6 +3,8 @@
 
 mod anthropic;
 mod llama;
+#[cfg(feature = "llama-cpp")]
+mod llama_cpp;
 mod offline;
 mod openai;
 mod scenarios;
