@@ -187,6 +187,29 @@ fn thoughts_are_given_to_who_asks_for_them() {
 }
 
 #[test]
+fn thoughts_that_nobody_signed_do_not_go_to_the_cloud() {
+    let thought =
+        |signature: &str| json!({ "type": "thinking", "thinking": "Hm.", "signature": signature });
+    let text = json!({ "type": "text", "text": "Yes." });
+    let turn = |content: Value| json!({ "role": "assistant", "content": content });
+    let mut request = json!({ "messages": [
+        { "role": "user", "content": "?" },
+        turn(json!([thought(""), text])),
+        turn(json!([thought("")])),
+        turn(json!([thought("s"), text])),
+        turn(json!([])),
+    ] });
+    Form::Messages.clean_for_cloud(&mut request);
+    let left = json!([
+        { "role": "user", "content": "?" },
+        turn(json!([text])),
+        turn(json!([thought("s"), text])),
+        turn(json!([])),
+    ]);
+    assert_eq!(request["messages"], left);
+}
+
+#[test]
 fn why_a_model_stopped_is_said_in_anthropics_words() {
     let stamp = super::stamp();
     let request = Form::Messages.read(asked(json!({}))).unwrap();
