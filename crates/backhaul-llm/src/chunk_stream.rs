@@ -5,12 +5,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use futures_util::stream;
 
 use crate::chunk::StreamChunk;
 use crate::error::LlmError;
 use crate::metadata::Metadata;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<StreamChunk, LlmError>> + Send>>;
+
+/// Where the pieces of an answer come from.
+pub(crate) trait Pieces: Sized + Send + 'static {
+    /// The next piece, and where those after it come from. `None`: that was all.
+    fn next(self) -> impl Future<Output = Result<Option<(StreamChunk, Self)>, LlmError>> + Send;
+}
 
 /// An answer that comes in pieces, and who gives it. It ends after an error. One that ends
 /// without an error came to its end: the model said why it stopped.
@@ -29,6 +36,11 @@ impl ChunkStream {
         metadata: Metadata,
     ) -> Self {
         Self { chunks: Box::pin(chunks), metadata }
+    }
+
+    /// The pieces as they come from their source.
+    pub(crate) fn of_pieces(pieces: impl Pieces, metadata: Metadata) -> Self {
+        Self::new(stream::try_unfold(pieces, Pieces::next), metadata)
     }
 
     /// The next piece. `None`: the answer has come to its end.

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use serde_json::{Map, Value};
+
 use crate::capabilities::ModelCapabilities;
 use crate::chunk_stream::ChunkStream;
 use crate::completion::CompletionResult;
@@ -15,6 +17,8 @@ pub type LlmFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LlmError>> + S
 /// Bytes of a token where no tokenizer is known: on the safe side, of mixed text a token of a
 /// large vocabulary has 2.9 on average.
 const BYTES_OF_A_TOKEN: u64 = 3;
+/// Tokens of an image where nobody can be asked: what Ollama takes for every one.
+const TOKENS_OF_AN_IMAGE: u64 = 768;
 
 /// How many tokens a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +31,66 @@ pub struct TokenCount {
 }
 
 impl TokenCount {
-    /// An estimate for a request: a third of its bytes as JSON, images left out.
+    /// An estimate for a request: a third of its bytes as JSON. The bytes of an image are left
+    /// out; it counts as 768 tokens.
     ///
     /// ```
-    /// use backhaul_llm::{ChatRequest, Message, TokenCount};
+    /// use backhaul_llm::{ChatRequest, Message, Part, TokenCount};
     /// let count = TokenCount::estimate(&ChatRequest::new(vec![Message::user("Is it warm?")]));
     /// assert!(!count.is_exact && count.tokens >= 10);
+    /// let image = Message::user(vec![Part::image("image/png", &[0; 100_000])]);
+    /// let count = TokenCount::estimate(&ChatRequest::new(vec![image]));
+    /// assert!((768..900).contains(&count.tokens));
     /// ```
     pub fn estimate(request: &ChatRequest) -> Self {
-        let bytes = serde_json::to_vec(&request.to_json()).map_or(0, |json| json.len() as u64);
-        Self { tokens: bytes.div_ceil(BYTES_OF_A_TOKEN), is_exact: false }
+        let messages = request.messages.iter().flat_map(|message| message.as_json());
+        let fields = messages.chain(&request.fields).map(|(name, value)| {
+            // Quotes, colon, comma.
+            Estimate::of(value).and(Estimate::bytes(name.len() as u64 + 4))
+        });
+        let all = fields.fold(Estimate::default(), Estimate::and);
+        let tokens = all.bytes.div_ceil(BYTES_OF_A_TOKEN) + all.images * TOKENS_OF_AN_IMAGE;
+        Self { tokens, is_exact: false }
     }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Estimate {
+    bytes: u64,
+    images: u64,
+}
+
+impl Estimate {
+    fn bytes(bytes: u64) -> Self {
+        Self { bytes, images: 0 }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, images: self.images + other.images }
+    }
+
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Object(part) if is_image(part) => Self { bytes: 0, images: 1 },
+            Value::Object(fields) => {
+                let inner = fields
+                    .iter()
+                    .map(|(name, value)| Self::of(value).and(Self::bytes(name.len() as u64 + 4)));
+                inner.fold(Self::bytes(2), Self::and)
+            }
+            Value::Array(items) => items
+                .iter()
+                .map(|item| Self::of(item).and(Self::bytes(1)))
+                .fold(Self::bytes(2), Self::and),
+            Value::String(text) => Self::bytes(text.len() as u64 + 2),
+            other => Self::bytes(other.to_string().len() as u64),
+        }
+    }
+}
+
+/// Whether a part of a message is an image: of chat completions, or of Anthropic's messages.
+fn is_image(part: &Map<String, Value>) -> bool {
+    matches!(part.get("type").and_then(Value::as_str), Some("image_url" | "image"))
 }
 
 /// A model that can be asked: one of a cloud, one of a server on this machine, one in this

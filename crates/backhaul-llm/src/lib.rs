@@ -6,41 +6,53 @@
 //!
 //! The crate knows links and their costs. It does not know spools, nor what a record is.
 
+mod anthropic;
 mod api_key;
 mod capabilities;
 mod chunk;
 mod chunk_stream;
 mod client;
+mod clocks;
+mod cloud;
 mod completion;
 mod content;
+mod endpoint;
 mod error;
 mod finish_reason;
 mod forms;
 mod message;
 mod metadata;
 mod offline;
+mod openai;
 mod request;
+mod sse;
 mod token_budget;
 mod tool;
 mod usage;
 
+pub use crate::anthropic::AnthropicClient;
 pub use crate::api_key::ApiKey;
 pub use crate::capabilities::ModelCapabilities;
 pub use crate::chunk::StreamChunk;
 pub use crate::chunk_stream::ChunkStream;
 pub use crate::client::{LlmClient, LlmFuture, TokenCount};
+pub use crate::clocks::Clocks;
+pub use crate::cloud::{CloudLlmClient, LocalLlmClient};
 pub use crate::completion::CompletionResult;
 pub use crate::content::{Content, Part};
+pub use crate::endpoint::{Endpoint, RawReply, RawRequest};
 pub use crate::error::{LlmError, LlmErrorKind};
 pub use crate::finish_reason::FinishReason;
 pub use crate::forms::{EmbeddingEncoding, EventText, Form, FormEvents, FormRequest, Stamp};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{
-    BreakerState, LlmOptionError, ModelStatus, OfflineLlmClient, OfflineLlmClientBuilder,
+    Answer, Asked, BreakerState, ModelStatus, OfflineLlmClient, OfflineLlmClientBuilder,
     OfflineLlmOptions,
 };
+pub use crate::openai::OpenAiClient;
 pub use crate::request::{ChatRequest, Forwarded};
+pub use crate::sse::{EventTooLong, SseEvent, SseParser};
 pub use crate::token_budget::{BudgetAllocation, TokenBudget};
 pub use crate::tool::{ToolCall, ToolDefinition};
 pub use crate::usage::Usage;

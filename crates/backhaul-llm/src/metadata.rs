@@ -108,6 +108,11 @@ impl Metadata {
         Self { model: model.into(), ..Self::default() }
     }
 
+    /// Of a call that nobody has answered.
+    pub fn of_attempts(attempts: Vec<Attempt>) -> Self {
+        Self { attempts, ..Self::default() }
+    }
+
     /// As one object.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut fields = Map::new();

@@ -62,6 +62,6 @@ pub mod decisions {
     pub use crate::sync_manager::pace::Pace;
 }
 
-pub use crate::transport::{Answer, Request, Transport, TransportError, shown_url};
+pub use crate::transport::{Answer, Incoming, Request, Transport, TransportError, shown_url};
 pub use reqwest::{Method, Url, header};
 pub use way::Way;

@@ -74,6 +74,7 @@ pub struct LinkError {
     index: Option<usize>,
     denied: Option<Denied>,
     is_doubtful: bool,
+    is_relayed: bool,
 }
 
 impl From<Denied> for LinkError {
@@ -125,6 +126,7 @@ impl LinkError {
             index: None,
             denied: None,
             is_doubtful: false,
+            is_relayed: false,
         }
     }
 
@@ -178,6 +180,21 @@ impl LinkError {
         self
     }
 
+    /// Says that another courier met it, and has logged it: the reason is in that one's words,
+    /// and nothing is put before it.
+    ///
+    /// ```
+    /// use backhaul_sync::LinkError;
+    /// let error = LinkError::refused("no such key").with_status(401);
+    /// let again = LinkError::refused(error.to_string()).relayed();
+    /// assert_eq!(again.to_string(), error.to_string());
+    /// ```
+    #[must_use]
+    pub fn relayed(mut self) -> Self {
+        self.is_relayed = true;
+        self
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> LinkErrorKind {
         self.kind
@@ -219,6 +236,11 @@ impl LinkError {
         self.is_doubtful
     }
 
+    /// Whether another courier has said so.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.is_relayed
+    }
+
     /// Whether it says, of a batch of one, that the record will never be taken.
     pub(crate) fn is_refusal_of_a_record(&self) -> bool {
         matches!(self.kind, LinkErrorKind::TooLarge | LinkErrorKind::BadBatch)
@@ -239,6 +261,9 @@ impl LinkError {
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_relayed {
+            return f.write_str(&self.reason);
+        }
         let what = match self.kind {
             LinkErrorKind::Unreachable => "the destination cannot be reached",
             LinkErrorKind::Timeout => "the destination did not answer in time",

@@ -4,21 +4,25 @@
 //! a rate is kept whatever becomes of the answer.
 
 mod answer;
+mod connections;
 mod http_date;
+mod incoming;
 mod metered_body;
 mod shown_url;
 
+use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_store::{Clock as _, SystemClock};
 use reqwest::header::HeaderMap;
-use reqwest::redirect::Policy;
-use reqwest::{Body, Client, Method, Response, Url};
-use tokio::time::Instant;
+use reqwest::{Body, Method, Url};
 
 pub use self::answer::Answer;
+use self::connections::Connections;
+pub use self::incoming::Incoming;
 use self::metered_body::{MeteredBody, Traffic};
 pub use self::shown_url::shown_url;
 use crate::bandwidth::{BandwidthManager, CONNECTION_BYTES, Criticality, Reservation, wire_bytes};
@@ -27,16 +31,10 @@ use crate::causes::with_causes;
 use crate::link_error::LinkError;
 use crate::tls::{is_the_clocks_fault, machine_config, tls_error, trustless_config};
 
-/// A connection that takes longer will not carry a batch either.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept for the next request. Below what servers commonly keep.
-const KEEP_IDLE: Duration = Duration::from_secs(50);
 /// A server that is moved says so once or twice.
 const MOST_REDIRECTS: usize = 5;
 /// The lines of a request that are not among its headers: host, length, agent, encoding.
 const REQUEST_LINES: u64 = 200;
-/// The status line of an answer, and what separates its headers.
-const ANSWER_LINES: u64 = 100;
 /// Most bytes of the head of an answer that are set aside.
 const ANSWER_HEAD: u64 = 4_096;
 
@@ -59,21 +57,11 @@ const ANSWER_HEAD: u64 = 4_096;
 /// ```
 #[derive(Clone)]
 pub struct Transport {
-    tls: rustls::ClientConfig,
     /// Why no certificate can be checked.
     tls_trouble: Option<Arc<rustls::Error>>,
     timeout: Duration,
     budget: Option<BandwidthManager>,
-    kept: Arc<Mutex<Kept>>,
-}
-
-/// What is kept for the next request.
-#[derive(Default)]
-struct Kept {
-    /// With its connections. None: the next request makes one.
-    client: Option<Client>,
-    /// When a connection was last left open.
-    left_open: Option<Instant>,
+    connections: Arc<Connections>,
 }
 
 /// A request.
@@ -88,7 +76,8 @@ pub struct Request {
     /// What is sent along.
     pub body: bytes::Bytes,
     /// Most bytes of the answer's body. What sends more with a status of success is no server
-    /// that was meant, such as a captive portal; the body of another answer is cut there.
+    /// that was meant, such as a captive portal; the body of another answer is cut there. An
+    /// answer that is read [piece by piece](Transport::open) is as long as it is.
     pub answer_bytes: usize,
     /// Whether it may use what a data cap keeps for critical records. `None`: it is counted,
     /// and no cap stops it.
@@ -130,8 +119,9 @@ impl Transport {
                 (tls, Some(Arc::new(error)))
             }
         };
-        let kept = Kept { client: Some(client(&tls)?), left_open: None };
-        Ok(Self { tls, tls_trouble, timeout, budget: None, kept: Arc::new(Mutex::new(kept)) })
+        let connections = Connections::new(tls);
+        connections.client()?;
+        Ok(Self { tls_trouble, timeout, budget: None, connections: Arc::new(connections) })
     }
 
     /// Whether requests to an address can be made at all.
@@ -156,6 +146,27 @@ impl Transport {
         self
     }
 
+    /// The same with connections of its own, for whose making it waits so long, from the
+    /// look-up of the name to the end of the TLS handshake. Default: 10 s.
+    #[must_use]
+    pub fn with_connect_timeout(self, wait: Duration) -> Self {
+        let connections = self.connections.with_connect_timeout(wait);
+        Self { connections: Arc::new(connections), ..self }
+    }
+
+    /// The same with connections of its own, each of which counts as broken once the other
+    /// machine has been silent for so long, although it was asked for a sign of life: a
+    /// server may take its time, its network may not. By default a request waits for its
+    /// deadline.
+    ///
+    /// A connection that nothing is sent over is asked after three fifths of the time, for
+    /// about 100 bytes both ways.
+    #[must_use]
+    pub fn with_dead_after(self, silence: Duration) -> Self {
+        let connections = self.connections.with_dead_after(silence);
+        Self { connections: Arc::new(connections), ..self }
+    }
+
     /// The data cap that everything is counted against.
     pub fn budget(&self) -> Option<&BandwidthManager> {
         self.budget.as_ref()
@@ -166,14 +177,15 @@ impl Transport {
     /// # Errors
     /// When no client can be made.
     pub fn for_another_runtime(&self) -> Result<Self, TransportError> {
-        let kept = Kept { client: Some(client(&self.tls)?), left_open: None };
-        Ok(Self { kept: Arc::new(Mutex::new(kept)), ..self.clone() })
+        let connections = self.connections.afresh();
+        connections.client()?;
+        Ok(Self { connections: Arc::new(connections), ..self.clone() })
     }
 
     /// Has the next request make a connection of its own: those of before may be dead, as
     /// after an outage. A request under way goes on.
     pub fn forget_connections(&self) {
-        *self.kept() = Kept::default();
+        self.connections.forget();
     }
 
     /// Sends a request and reads the answer, whatever its status is.
@@ -188,44 +200,101 @@ impl Transport {
     pub async fn send(&self, mut request: Request) -> Result<Answer, LinkError> {
         for _ in 0..MOST_REDIRECTS {
             let answer = self.send_once(&request).await?;
-            match answer.moved_to(&request.url) {
+            match answer::moved_to(answer.status, &answer.headers, &request.url) {
                 Some(url) => request.url = url,
                 None => return Ok(answer),
             }
         }
-        Err(LinkError::unreachable(format!("redirected more than {MOST_REDIRECTS} times")))
+        Err(too_many_redirects())
+    }
+
+    /// Sends a request and gives the answer as soon as its head is there, whatever its status
+    /// is. There is no deadline: how long to wait for the head and for each piece is for the
+    /// caller to say.
+    ///
+    /// A request that meets a connection which the server has closed meanwhile is sent once
+    /// more, on a new one.
+    ///
+    /// Dropping the future, or what it gives, breaks the request off.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), but for
+    /// [`Timeout`](crate::LinkErrorKind::Timeout), which here means that the network is gone
+    /// ([`with_dead_after`](Self::with_dead_after)).
+    pub async fn open(&self, mut request: Request) -> Result<Incoming, LinkError> {
+        for _ in 0..MOST_REDIRECTS {
+            let incoming = match self.open_once(&request, None).await {
+                // The server closes what it finds idle, and that may cross with a request: it
+                // was not read then. A server that dies of a request looks the same; it gets
+                // the request twice, never more often, and nobody has had an answer of it.
+                Err(NotOpened { error: _, is_stale: true }) => {
+                    self.connections.forget();
+                    self.open_once(&request, None).await
+                }
+                opened => opened,
+            };
+            let incoming = incoming.map_err(|failed| failed.error)?;
+            match answer::moved_to(incoming.status, &incoming.headers, &request.url) {
+                Some(url) => request.url = url,
+                None => return Ok(incoming),
+            }
+        }
+        Err(too_many_redirects())
     }
 
     async fn send_once(&self, request: &Request) -> Result<Answer, LinkError> {
-        let traffic = self.traffic(request).await?;
+        let incoming = self.open_once(request, Some(self.timeout)).await;
+        incoming.map_err(|failed| failed.error)?.whole(request.answer_bytes).await
+    }
+
+    async fn open_once(
+        &self,
+        request: &Request,
+        timeout: Option<Duration>,
+    ) -> Result<Incoming, NotOpened> {
+        let is_reused = self.connections.take_open();
+        let traffic = self.traffic(request, is_reused).await?;
         let (method, url) = (request.method.clone(), request.url.clone());
-        let sending = self.client()?.request(method, url).headers(request.headers.clone());
-        let (body, timeout) = match &traffic {
+        let client = self.connections.client();
+        let client = client.map_err(|error| LinkError::unreachable(error.to_string()))?;
+        let mut sending = client.request(method, url).headers(request.headers.clone());
+        let (body, pacing) = match &traffic {
             Some(traffic) => {
                 traffic.count(wire_bytes(head_of(request)));
                 let body = MeteredBody::new(request.body.clone(), traffic.clone());
                 let pacing = traffic.wait_for(wire_bytes(request.body.len() as u64));
-                (Body::wrap(body), self.timeout.saturating_add(pacing))
+                (Body::wrap(body), pacing)
             }
-            None => (Body::from(request.body.clone()), self.timeout),
+            None => (Body::from(request.body.clone()), Duration::ZERO),
         };
-        let sent = sending.timeout(timeout).body(body).send().await;
-        let answer =
-            read(sent.map_err(link_error)?, request.answer_bytes, traffic.as_ref()).await?;
-        if let (Some(budget), "https", Some(date)) =
-            (&self.budget, request.url.scheme(), answer.date())
-        {
-            let budget = budget.clone();
-            blocking(move || budget.note_server_date(date)).await;
+        if let Some(timeout) = timeout {
+            sending = sending.timeout(timeout.saturating_add(pacing));
         }
-        self.kept().left_open = Some(Instant::now());
-        Ok(answer)
+        match sending.body(body).send().await {
+            Ok(response) => Ok(Incoming::new(response, traffic, Arc::clone(&self.connections))),
+            Err(error) => {
+                let is_stale = is_reused && was_closed(&error);
+                Err(NotOpened { error: self.not_opened(error), is_stale })
+            }
+        }
+    }
+
+    fn not_opened(&self, error: reqwest::Error) -> LinkError {
+        if error.is_connect() && error.is_timeout() {
+            let wait = self.connections.connect_timeout();
+            return LinkError::unreachable(format!("connect: no connection within {wait:?}"));
+        }
+        link_error(error)
     }
 
     /// What a request is counted with, where something counts.
-    async fn traffic(&self, request: &Request) -> Result<Option<Traffic>, LinkError> {
+    async fn traffic(
+        &self,
+        request: &Request,
+        is_reused: bool,
+    ) -> Result<Option<Traffic>, LinkError> {
         let Some(budget) = &self.budget else { return Ok(None) };
-        let connection = if self.has_connection() { 0 } else { CONNECTION_BYTES };
+        let connection = if is_reused { 0 } else { CONNECTION_BYTES };
         let reservation = match request.criticality {
             Some(kind) => Some(reserve(budget.clone(), request, kind).await?),
             None => None,
@@ -234,38 +303,38 @@ impl Transport {
         traffic.count(connection);
         Ok(Some(traffic))
     }
+}
 
-    /// Whether the last request has left a connection that this one can use.
-    fn has_connection(&self) -> bool {
-        self.kept().left_open.take().is_some_and(|at| at.elapsed() < KEEP_IDLE)
-    }
+/// Why there is no head of an answer.
+struct NotOpened {
+    error: LinkError,
+    /// Whether the connection was one of before, and the server had closed it.
+    is_stale: bool,
+}
 
-    fn client(&self) -> Result<Client, LinkError> {
-        let mut kept = self.kept();
-        let client = match kept.client.take() {
-            Some(client) => client,
-            None => client(&self.tls).map_err(|error| LinkError::unreachable(error.to_string()))?,
-        };
-        Ok(kept.client.insert(client).clone())
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // No call leaves it half changed.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+impl From<LinkError> for NotOpened {
+    fn from(error: LinkError) -> Self {
+        Self { error, is_stale: false }
     }
 }
 
-fn client(tls: &rustls::ClientConfig) -> Result<Client, TransportError> {
-    Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(KEEP_IDLE)
-        // Records and keys stay here unless the server itself has moved: see `moved_to`.
-        .redirect(Policy::none())
-        .referer(false)
-        .user_agent(concat!("backhaul/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls.clone())
-        .build()
-        .map_err(|error| TransportError(format!("cannot make an HTTP client: {error}")))
+/// Whether the connection ended before anything of the answer came.
+fn was_closed(error: &reqwest::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let is_end = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<io::Error>() {
+        Some(error) => {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+        }
+        None => cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled()),
+    };
+    !error.is_connect() && causes.any(is_end)
+}
+
+fn too_many_redirects() -> LinkError {
+    LinkError::unreachable(format!("redirected more than {MOST_REDIRECTS} times"))
 }
 
 /// Sets aside the most that a request can come to, on a connection of its own.
@@ -290,37 +359,6 @@ fn head_of(request: &Request) -> u64 {
 /// Bytes of header lines.
 fn length(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
-}
-
-async fn read(
-    mut response: Response,
-    most: usize,
-    traffic: Option<&Traffic>,
-) -> Result<Answer, LinkError> {
-    let count = |bytes: u64| {
-        if let Some(traffic) = traffic {
-            traffic.count(wire_bytes(bytes));
-        }
-    };
-    let status = response.status().as_u16();
-    let headers = std::mem::take(response.headers_mut());
-    count(ANSWER_LINES + length(&headers));
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(link_error)? {
-        count(chunk.len() as u64);
-        let room = most - body.len();
-        if chunk.len() > room && !(200..300).contains(&status) {
-            body.extend_from_slice(chunk.get(..room).unwrap_or_default());
-            break;
-        }
-        if chunk.len() > room {
-            return Err(LinkError::unreachable(format!(
-                "the answer is longer than {most} bytes (is there a captive portal?)"
-            )));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer { status, headers, body })
 }
 
 /// Nothing that the transport says is about a record.

@@ -39,6 +39,9 @@ def main():
     server = xllamacpp.Server(params)
     print(urlsplit(server.listening_address).port, flush=True)
     sys.stdin.read()
+    # Not by way of the server's own end, which now and then waits for ever for a thread of its
+    # that still accepts connections. It keeps nothing.
+    os._exit(0)
 
 
 main()

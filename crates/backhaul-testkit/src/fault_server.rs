@@ -3,6 +3,7 @@
 mod answer;
 mod hub;
 mod intake;
+mod performance;
 mod request;
 #[cfg(feature = "tls")]
 mod tls;
@@ -22,6 +23,7 @@ pub use self::request::Request;
 #[cfg(feature = "tls")]
 pub use self::tls::Certificate;
 
+use self::performance::Then;
 use crate::http_head::HttpHead;
 
 type Script = Box<dyn FnMut(&Request) -> Answer + Send>;
@@ -60,6 +62,7 @@ struct Shared {
     most_body: Mutex<Option<(u64, Answer)>>,
     requests: Mutex<Vec<Request>>,
     broken: Mutex<Vec<String>>,
+    abandoned: Mutex<Vec<Request>>,
     connections: AtomicU64,
     /// Connections that are served, by their numbers.
     open: Mutex<BTreeMap<u64, TcpStream>>,
@@ -124,6 +127,7 @@ impl FaultServer {
             most_body: Mutex::default(),
             requests: Mutex::default(),
             broken: Mutex::default(),
+            abandoned: Mutex::default(),
             connections: AtomicU64::new(0),
             open: Mutex::default(),
             is_stopping: AtomicBool::new(false),
@@ -185,6 +189,12 @@ impl FaultServer {
         lock(&self.shared.broken).clone()
     }
 
+    /// The requests whose client went away, or closed its half of the connection, before
+    /// their answer was out.
+    pub fn abandoned_requests(&self) -> Vec<Request> {
+        lock(&self.shared.abandoned).clone()
+    }
+
     /// Connections that were accepted.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
@@ -242,7 +252,7 @@ struct Served<'a> {
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        performance::close(&self.stream);
         lock(&self.shared.open).remove(&self.number);
     }
 }
@@ -251,29 +261,34 @@ impl Shared {
     fn speak(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         match &self.speech {
-            Speech::Http => self.serve(BufReader::new(stream)),
+            Speech::Http => self.serve(stream, BufReader::new(stream)),
             Speech::Garbage => babble(stream),
             #[cfg(feature = "tls")]
-            Speech::Tls(config) => self.serve(BufReader::new(tls::accept(config, stream)?)),
+            Speech::Tls(config) => self.serve(stream, BufReader::new(tls::accept(config, stream)?)),
         }
     }
 
     /// Request after request of one connection.
-    fn serve<S: Read + Write>(&self, mut stream: BufReader<S>) -> io::Result<()> {
+    fn serve<S: Read + Write>(
+        &self,
+        socket: &TcpStream,
+        mut stream: BufReader<S>,
+    ) -> io::Result<()> {
         while let Some(head) = request::read_head(&mut stream)? {
-            let early = self.answer_to_length(&head);
-            let is_early = early.is_some();
-            let answer = match early {
-                Some(answer) => answer.closing(),
-                None => self.answer(&self.read(&mut stream, head.clone())?),
+            let to_head = head.method() == "HEAD";
+            let asked_to_close = head.header("connection").is_some_and(|it| it == "close");
+            let (answer, request) = match self.answer_to_length(&head) {
+                Some(answer) => (answer.closing(), None),
+                None => {
+                    let request = self.read(&mut stream, head)?;
+                    (self.answer(&request), Some(request))
+                }
             };
-            std::thread::sleep(answer.delay);
-            if let Some(wire) = answer.wire(head.method() == "HEAD") {
-                stream.get_mut().write_all(&wire)?;
-                stream.get_mut().flush()?;
+            let then = performance::perform(&answer.acts(to_head), socket, stream.get_mut());
+            if then.is_err() {
+                lock(&self.abandoned).extend(request);
             }
-            let asked_to = head.header("connection").is_some_and(|it| it == "close");
-            if is_early || asked_to || !answer.keeps_connection() {
+            if then? == Then::Close || asked_to_close || !answer.keeps_connection() {
                 break;
             }
         }

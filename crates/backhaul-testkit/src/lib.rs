@@ -13,8 +13,13 @@
 //! - [`ManualClock`] stands still until a test moves it.
 //! - [`WeaveServer`] is a real Weave trace server; [`weave_agent`] logs to one with the real
 //!   client, and [`weave_holdings`] says what came of it.
+//! - [`FaultServer::llm`] is a server of models that goes wrong by number ([`LlmScenario`]),
+//!   and [`BlackHole`] an address that does not answer at all.
+//! - [`LlamaServer`] is a real local server of a [`TinyModel`]; [`openai_probe`] and its like
+//!   ask one with real clients.
 //! - [`Prng`] is the source of every choice: one seed, one run.
 
+mod black_hole;
 mod cable;
 mod content;
 mod crash_image;
@@ -27,17 +32,20 @@ mod faulty_disk;
 mod file_node;
 mod fork;
 mod http_head;
+mod llm;
 mod long_wire;
 mod manual_clock;
 mod name_op;
 mod oracle;
 mod prng;
+mod programs;
 mod sim_disk;
 mod sim_file;
 mod sim_snapshot;
 mod sim_state;
 mod weave_server;
 
+pub use black_hole::BlackHole;
 pub use cable::Cable;
 pub use crash_style::{CrashStyle, Order, Scramble, Tear};
 pub use fault_link::{Ending, FaultLink, LinkCounts, LinkFault, LinkState, LinkUp, Pace, Point};
@@ -47,6 +55,10 @@ pub use fault_server::{Answer, FaultServer, Intake, Request, hub_answer, hub_ite
 pub use faults::{Call, Fault, Faults};
 pub use faulty_disk::FaultyDisk;
 pub use fork::said_by_a_fork;
+pub use llm::{
+    CLOUD_TEXT, LOCAL_TEXT, LlamaOptions, LlamaServer, LlmScenario, LlmScript, TinyModel,
+    anthropic_probe, openai_node_probe, openai_probe,
+};
 pub use manual_clock::ManualClock;
 pub use oracle::{Difference, Differences, Ends, Failed, Item, Oracle};
 pub use prng::Prng;

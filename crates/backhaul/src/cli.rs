@@ -18,7 +18,8 @@ pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 const EXAMPLES: &str = "\
 Examples:
   backhaul demo                       see it survive an outage, in 20 seconds
-  backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs
+  backhaul serve                      take run records at http://127.0.0.1:7117/v1/runs, and
+                                      what Weave clients log at http://127.0.0.1:7117
   backhaul run -- python agent.py     the same around an agent, which need not be changed
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
@@ -81,6 +82,8 @@ impl Cli {
         };
         let of_gateway = |args: &Gateway| {
             to_weave(in_data_dir(&args.data_dir), &args.weave)
+                .flag("llm_primary", args.models.llm_primary.clone())
+                .flag("llm_fallback", args.models.llm_fallback.clone())
                 .flag("listen", args.listen.clone())
                 .flag("runs_url", args.runs_url.clone())
                 .flag("token_file", args.token_file.clone())
@@ -158,6 +161,21 @@ pub(crate) struct WeaveArgs {
     /// https://api.wandb.ai]
     #[arg(long, value_name = "URL")]
     pub(crate) wandb_url: Option<OsString>,
+}
+
+/// Who answers the calls of models.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The base of the server of the model that is asked first. The key for it is the one that
+    /// a client sends, else OPENAI_API_KEY [default: OPENAI_BASE_URL, where `backhaul run` is
+    /// started with it, else https://api.openai.com/v1]
+    #[arg(long, value_name = "URL")]
+    pub(crate) llm_primary: Option<OsString>,
+    /// Who is asked where it does not answer: the base of a server on this machine, such as
+    /// http://127.0.0.1:11434/v1, or a GGUF file; several with blanks between them
+    /// [default: nobody]
+    #[arg(long, value_name = "URL|FILE.gguf")]
+    pub(crate) llm_fallback: Option<OsString>,
 }
 
 /// What most commands take.
@@ -243,11 +261,12 @@ pub(crate) struct QueueShow {
 /// Deliver everything that waits, once and now.
 ///
 /// Exits with 0 only if nothing is left behind. Where a backhaul runs that delivers, it is
-/// asked to do so now, and goes to its own --runs-url.
+/// asked to do so now, and goes to its own --runs-url and --weave-url.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backhaul sync --runs-url https://hub.example.com
+  WANDB_API_KEY=… backhaul sync --project my_team/my_project    Weave's data of one project
   BACKHAUL_RUNS_URL=http://hub:7117 BACKHAUL_API_KEY=… backhaul sync --json")]
 pub(crate) struct Sync {
     #[command(flatten)]
@@ -334,6 +353,6 @@ mod tests {
             assert!(help.contains(&default), "{}: {help}", key.name());
             assert_eq!(key.flag(), format!("--{}", arg.get_long().unwrap()));
         }
-        assert_eq!(flags, 12);
+        assert_eq!(flags, 14);
     }
 }

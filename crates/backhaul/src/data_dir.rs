@@ -108,12 +108,21 @@ impl DataDir {
         let present = self.present();
         if !self.path.is_dir() && present.is_empty() {
             bail!(
-                "there is no data dir at {}: name another with --data-dir or {VARIABLE}, or make \
+                "there is no data dir at {}{}: name another with --data-dir or {VARIABLE}, or make \
                  it with `backhaul serve`",
-                self.path.display()
+                self.path.display(),
+                self.and_no_weave()
             );
         }
         Ok(present)
+    }
+
+    /// What is to be said beside that there is nothing: Weave's data may lie elsewhere.
+    fn and_no_weave(&self) -> String {
+        let elsewhere = self.weave.as_deref().filter(|weave| !weave.starts_with(&self.path));
+        elsewhere.map_or_else(String::new, |weave| {
+            format!(", and nothing of Weave's in {} (--weave-dir)", weave.display())
+        })
     }
 
     /// The same, of a data dir that need not be there yet.
@@ -172,8 +181,9 @@ impl DataDir {
         let place = self.path.display();
         if found.is_empty() {
             bail!(
-                "there is no spool in {place}: one comes with the first record of `backhaul serve` \
-                 or of an agent; look elsewhere with --data-dir"
+                "there is no spool in {place}{}: one comes with the first record of `backhaul serve` \
+                 or of an agent; look elsewhere with --data-dir",
+                self.and_no_weave()
             );
         }
         let Some(wanted) = wanted else { return Ok(found) };

@@ -11,6 +11,7 @@
 //! | [`sync`] | the courier: destinations, retries, backoff |
 //! | [`observability`] | run records, contexts and run loggers |
 //! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
+//! | [`llm`] | model calls that are answered whatever happens to the network |
 //! | [`weave`] | Weave's trace data, kept until its server can be reached |
 //! | [`config`] | settings: flags, environment, file |
 //!
@@ -72,6 +73,10 @@ mod log;
 #[cfg(feature = "control")]
 mod metrics;
 #[cfg(feature = "cli")]
+mod models;
+#[cfg(feature = "cli")]
+mod old_weave_data;
+#[cfg(feature = "cli")]
 mod printer;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -85,6 +90,7 @@ mod runtime;
 #[cfg(feature = "control")]
 mod synced;
 
+pub use backhaul_llm as llm;
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
 pub use backhaul_weave as weave;

@@ -3,21 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use backhaul_sync::{ConnectivityMonitor, PlannedOutage};
+use backhaul_sync::{ConnectivityMonitor, OptionError, PlannedOutage};
 use tokio::time::Instant;
 
+use super::asked::Asked;
 use super::failover::{Answer, Call, Failover};
-use super::gate::gate;
 use super::member::{Member, ModelStatus};
-use super::options::{LlmOptionError, OfflineLlmOptions};
-use super::watched::Watched;
+use super::options::OfflineLlmOptions;
 use crate::capabilities::ModelCapabilities;
 use crate::chunk_stream::ChunkStream;
 use crate::client::{LlmClient, LlmFuture, TokenCount};
 use crate::completion::CompletionResult;
 use crate::error::LlmError;
 use crate::metadata::Metadata;
-use crate::request::{ChatRequest, Forwarded};
+use crate::request::ChatRequest;
 
 /// A model call that is answered whatever happens to the network: by the primary while it
 /// answers, else by the first of the fallbacks that does. The answer says which.
@@ -92,12 +91,12 @@ impl OfflineLlmClientBuilder {
     ///
     /// # Errors
     /// Where an option makes no sense.
-    pub fn build(self) -> Result<OfflineLlmClient, LlmOptionError> {
+    pub fn build(self) -> Result<OfflineLlmClient, OptionError> {
         self.options.check()?;
         let Self { primary, fallbacks, options } = self;
         let fallbacks = fallbacks.into_iter().map(|client| Member::fallback(client, &options));
-        let members = std::iter::once(Member::primary(primary)).chain(fallbacks).collect();
-        Ok(OfflineLlmClient { failover: Arc::new(Failover::new(members, options)) })
+        let members = std::iter::once(Member::primary(primary)).chain(fallbacks);
+        Ok(OfflineLlmClient::of(members.map(Arc::new).collect(), options))
     }
 }
 
@@ -115,8 +114,20 @@ impl OfflineLlmClient {
     pub fn new(primary: impl LlmClient + 'static, fallback: impl LlmClient + 'static) -> Self {
         let options = OfflineLlmOptions::default();
         let fallback = Member::fallback(Arc::new(fallback), &options);
-        let members = vec![Member::primary(Arc::new(primary)), fallback];
-        Self { failover: Arc::new(Failover::new(members, options)) }
+        let members = vec![Arc::new(Member::primary(Arc::new(primary))), Arc::new(fallback)];
+        Self::of(members, options)
+    }
+
+    fn of(members: Vec<Arc<Member>>, options: OfflineLlmOptions) -> Self {
+        Self { failover: Arc::new(Failover::new(members, Arc::new(options))) }
+    }
+
+    /// The same fallbacks, links and options behind another primary. A fallback does not
+    /// answer more at a time for that.
+    #[must_use]
+    pub fn behind(&self, primary: impl LlmClient + 'static) -> Self {
+        let primary = Member::primary(Arc::new(primary));
+        Self { failover: Arc::new(self.failover.behind(primary)) }
     }
 
     /// A client whose options are set, with as many fallbacks as are added.
@@ -165,16 +176,24 @@ impl OfflineLlmClient {
         self.failover.members().iter().map(|member| member.status()).collect()
     }
 
+    /// Asks the models in a way of one's own, such as in another form than chat, one after the
+    /// other until one answers. `model` is the one that the caller named, or nothing.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn ask<'a, T: Answer>(
+        &'a self,
+        model: &'a str,
+        is_streamed: bool,
+        ask: impl Fn(Asked) -> LlmFuture<'a, T> + Send + Sync + 'a,
+    ) -> Result<T, LlmError> {
+        self.failover.run(Call { model, is_streamed }, &ask).await
+    }
+
     async fn completed(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
         let began = Instant::now();
-        let ask = |member: Arc<Member>| -> LlmFuture<'_, CompletionResult> {
-            Box::pin(async move {
-                let _slot = member.slot().await?;
-                if member.is_primary() {
-                    return member.client().complete(request).await;
-                }
-                member.client().complete(&self.for_fallback(request)).await
-            })
+        let ask = |asked: Asked| -> LlmFuture<'_, CompletionResult> {
+            Box::pin(async move { asked.complete(request).await })
         };
         let mut answer = self.failover.run(call(request, false), &ask).await?;
         answer.latency = began.elapsed();
@@ -182,26 +201,10 @@ impl OfflineLlmClient {
     }
 
     async fn streamed(&self, request: &ChatRequest) -> Result<ChunkStream, LlmError> {
-        let ask = |member: Arc<Member>| -> LlmFuture<'_, ChunkStream> {
-            Box::pin(async move {
-                let slot = member.slot().await?;
-                let mut stream = if member.is_primary() {
-                    gate(member.client().stream(request).await?).await?
-                } else {
-                    gate(member.client().stream(&self.for_fallback(request)).await?).await?
-                };
-                let metadata = std::mem::take(&mut stream.metadata);
-                let options = self.failover.options.clone();
-                Ok(ChunkStream::new(Watched { stream, member, options, slot }, metadata))
-            })
+        let ask = |asked: Asked| -> LlmFuture<'_, ChunkStream> {
+            Box::pin(async move { asked.stream(request).await })
         };
         self.failover.run(call(request, true), &ask).await
-    }
-
-    fn for_fallback(&self, request: &ChatRequest) -> ChatRequest {
-        let ratio = self.failover.options.fallback_budget_ratio;
-        let token_budget = request.token_budget.as_ref().map(|budget| budget.scaled(ratio));
-        ChatRequest { token_budget, forwarded: Forwarded::default(), ..request.clone() }
     }
 }
 

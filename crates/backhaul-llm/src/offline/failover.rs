@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::asked::Asked;
 use super::link::Link;
 use super::member::Member;
 use super::options::OfflineLlmOptions;
@@ -19,13 +20,14 @@ use crate::metadata::Metadata;
 /// answers at once end within a second.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
-/// What comes of asking a model.
-pub(super) trait Answer: Send {
+/// What comes of asking a model, which says who gave it.
+pub trait Answer: Send {
+    /// Who gave it.
     fn metadata_mut(&mut self) -> &mut Metadata;
 }
 
 /// How a model is asked.
-pub(super) type Ask<'a, T> = dyn Fn(Arc<Member>) -> LlmFuture<'a, T> + Send + Sync + 'a;
+pub(super) type Ask<'a, T> = dyn Fn(Asked) -> LlmFuture<'a, T> + Send + Sync + 'a;
 
 /// What matters of a call for who is asked and how long.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +40,20 @@ pub(super) struct Call<'a> {
 /// Models in the order in which they are asked. The first is the primary.
 pub(super) struct Failover {
     members: Vec<Arc<Member>>,
-    pub(super) options: OfflineLlmOptions,
+    options: Arc<OfflineLlmOptions>,
     pub(super) link: Link,
 }
 
 impl Failover {
-    pub(super) fn new(members: Vec<Member>, options: OfflineLlmOptions) -> Self {
-        let members = members.into_iter().map(Arc::new).collect();
+    pub(super) fn new(members: Vec<Arc<Member>>, options: Arc<OfflineLlmOptions>) -> Self {
         Self { members, options, link: Link::default() }
+    }
+
+    /// The same fallbacks behind another primary.
+    pub(super) fn behind(&self, primary: Member) -> Self {
+        let fallbacks = self.members.iter().skip(1).map(Arc::clone);
+        let members = std::iter::once(Arc::new(primary)).chain(fallbacks).collect();
+        Self { members, options: Arc::clone(&self.options), link: self.link.clone() }
     }
 
     pub(super) fn members(&self) -> &[Arc<Member>] {
@@ -59,8 +67,10 @@ impl Failover {
         ask: &Ask<'a, T>,
     ) -> Result<T, LlmError> {
         let mut trail = Trail::default();
-        for member in &self.members {
-            match self.ask(member, call, ask, &mut trail).await {
+        for (place, member) in self.members.iter().enumerate() {
+            let options = Arc::clone(&self.options);
+            let asked = Asked { member: Arc::clone(member), place, options };
+            match self.ask(&asked, call, ask, &mut trail).await {
                 Ok(mut answer) => {
                     trail.sign(answer.metadata_mut(), member.source());
                     return Ok(answer);
@@ -80,15 +90,16 @@ impl Failover {
     /// Asks one, again where that may help and there is time.
     async fn ask<'a, T: Answer>(
         &'a self,
-        member: &Arc<Member>,
+        asked: &Asked,
         call: Call<'a>,
         ask: &Ask<'a, T>,
         trail: &mut Trail,
     ) -> Result<T, LlmError> {
+        let member = &asked.member;
         let deadline = self.deadline(member, call);
         let mut retries = 0;
         loop {
-            let error = match self.ask_once(member, call, deadline, ask, trail).await {
+            let error = match self.ask_once(asked, call, deadline, ask, trail).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -105,12 +116,13 @@ impl Failover {
 
     async fn ask_once<'a, T: Answer>(
         &'a self,
-        member: &Arc<Member>,
+        asked: &Asked,
         call: Call<'a>,
         deadline: Option<Instant>,
         ask: &Ask<'a, T>,
         trail: &mut Trail,
     ) -> Result<T, LlmError> {
+        let member = &asked.member;
         let name = member.client().name();
         let offline = if member.is_primary() { self.link.trouble().await } else { None };
         let pass = match offline.map_or_else(|| member.admit(call.model), Err) {
@@ -121,7 +133,7 @@ impl Failover {
             }
         };
         let began = Instant::now();
-        let answered = within(deadline, ask(Arc::clone(member))).await;
+        let answered = within(deadline, ask(asked.clone())).await;
         let error = answered.as_ref().err();
         trail.tried(name, error, began.elapsed());
         if member.is_primary() {

@@ -8,20 +8,23 @@ use crate::error::{LlmError, LlmErrorKind};
 
 type AskOutage = Arc<dyn Fn() -> Option<PlannedOutage> + Send + Sync>;
 
-/// Whether the primary may be asked at all. Empty: nobody says otherwise.
+/// Whether the primary may be asked at all. Empty: nobody says otherwise. Clones are one.
+#[derive(Clone, Default)]
+pub(super) struct Link(Arc<Known>);
+
 #[derive(Default)]
-pub(super) struct Link {
+struct Known {
     monitor: Mutex<Option<ConnectivityMonitor>>,
     outage: Mutex<Option<AskOutage>>,
 }
 
 impl Link {
     pub(super) fn watch(&self, monitor: &ConnectivityMonitor) {
-        *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitor.clone());
+        *self.0.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitor.clone());
     }
 
     pub(super) fn offline_while(&self, outage: AskOutage) {
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(outage);
+        *self.0.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(outage);
     }
 
     /// Why nobody beyond this device is to be asked now.
@@ -35,7 +38,7 @@ impl Link {
         if let Some(why) = self.monitor().and_then(|monitor| monitor.why_offline()) {
             return Some(offline(why));
         }
-        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let outage = self.0.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         // It may look at a file.
         let planned = tokio::task::spawn_blocking(move || outage()).await.ok().flatten();
         planned.map(|outage| offline(outage.reason))
@@ -53,6 +56,6 @@ impl Link {
     }
 
     fn monitor(&self) -> Option<ConnectivityMonitor> {
-        self.monitor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.monitor.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Breaker, BreakerState, Pass};
 use super::options::OfflineLlmOptions;
+use super::probing;
 use super::slots::{Slot, Slots};
 use crate::client::LlmClient;
 use crate::error::{LlmError, LlmErrorKind};
@@ -135,6 +136,13 @@ impl Member {
         let mut limited = lock(&self.limited);
         limited.retain(|_, until| *until > now);
         limited.insert(model.to_owned(), now + wait.min(LONGEST_RETRY_AFTER));
+    }
+
+    /// Notes how an answer that had begun ended.
+    pub(super) fn opened_by(self: &Arc<Self>, error: &LlmError, options: &OfflineLlmOptions) {
+        if let Some(times) = self.breaker.note_failure(error) {
+            probing::begin(self, options, times);
+        }
     }
 
     pub(super) fn status(&self) -> ModelStatus {

@@ -1,5 +1,6 @@
 //! A model call that is answered whatever happens to the network.
 
+mod asked;
 mod breaker;
 mod client;
 mod failover;
@@ -15,7 +16,9 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
+pub use self::asked::Asked;
 pub use self::breaker::BreakerState;
 pub use self::client::{OfflineLlmClient, OfflineLlmClientBuilder};
+pub use self::failover::Answer;
 pub use self::member::ModelStatus;
-pub use self::options::{LlmOptionError, OfflineLlmOptions};
+pub use self::options::OfflineLlmOptions;

@@ -1,8 +1,9 @@
 //! How long the primary is waited for, and when another model is asked.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
+
+use backhaul_sync::OptionError;
 
 use crate::error::LlmErrorKind;
 
@@ -51,53 +52,41 @@ impl Default for OfflineLlmOptions {
     }
 }
 
-/// An option that makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LlmOptionError {
-    option: &'static str,
-    message: String,
-}
-
-impl LlmOptionError {
-    /// The option, by its name.
-    pub fn option(&self) -> &'static str {
-        self.option
-    }
-}
-
-impl fmt::Display for LlmOptionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.option, self.message)
-    }
-}
-
-impl std::error::Error for LlmOptionError {}
-
 impl OfflineLlmOptions {
+    /// Checks that the values make sense.
+    ///
     /// # Errors
     /// Names the first option that makes no sense.
-    pub fn check(&self) -> Result<(), LlmOptionError> {
-        let error = |option, message: String| Err(LlmOptionError { option, message });
+    pub fn check(&self) -> Result<(), OptionError> {
         let is_time = |seconds: f64| seconds > 0.0 && seconds <= 86_400.0;
-        if !is_time(self.timeout_seconds) {
-            let found = self.timeout_seconds;
-            return error("timeout_seconds", format!("is {found}: expected 0 < s <= 86400"));
-        }
-        if let Some(found) = self.answer_timeout_seconds.filter(|it| !is_time(*it)) {
-            let message = format!("is {found}: expected 0 < s <= 86400");
-            return error("answer_timeout_seconds", message);
-        }
-        let ratio = self.fallback_budget_ratio;
-        if !(ratio > 0.0 && ratio <= 1.0) {
-            let message = format!("is {ratio}: expected more than 0, and 1 at most");
-            return error("fallback_budget_ratio", message);
-        }
-        if self.fallback_calls == 0 {
-            return error("fallback_calls", "is 0: expected at least 1".to_owned());
-        }
-        if self.probe_interval.is_zero() || self.probe_max < self.probe_interval {
-            let message = "is 0 or more than probe_max: expected 0 < probe_interval <= probe_max";
-            return error("probe_interval", message.to_owned());
+        let of_answers = self.answer_timeout_seconds.unwrap_or(self.timeout_seconds);
+        let (ratio, probe) = (self.fallback_budget_ratio, self.probe_interval);
+        let seconds = "more than 0 and at most 86400 seconds";
+        for (makes_sense, option, found, expected) in [
+            (
+                is_time(self.timeout_seconds),
+                "timeout_seconds",
+                self.timeout_seconds.to_string(),
+                seconds,
+            ),
+            (is_time(of_answers), "answer_timeout_seconds", of_answers.to_string(), seconds),
+            (
+                ratio > 0.0 && ratio <= 1.0,
+                "fallback_budget_ratio",
+                ratio.to_string(),
+                "more than 0, and 1 at most",
+            ),
+            (self.fallback_calls > 0, "fallback_calls", "0".to_owned(), "at least 1"),
+            (
+                !probe.is_zero() && probe <= self.probe_max,
+                "probe_interval",
+                format!("{probe:?}"),
+                "more than 0, and probe_max at most",
+            ),
+        ] {
+            if !makes_sense {
+                return Err(OptionError::new(option, found, expected));
+            }
         }
         Ok(())
     }

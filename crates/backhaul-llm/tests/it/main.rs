@@ -1,5 +1,10 @@
-//! What the crate gives, seen from outside.
+//! Clients of models against servers that go wrong, and the forms in which real clients ask.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
-
+mod anthropic;
 mod forms;
+mod llama;
+mod offline;
+mod openai;
+mod scenarios;
+mod support;

@@ -461,8 +461,7 @@ impl Drain {
                 State::Rejected => {
                     let (id, reason) = (offer.record.id, settled.reason.clone());
                     let reason = reason.unwrap_or_default();
-                    let spool = self.shared.spool.dir().display();
-                    tracing::error!(%spool, %id, reason, "a record was rejected for good");
+                    tracing::error!(%id, reason, "a record was rejected for good");
                     failed.push(SyncEvent::Failed { id, reason });
                 }
                 _ => put_off += 1,

@@ -108,7 +108,12 @@ impl Shared {
         let reason = error.to_string();
         let wait = if error.kind() == LinkErrorKind::Refused {
             if state.paused.is_none() {
-                tracing::error!(%error, "the destination is paused until somebody acts");
+                match error.is_relayed() {
+                    false => {
+                        tracing::error!(%error, "the destination is paused until somebody acts")
+                    }
+                    true => tracing::debug!(%error, "the destination is paused for others too"),
+                }
                 self.subscribers.tell(&SyncEvent::Paused { reason: reason.clone() });
                 state.failures = 0;
             }
@@ -211,7 +216,7 @@ fn wait_after(state: &mut State, error: &LinkError, now: Duration, was_asked: bo
         state.pace.begin_small();
     }
     match failures {
-        0 => tracing::info!(%error, ?wait, "nothing gets through"),
+        0 if !error.is_relayed() => tracing::info!(%error, ?wait, "nothing gets through"),
         _ => tracing::debug!(%error, failures, ?wait, "still nothing gets through"),
     }
     wait

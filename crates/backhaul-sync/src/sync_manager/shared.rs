@@ -8,6 +8,7 @@ use backhaul_store::{Books, Spool, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Interval};
+use tracing::{Instrument as _, Span};
 
 use super::drain::Drain;
 use super::link::{self, Link};
@@ -195,6 +196,11 @@ impl Shared {
         self.ended.notify_one();
     }
 
+    /// Says with all that is logged whose courier it is.
+    fn span(&self) -> Span {
+        tracing::error_span!(parent: None, "courier", spool = %self.spool.dir().display())
+    }
+
     /// The outage that was asked for, if there is one.
     pub(crate) async fn planned_outage(&self) -> Option<PlannedOutage> {
         let outage = self.lock().offline_while.clone()?;
@@ -214,7 +220,7 @@ impl Shared {
         let (sender, outcome) = watch::channel(None);
         (state.again, state.answered_at) = (false, None);
         // A task of its own: it goes on when the one who asked does not wait any more.
-        let task = tokio::spawn(Arc::clone(self).sync(sender));
+        let task = tokio::spawn(Arc::clone(self).sync(sender).instrument(self.span()));
         state.running = Some((outcome.clone(), task.abort_handle()));
         outcome
     }
@@ -307,7 +313,7 @@ impl Shared {
         if let Some((mut outcome, task)) = running {
             let ended = outcome.wait_for(Option::is_some);
             if tokio::time::timeout_at(by, ended).await.is_err() {
-                tracing::info!("a batch was under way for too long: its records wait again");
+                tracing::info!(parent: &self.span(), "a batch was under way for too long: its records wait again");
                 task.abort();
                 // An aborted task is dropped soon; its batch goes back to the spool with it.
                 let _ = outcome.wait_for(Option::is_some).await;

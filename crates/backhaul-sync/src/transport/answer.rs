@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backhaul_store::Timestamp;
+use backhaul_store::{Clock as _, SystemClock, Timestamp};
 use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderName};
 
@@ -41,21 +41,26 @@ impl Answer {
         Some(http_date::parse(value)?.since(self.date().unwrap_or(now)))
     }
 
-    /// Where the same request is to be sent instead. Only a server that moves on its own
-    /// host, keeps the method and does not go back to plain HTTP is followed. Everything
-    /// else may be a captive portal.
-    pub(super) fn moved_to(&self, from: &Url) -> Option<Url> {
-        if !matches!(self.status, 307 | 308) {
-            return None;
-        }
-        let to = from.join(self.header(header::LOCATION)?).ok()?;
-        let same_port = from.port_or_known_default() == to.port_or_known_default();
-        let is_as_safe = match (from.scheme(), to.scheme()) {
-            (old, new) if old == new => same_port,
-            (_, new) => new == "https",
-        };
-        (from.host_str() == to.host_str() && is_as_safe).then_some(to)
+    /// The same by the clock of this device where the server has none.
+    pub fn retry_after_now(&self) -> Option<Duration> {
+        self.retry_after(SystemClock::new().now().wall)
     }
+}
+
+/// Where the same request is to be sent instead. Only a server that moves on its own
+/// host, keeps the method and does not go back to plain HTTP is followed. Everything
+/// else may be a captive portal.
+pub(super) fn moved_to(status: u16, headers: &HeaderMap, from: &Url) -> Option<Url> {
+    if !matches!(status, 307 | 308) {
+        return None;
+    }
+    let to = from.join(headers.get(header::LOCATION)?.to_str().ok()?).ok()?;
+    let same_port = from.port_or_known_default() == to.port_or_known_default();
+    let is_as_safe = match (from.scheme(), to.scheme()) {
+        (old, new) if old == new => same_port,
+        (_, new) => new == "https",
+    };
+    (from.host_str() == to.host_str() && is_as_safe).then_some(to)
 }
 
 #[cfg(test)]
@@ -102,7 +107,8 @@ mod tests {
     fn only_a_server_that_moves_on_its_own_host_is_followed() {
         let from = Url::parse("http://hub.example/v1/runs").unwrap();
         let moved = |status, to: &str| {
-            answer(status, &[("location", to)]).moved_to(&from).map(|url| url.to_string())
+            let answer = answer(status, &[("location", to)]);
+            moved_to(status, &answer.headers, &from).map(|url| url.to_string())
         };
         assert_eq!(moved(307, "/v2/runs").unwrap(), "http://hub.example/v2/runs");
         assert_eq!(moved(308, "https://hub.example/").unwrap(), "https://hub.example/");
@@ -119,6 +125,6 @@ mod tests {
         }
         let secure = Url::parse("https://hub.example/").unwrap();
         let back = answer(307, &[("location", "http://hub.example/")]);
-        assert_eq!(back.moved_to(&secure), None);
+        assert_eq!(moved_to(307, &back.headers, &secure), None);
     }
 }

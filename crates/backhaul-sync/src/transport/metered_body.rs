@@ -28,6 +28,10 @@ impl Traffic {
         Self { budget, reservation: reservation.map(|held| Arc::new(Mutex::new(held))) }
     }
 
+    pub(super) fn budget(&self) -> &BandwidthManager {
+        &self.budget
+    }
+
     /// Counts what went or came just now. The rate makes what is sent next wait for it.
     pub(super) fn count(&self, wire_bytes: u64) {
         self.budget.note_unpaced(wire_bytes);

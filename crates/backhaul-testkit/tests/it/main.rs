@@ -7,11 +7,16 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod ask;
+mod black_hole;
 mod client;
 mod hub;
 mod link;
 mod link_faults;
 mod link_speed;
+mod llama;
+mod llm;
 mod oracle;
+mod probe;
 mod server;
 mod tls;

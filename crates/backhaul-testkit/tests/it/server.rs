@@ -170,3 +170,37 @@ fn a_server_that_is_dropped_leaves_nothing_open() {
     assert_eq!(client.0.read(&mut [0]).unwrap_or(0), 0);
     assert!(std::net::TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn pieces_are_sent_one_by_one() {
+    let server = FaultServer::new(|_| {
+        Answer::events().piece("one").pause(Duration::from_secs(3600)).piece("two")
+    })
+    .unwrap();
+    let mut client = Client::to(server.address());
+    client.send(&post("x"));
+    let mut heard = String::new();
+    while !heard.ends_with("3\r\none\r\n") {
+        let mut byte = [0];
+        client.0.read_exact(&mut byte).unwrap();
+        heard.push(char::from(byte[0]));
+    }
+    assert!(client.hears_nothing() && server.abandoned_requests().is_empty());
+    drop(client);
+    wait_for(|| server.abandoned_requests().len() == 1);
+}
+
+#[test]
+fn a_reset_is_seen_as_one_before_and_inside_an_answer() {
+    let server = FaultServer::new(|_| Answer::reset()).unwrap();
+    server.next(Answer::ok("hello").then_reset().piece("!"));
+    let reset = || {
+        let mut client = Client::to(server.address());
+        client.send(&post("x"));
+        let heard = client.hear_all();
+        assert_eq!(heard.error, Some(std::io::ErrorKind::ConnectionReset));
+    };
+    reset();
+    reset();
+    assert!(server.abandoned_requests().is_empty(), "it was the server that went");
+}

@@ -40,6 +40,11 @@ impl ProjectStore {
 
     /// Stores a file, once per content, durably. The folder is ready.
     pub(super) fn write_file(&self, digest: &str, content: &[u8]) -> Result<(), TraceError> {
+        let written = self.try_to_write_file(digest, content);
+        self.writing_files.note(&self.id, written)
+    }
+
+    fn try_to_write_file(&self, digest: &str, content: &[u8]) -> Result<(), TraceError> {
         let spool = self.spool(Kind::Files)?;
         let path = self.path_of_file(digest)?;
         if self.has_file(&path, content) {

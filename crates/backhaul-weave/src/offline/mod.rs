@@ -13,6 +13,7 @@ mod project_store;
 mod prototype;
 mod table_rows;
 mod tables;
+mod trouble;
 mod whole_file;
 
 use std::collections::BTreeMap;

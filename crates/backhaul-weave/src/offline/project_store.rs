@@ -9,6 +9,7 @@ use serde_json::json;
 use super::internal_ids::InternalIds;
 use super::newest::{self, Newest};
 use super::options::OfflineOptions;
+use super::trouble::Trouble;
 use super::whole_file::{self, Hold};
 use super::{names, prototype};
 use crate::entry::{Entry, EntryType};
@@ -43,6 +44,8 @@ pub(super) struct ProjectStore {
     ready: Mutex<Ready>,
     spools: Mutex<[Option<Spool>; Kind::ALL.len()]>,
     newest: Mutex<Newest>,
+    opening: Trouble,
+    pub(super) writing_files: Trouble,
 }
 
 /// What this process has done to the folder.
@@ -90,6 +93,8 @@ impl ProjectStore {
             ready: Mutex::new(Ready::Not),
             spools: Mutex::default(),
             newest: Mutex::default(),
+            opening: Trouble::default(),
+            writing_files: Trouble::default(),
         }
     }
 
@@ -102,8 +107,8 @@ impl ProjectStore {
     /// The spool of a kind, to append to, made where there is none. The first one that a
     /// project ever had is told so: its own record comes before all others.
     pub(super) fn open(&self, kind: Kind) -> Result<Spool, TraceError> {
-        self.be_ready(Ready::Introduced)?;
-        self.spool(kind)
+        let opened = self.be_ready(Ready::Introduced).and_then(|()| self.spool(kind));
+        self.opening.note(&self.id, opened)
     }
 
     /// The spool of a kind, where there is one.

@@ -179,6 +179,12 @@ pub(super) async fn books(courier: &SyncManager) -> Books {
     books.ok().and_then(Result::ok).unwrap_or_default()
 }
 
+/// Whether what is in the way of one kind is in the way of all: it is about the server, and not
+/// about what was sent to it.
+pub(super) fn is_of_all(blocked: &Blocked) -> bool {
+    matches!(blocked.kind, BlockedKind::Offline | BlockedKind::Refused | BlockedKind::Outage)
+}
+
 /// What is in the way of an earlier kind is in the way of this one.
 fn of_earlier(earlier: Kind, blocked: &Blocked) -> LinkError {
     let kind = match blocked.kind {
@@ -187,5 +193,9 @@ fn of_earlier(earlier: Kind, blocked: &Blocked) -> LinkError {
         BlockedKind::Cap => LinkErrorKind::OverBudget,
         _ => LinkErrorKind::Busy,
     };
-    LinkError::new(kind, format!("{earlier} go first: {}", blocked.reason))
+    let reason = match is_of_all(blocked) {
+        true => blocked.reason.clone(),
+        false => format!("{earlier} go first: {}", blocked.reason),
+    };
+    LinkError::new(kind, reason).relayed()
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use backhaul_store::{Batch, Spool, StoredRecord};
-use backhaul_sync::{BandwidthManager, Deliver, Destination, LinkError, Verdict, Way};
+use backhaul_sync::{
+    BandwidthManager, Deliver, Destination, LinkError, LinkErrorKind, Verdict, Way,
+};
 
 use super::couriers::ProjectCouriers;
 use super::fates::is_failure_of_the_server;
@@ -46,7 +48,7 @@ impl KindDestination {
         };
         project.deliver_before(self.kind).await?;
         let server = Arc::clone(&project.server);
-        let target = server.target(&project.project).await?;
+        let target = server.target(&project.project).await.map_err(of_no_record)?;
         server.digests.refresh().map_err(|error| {
             LinkError::busy(format!("the server's digests cannot be read: {error}"))
         })?;
@@ -89,6 +91,15 @@ impl KindDestination {
             }
             _ => said,
         }
+    }
+}
+
+/// Nothing of the batch was sent when the server did not answer what a project is called: no
+/// smaller one would do better.
+fn of_no_record(error: LinkError) -> LinkError {
+    match error.kind() {
+        LinkErrorKind::Timeout => LinkError::unreachable(error.reason()),
+        _ => error,
     }
 }
 

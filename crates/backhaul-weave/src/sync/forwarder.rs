@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use backhaul_store::Books;
 use backhaul_sync::{
-    BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
+    Blocked, BlockedKind, ConnectivityMonitor, PlannedOutage, SyncEvent, SyncManager, SyncOptions,
     SyncPrioritizer, SyncStatus,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::couriers::{ProjectCouriers, Setup, books};
+use super::couriers::{ProjectCouriers, Setup, books, is_of_all};
 use super::server::Server;
 use super::statistics::SyncStatistics;
 use crate::error::TraceError;
@@ -24,6 +24,9 @@ use crate::remote::Remote;
 /// In which a process that only logs lets another one deliver: it looks once a second whether
 /// one wants to.
 const HANDOVER: Duration = Duration::from_millis(1_500);
+
+/// Of each kind: how many records arrived, and how many did not.
+type Numbers = [(u64, u64); Kind::ALL.len()];
 
 /// Delivers what an [`OfflineTraceServer`] holds, and what is stored in it later, to a real
 /// server: a courier for each kind of each project's data.
@@ -241,20 +244,32 @@ impl WeaveForwarder {
             None => self.inner.server.offline.projects()?,
         };
         let mut statistics = SyncStatistics::default();
+        let mut is_silent = false;
         for project in projects {
-            let numbers = self.sync_project(&project, patiently).await?;
+            let (numbers, blocked) = self.sync_project(&project, patiently, is_silent).await?;
+            is_silent |= blocked.is_some_and(|blocked| blocked.kind == BlockedKind::Offline)
+                && !self.is_known(&project);
             let name = self.inner.server.name_of(&project).await;
             statistics.add(&name, numbers);
         }
         Ok(statistics)
     }
 
-    /// How many records of each kind arrived, and how many did not.
+    /// Whether the server has said, since this forwarder was made, what it calls a project. It is
+    /// asked so before anything else: where it is not even known, and the link is to blame, other
+    /// projects need not be tried.
+    pub fn is_known(&self, project: &ProjectId) -> bool {
+        self.inner.server.knows(project)
+    }
+
+    /// How many records of each kind arrived, and how many did not; and what is in the way of
+    /// all of them. `only_counted`: nothing is tried.
     async fn sync_project(
         &self,
         project: &ProjectId,
         patiently: bool,
-    ) -> Result<[(u64, u64); Kind::ALL.len()], TraceError> {
+        only_counted: bool,
+    ) -> Result<(Numbers, Option<Blocked>), TraceError> {
         let couriers = self.inner.project(project);
         let mut those_there = Vec::new();
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
@@ -264,12 +279,18 @@ impl WeaveForwarder {
             }
         }
         let options = self.inner.setup().options.clone();
-        let mut rounds_in_vain = 0;
-        while rounds_in_vain <= options.max_retries.saturating_add(1) {
+        let (mut rounds_in_vain, mut of_all) = (0, None);
+        while !only_counted && rounds_in_vain <= options.max_retries.saturating_add(1) {
             let (mut is_in_vain, mut wait) = (true, None);
             for (_, courier, _) in &those_there {
                 let report = courier.sync_now().await;
                 is_in_vain &= report.synced + report.failed == 0;
+                of_all = report.blocked_by.clone().filter(is_of_all);
+                if of_all.is_some() {
+                    // The kinds after it would wait for the same, one by one.
+                    wait = None;
+                    break;
+                }
                 wait = wait.max(match report.blocked_by.map(|blocked| blocked.kind) {
                     // A server that fails over one record shows it by taking others.
                     Some(BlockedKind::PutOff | BlockedKind::Busy) => {
@@ -293,7 +314,7 @@ impl WeaveForwarder {
                 *slot = difference(&before, &after);
             }
         }
-        Ok(numbers)
+        Ok((numbers, of_all))
     }
 
     /// How the couriers stand that are open, project by project. Waits for the disk.

@@ -87,6 +87,11 @@ impl Server {
         targets.get(project).map_or(project, |target| &target.real).to_string()
     }
 
+    /// Whether the server has said what it calls a project. While it is asked it has not.
+    pub(super) fn knows(&self, project: &ProjectId) -> bool {
+        self.targets.try_lock().is_ok_and(|targets| targets.contains_key(project))
+    }
+
     async fn entity_of(&self, project: &ProjectId) -> Result<String, LinkError> {
         if project.entity() != ProjectId::NO_ENTITY {
             return Ok(project.entity().to_owned());

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{DataDirArg, WeaveArgs, parse_duration};
+use super::{DataDirArg, ModelArgs, WeaveArgs, parse_duration};
 
-/// Take run records over HTTP, store them durably, and forward them if asked to.
+/// Take run records and Weave's traces over HTTP, store them durably, and forward them.
+///
+/// Weave clients log to it as to their server, with WANDB_BASE_URL set to its address. What
+/// they log is delivered to the real server as soon as a key is known, which may be theirs.
 ///
 /// POST /v1/runs takes one run record or an array of them as JSON (gzip allowed) and
 /// answers {"accepted": n, "duplicates": m} once all of it is on stable storage.
@@ -44,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) runs_url: Option<OsString>,
     #[command(flatten)]
     pub(crate) weave: WeaveArgs,
+    #[command(flatten)]
+    pub(crate) models: ModelArgs,
     /// A file with the token that clients have to send as `Authorization: Bearer TOKEN`
     /// [default: none; BACKHAUL_TOKEN holds one as well]
     #[arg(long, value_name = "FILE")]
@@ -85,7 +90,8 @@ pub(crate) struct Gateway {
 /// Run a program behind a gateway of its own: what it logs survives outages, unchanged.
 ///
 /// Serves what `backhaul serve` does at a free port of this machine, and starts CMD with
-/// WANDB_BASE_URL, WF_TRACE_SERVER_URL and BACKHAUL_URL set to it. Terminal, standard input
+/// WANDB_BASE_URL, WF_TRACE_SERVER_URL, OPENAI_BASE_URL, ANTHROPIC_BASE_URL and BACKHAUL_URL
+/// set to it. Terminal, standard input
 /// and output and signals are the program's own, and so is the exit code: 128 and the number
 /// of the signal that ended it, 127 where there is no such program, 126 where it cannot be
 /// started. Then delivers what waits, for a time, and says what is left.
@@ -94,6 +100,7 @@ pub(crate) struct Gateway {
 Examples:
   backhaul run -- python agent.py
   backhaul run --weave-url https://weave.example.com/traces -- python agent.py --fast
+  backhaul run --llm-fallback http://127.0.0.1:11434/v1 -- python agent.py
   backhaul run --drain-timeout 1m -- ./nightly.sh
 
 Works beside `backhaul serve` and beside other runs, on the same data.")]
@@ -103,8 +110,8 @@ Works beside `backhaul serve` and beside other runs, on the same data.")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) gateway: Gateway,
-    /// How long to go on delivering once CMD has ended, such as 1m; 0s for not at all
-    /// [default: 10s]
+    /// How long to go on delivering once CMD has ended, such as 1m; 0s begins nothing more. A
+    /// request under way then has two seconds besides [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub(crate) drain_timeout: Option<OsString>,
     /// The program and its arguments.

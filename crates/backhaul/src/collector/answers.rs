@@ -47,7 +47,8 @@ pub(super) fn refusal(error: &TraceError) -> Refusal {
         // Where there is no room too: an agent that publishes waits for the answer, and would
         // do so for as long as it is told to.
         _ => {
-            tracing::warn!(error = reason, "what a Weave client logs is not stored");
+            // Who stores says so once, as an error.
+            tracing::debug!(error = reason, "what a Weave client asks for is refused for now");
             Refusal::unavailable(reason)
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod operate;
 pub(crate) mod outage;
+mod progress;
 pub(crate) mod queue;
 mod resting;
 pub(crate) mod run;

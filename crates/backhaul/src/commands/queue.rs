@@ -12,6 +12,7 @@ use crate::cli;
 use crate::commands::operate;
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
+use crate::old_weave_data::OldWeaveData;
 use crate::printer::{Printer, harmless};
 use crate::record_name::RecordName;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &cli::Queue, config: &Config) -> anyhow::Result<Outcome>
 fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let data_dir = DataDir::of(config).or_usage()?;
+    OldWeaveData::hint(printer, config);
     let names = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
     let mut has_head = false;

@@ -37,11 +37,16 @@ async fn serve(
     let shutdown = told_to_stop(stop_with_stdin)?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let (listener, address) = Gateway::listen(plan.address).await?;
+    let weave = plan.weave_dir.clone();
     let gateway = Arc::new(Gateway::open(plan, settings.config(), Beside::Nobody).await?);
     let runs = DataDir::of(settings.config())?.path().join(RUNS);
     let reloads =
         tokio::spawn(reload_when_told(hangup, settings, Arc::clone(&gateway), log, printer));
-    printer.talk(format_args!("listening on http://{address}, storing in {}", runs.display()));
+    printer.talk(format_args!(
+        "listening on http://{address}, storing run records in {} and Weave's data in {}",
+        runs.display(),
+        weave.display()
+    ));
     let broken_off = gateway.serve(listener, shutdown).await;
     if broken_off > 0 {
         let seconds = limits::SHUTDOWN_GRACE.as_secs();

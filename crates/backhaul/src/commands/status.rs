@@ -1,21 +1,26 @@
 //! `backhaul status`: what waits, how old it is, and whether the books balance.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{ByteSize, Settings, Source};
+use crate::config::{ByteSize, Config, Settings, Source};
 use serde_json::{Map, Value, json};
 
 use crate::cli;
 use crate::control::Client;
 use crate::control::message::Overview;
-use crate::data_dir::{self, DataDir, RUNS};
+use crate::data_dir::{self, DataDir, RUNS, WEAVE};
 use crate::exit::{OrUsage as _, Outcome};
 use crate::offline::{OutageReport, OutageSwitch};
+use crate::old_weave_data::OldWeaveData;
 use crate::printer::{Printer, table};
 use crate::report::{BooksReport, CourierReport, HighWater, SpoolReport, age};
 use crate::runtime;
+
+/// Who could deliver Weave's data, where nobody does.
+const AT_REST: &str = "no gateway runs here: `backhaul serve`, `backhaul run` or `backhaul sync`";
 
 /// How long the process that serves a spool may take to say how it stands.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +30,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     let explicit = matches!(settings.source("data_dir"), Source::Flag(_));
     let config = settings.config();
     let data_dir = DataDir::of(config).or_usage()?;
+    OldWeaveData::hint(printer, config);
     if !explicit && !data_dir.path().exists() && data_dir.present().is_empty() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
         return print(printer, &data_dir, &[], None);
@@ -43,6 +49,8 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
         return Ok(outcome);
     }
     let overviews = runtime::start(1)?.block_on(ask_owners(printer, &spools));
+    let is_served = overviews.contains_key(RUNS);
+    let of_weave = LazyCell::new(|| Courier::of_weave(config, is_served));
     let mut found = Vec::new();
     let (open, unreadable) = data_dir.open_read_only(None)?;
     for error in &unreadable {
@@ -56,6 +64,9 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
         let (report, courier) = match of_owner {
             Some(report) => (report.clone(), Courier::of(report.forwards)),
             None if is_hubs => (SpoolReport::new(&spool.status()?), Courier::Absent),
+            None if data_dir::of_weave(&name).is_some() => {
+                (SpoolReport::new(&spool.status()?), Courier::clone(&of_weave))
+            }
             None => (SpoolReport::new(&spool.status()?), Courier::Unknown),
         };
         found.push(Found { name, report, courier });
@@ -100,7 +111,7 @@ struct Found {
 }
 
 /// Who delivers what waits in a spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Courier {
     /// The process that it belongs to.
     Owner,
@@ -108,6 +119,8 @@ enum Courier {
     None,
     /// No hub runs here, or none that answers.
     Absent,
+    /// Nobody delivers Weave's data at the moment, for this reason.
+    NotOfWeave(String),
     /// An agent that does not listen, perhaps.
     Unknown,
 }
@@ -121,8 +134,29 @@ impl Courier {
         }
     }
 
+    /// Of Weave's data that no process delivers, as far as it can be told without a network.
+    fn of_weave(config: &Config, is_served: bool) -> Self {
+        let key = config.weave.remote(&config.offline).map(|remote| {
+            let key = remote.credentials().key(remote.wandb_url());
+            key.err().map(|error| error.to_string())
+        });
+        Self::NotOfWeave(match (is_served, key) {
+            (true, _) => {
+                "the gateway that runs here does not deliver what is pending: it does so as soon as it \
+                          has a key for the server, of its own or a client's; its log says where \
+                          something else is in the way"
+                    .to_owned()
+            }
+            (false, Ok(None)) => format!("{AT_REST} delivers what is pending"),
+            (false, Ok(Some(no_key))) => {
+                format!("{AT_REST} delivers what is pending once there is a key: {no_key}")
+            }
+            (false, Err(error)) => format!("nothing can be delivered: {error}"),
+        })
+    }
+
     /// What there is to say of records that wait.
-    fn remark(self) -> Option<&'static str> {
+    fn remark(&self) -> Option<&str> {
         match self {
             Courier::None => Some(
                 "records are kept here: the hub that runs here was started without --runs-url, \
@@ -132,6 +166,7 @@ impl Courier {
                 "no hub answers here: `backhaul serve --runs-url` or `backhaul sync` delivers what is \
                  pending",
             ),
+            Courier::NotOfWeave(reason) => Some(reason),
             Courier::Owner | Courier::Unknown => None,
         }
     }
@@ -184,12 +219,18 @@ fn page(found: &[Found]) -> String {
         ]);
     }
     let mut lines = vec![table(&rows), String::new()];
+    // The same is in the way of all of Weave's data.
+    let mut of_weave = None;
     for Found { name, report, courier } in found {
         lines.push(format!("{name}: {}", sentence(&report.books)));
-        let of_courier = courier.remark().filter(|_| report.pending > 0);
+        let mut of_courier = courier.remark().filter(|_| report.pending > 0);
+        if let Courier::NotOfWeave(_) = courier {
+            of_weave = of_weave.or(of_courier.take());
+        }
         let remarks = of_courier.map(ToOwned::to_owned).into_iter().chain(remarks(report));
         lines.extend(remarks.map(|remark| format!("{name}: {remark}")));
     }
+    lines.extend(of_weave.map(|remark| format!("{WEAVE}: {remark}")));
     lines.push(String::new());
     lines.push(
         "pending: stored and not delivered   synced: delivered   failed: refused by the \

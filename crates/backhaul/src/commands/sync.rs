@@ -1,5 +1,6 @@
 //! `backhaul sync`: delivers what waits, once and now.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use backhaul_sync::{BlockedKind, SyncManager, SyncReport};
 use serde_json::{Map, Value, json};
 
 use super::operate::{HANDOVER_INTERVAL, HANDOVER_TRIES};
+use super::progress::Progress;
 use super::resting::open_spool;
 use super::sync_weave::{self, SyncedWeave};
 use crate::cli;
@@ -17,14 +19,15 @@ use crate::control::{self, Client, message};
 use crate::courier;
 use crate::data_dir::{self, DataDir};
 use crate::exit::{self, OrUsage as _, Outcome};
+use crate::hub_address;
 use crate::offline::OutageSwitch;
 use crate::printer::Printer;
 use crate::runtime;
 use crate::synced::Synced;
 
 const NO_HUB: &str = "Say --runs-url http://HUB:7117, or set BACKHAUL_RUNS_URL";
-/// How often progress is shown.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Who is waited for where a process that runs is asked to deliver.
+const OWNER: &str = "the backhaul that runs here";
 
 pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
@@ -33,26 +36,36 @@ pub(crate) fn run(args: &cli::Sync, config: &Config) -> anyhow::Result<Outcome> 
     let synced = runtime.block_on(sync_all(printer, &data_dir, args.project.as_deref(), config));
     runtime.shutdown_timeout(Duration::from_secs(1));
     let (runs, weave) = synced?;
-    print(printer, runs, weave)
+    match weave {
+        Ok(weave) => print(printer, runs, weave),
+        Err(error) => {
+            if !runs.is_empty() {
+                print(printer, runs, SyncedWeave::default())?;
+            }
+            Err(error)
+        }
+    }
 }
 
+/// Delivers everything. That Weave's data cannot be, where no key is known say, is in the way of
+/// nothing else.
 async fn sync_all(
     printer: Printer,
     data_dir: &DataDir,
     project: Option<&str>,
     config: &Config,
-) -> anyhow::Result<(Vec<(String, Synced)>, SyncedWeave)> {
-    let weave = sync_weave::sync(printer, data_dir, project, config).await?;
+) -> anyhow::Result<(Vec<(String, Synced)>, anyhow::Result<SyncedWeave>)> {
+    let weave = sync_weave::sync(printer, data_dir, project, config).await;
     if project.is_some() {
         return Ok((Vec::new(), weave));
     }
     let is_weaves = |name: &str| data_dir::of_weave(name).is_some();
-    let spools = match weave.spools.is_empty() {
+    let only_runs = weave.as_ref().is_ok_and(|weave| weave.spools.is_empty());
+    let spools = match only_runs {
         true => data_dir.choose(None).or_usage()?,
         false => data_dir.present(),
     };
     let spools = spools.into_iter().filter(|(name, _)| !is_weaves(name)).collect();
-    let only_runs = weave.spools.is_empty();
     Ok((sync_runs(printer, data_dir, spools, only_runs, config).await?, weave))
 }
 
@@ -87,7 +100,8 @@ async fn sync_runs(
         let options = offline.sync.clone();
         let courier = courier::of_runs(spool, Arc::clone(hub), offline, options)?;
         courier.offline_while(move || outage.outage());
-        let report = sync_here(printer, &name, &courier).await;
+        let to = url.map(hub_address::shown).unwrap_or_default();
+        let report = sync_here(printer, &name, &to, &courier).await;
         synced.push((name, Synced::new(&report, &before, courier.spool())));
     }
     Ok(synced)
@@ -116,14 +130,14 @@ pub(super) async fn sync_by_owner(
         Ok(Some(mut client)) => client.pending().await.unwrap_or(whole),
         _ => whole,
     };
-    control::unless_absent(with_progress(printer, name, whole, sync, waiting).await)
+    let progress = Progress { printer, name, to: OWNER, whole };
+    control::unless_absent(progress.of(sync, waiting).await)
 }
 
-async fn sync_here(printer: Printer, name: &str, courier: &SyncManager) -> SyncReport {
+async fn sync_here(printer: Printer, name: &str, to: &str, courier: &SyncManager) -> SyncReport {
     let pending = || courier.status().pending_count;
-    let whole = pending();
-    let sync =
-        async || with_progress(printer, name, whole, courier.sync_now(), async || pending()).await;
+    let progress = Progress { printer, name, to, whole: pending() };
+    let sync = async || progress.of(courier.sync_now(), async || pending()).await;
     let mut report = sync().await;
     let mut patience = HANDOVER_TRIES;
     while is_held_by_other(&report) && patience > 0 {
@@ -149,31 +163,6 @@ fn is_held_by_other(report: &SyncReport) -> bool {
     report.blocked_by.as_ref().is_some_and(|blocked| blocked.kind == BlockedKind::OtherProcess)
 }
 
-/// Says from time to time how far it is.
-pub(super) async fn with_progress<T>(
-    printer: Printer,
-    name: &str,
-    whole: u64,
-    sync: impl Future<Output = T>,
-    waiting: impl AsyncFn() -> u64,
-) -> T {
-    let mut sync = std::pin::pin!(sync);
-    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut sync => {
-                printer.end_progress();
-                return done;
-            }
-            _ = ticks.tick() => {
-                let done = whole.saturating_sub(waiting().await);
-                printer.progress(format_args!("{name}: {done} of {whole} done"));
-            }
-        }
-    }
-}
-
 /// Says what the syncs came to.
 fn print(
     printer: Printer,
@@ -193,8 +182,16 @@ fn print(
         }
         printer.object(&said)?;
     } else {
-        for (name, synced) in by_project(&synced) {
-            printer.data(format_args!("{name}: {}", synced.sentence()))?;
+        let shown = by_project(&synced);
+        let common = common_reasons(&shown);
+        for (name, synced) in shown {
+            let is_common = synced.reason.as_ref().is_some_and(|it| common.contains_key(it));
+            let reason = synced.reason.filter(|_| !is_common);
+            let sentence = Synced { reason, ..synced }.sentence();
+            printer.data(format_args!("{name}: {sentence}"))?;
+        }
+        for (reason, remaining) in common {
+            printer.data(format_args!("{remaining} records wait: {reason}"))?;
         }
     }
     Ok(if whole.is_complete() { Outcome::Done } else { Outcome::LeftBehind })
@@ -211,4 +208,18 @@ fn by_project(synced: &[(String, Synced)]) -> Vec<(&str, Synced)> {
         }
     }
     shown
+}
+
+/// What is in the way of several, which is said once, and how many records wait for it.
+fn common_reasons(shown: &[(&str, Synced)]) -> BTreeMap<String, u64> {
+    let mut reasons: BTreeMap<String, (u64, usize)> = BTreeMap::new();
+    for (_, synced) in shown {
+        if let Some(reason) = &synced.reason {
+            let (remaining, spools) = reasons.entry(reason.clone()).or_default();
+            *remaining += synced.remaining;
+            *spools += 1;
+        }
+    }
+    let common = reasons.into_iter().filter(|(_, (_, spools))| *spools > 1);
+    common.map(|(reason, (remaining, _))| (reason, remaining)).collect()
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use backhaul_store::Books;
-use backhaul_sync::{BlockedKind, SyncReport};
+use backhaul_sync::{Blocked, BlockedKind, SyncReport, shown_url};
 use backhaul_weave::{Kind, OfflineDataSyncer, OfflineTraceServer, ProjectId, WeaveForwarder};
 use serde_json::{Map, Value, json};
 
-use super::sync::{sync_by_owner, with_progress};
+use super::progress::Progress;
+use super::sync::sync_by_owner;
 use crate::config::Config;
 use crate::control::Client;
 use crate::control::message::Overview;
@@ -167,6 +168,8 @@ async fn sync_here(
     synced: &mut SyncedWeave,
 ) -> anyhow::Result<()> {
     let remote = config.weave.remote(&config.offline).or_usage()?;
+    let to = shown_url(remote.trace_url().as_str());
+    let to = to.trim_end_matches('/');
     let options = config.weave.sync_options(&config.offline);
     let syncer = OfflineDataSyncer::of_server(remote, server.clone(), options).or_usage()?;
     let forwarder = syncer.forwarder();
@@ -175,21 +178,38 @@ async fn sync_here(
     if let Some(prioritizer) = config.offline.prioritizer()? {
         forwarder.prioritize(prioritizer);
     }
+    let mut silence = None;
     for project in projects {
         let before = books(&server, project)?;
         let whole = pending(&before);
         let waiting = async || books(&server, project).map_or(whole, |books| pending(&books));
         let name = format!("{WEAVE}/{project}");
         let project_name = project.to_string();
-        let statistics =
-            with_progress(printer, &name, whole, syncer.sync_project(&project_name), waiting)
-                .await?;
-        let name_there = statistics.keys().next().unwrap_or(&project_name);
-        for (kind, report) in reports(&server, forwarder, project, &before)? {
+        let mut name_there = None;
+        if silence.is_none() {
+            let progress = Progress { printer, name: &name, to, whole };
+            let statistics = progress.of(syncer.sync_project(&project_name), waiting).await?;
+            name_there = statistics.keys().next().cloned();
+        }
+        let in_the_way = silence.clone().or_else(|| in_the_way_of(forwarder, project));
+        for (kind, report) in reports(&server, forwarder, project, &before, in_the_way.as_ref())? {
+            let name_there = name_there.as_ref().unwrap_or(&project_name);
             synced.add(name_there, kind, weave_spool(project, kind), report);
+        }
+        // Nobody is there: to ask again for each project would take the time of each.
+        if !forwarder.is_known(project) {
+            silence = in_the_way.filter(|it| it.kind == BlockedKind::Offline);
         }
     }
     Ok(())
+}
+
+/// What is in the way of one kind of a project and so of those after it, which were not tried.
+fn in_the_way_of(forwarder: &WeaveForwarder, project: &ProjectId) -> Option<Blocked> {
+    use BlockedKind::{Offline, Outage, Refused};
+    let couriers = forwarder.status().into_iter().filter(|it| it.project == *project);
+    let mut blocked = couriers.filter_map(|it| it.status.blocked_by);
+    blocked.find(|it| matches!(it.kind, Offline | Outage | Refused))
 }
 
 fn pending(books: &BTreeMap<Kind, Books>) -> u64 {
@@ -216,6 +236,7 @@ fn reports(
     forwarder: &WeaveForwarder,
     project: &ProjectId,
     before: &BTreeMap<Kind, Books>,
+    in_the_way: Option<&Blocked>,
 ) -> anyhow::Result<Vec<(Kind, Synced)>> {
     let statuses = forwarder.status();
     let mut reports = Vec::new();
@@ -230,7 +251,10 @@ fn reports(
             failed: after.rejected.saturating_sub(before.rejected),
             remaining: after.pending,
             bytes: courier.map_or(0, |it| it.status.synced_bytes),
-            blocked_by: courier.and_then(|it| it.status.blocked_by.clone()),
+            blocked_by: courier
+                .and_then(|it| it.status.blocked_by.clone())
+                .or_else(|| in_the_way.cloned())
+                .filter(|_| after.pending > 0),
             ..SyncReport::default()
         };
         reports.push((kind, Synced::new(&report, &before, &spool)));

@@ -48,11 +48,13 @@ pub enum Group {
     Intake,
     /// Weave's data.
     Weave,
+    /// The calls of models.
+    Models,
 }
 
 impl Group {
     /// All groups, in the order of the table.
-    pub const ALL: [Group; 8] = [
+    pub const ALL: [Group; 9] = [
         Group::Device,
         Group::Store,
         Group::Queue,
@@ -61,6 +63,7 @@ impl Group {
         Group::Priority,
         Group::Intake,
         Group::Weave,
+        Group::Models,
     ];
 
     /// The group in words.
@@ -74,6 +77,7 @@ impl Group {
             Group::Priority => "What goes first",
             Group::Intake => "The intake of `backhaul serve`",
             Group::Weave => "Weave's data, its collector and its delivery",
+            Group::Models => "Calls of models",
         }
     }
 }

@@ -48,7 +48,7 @@ pub static KEYS: &[Key] = &[
     key!(Delivery, "oversized", offline.sync.oversized, "What is done for a record that is larger than the whole data cap: it waits for a larger cap (wait), or does so while a summary of it goes (summary).").live(),
     key!(Delivery, "rate_limit_kbps", offline.bandwidth.rate_limit_kbps, "The rate in kilobits (10^3 bits) a second.").unset("no limit"),
     key!(Delivery, "bandwidth_path", offline.bandwidth_path, "The folder of what was counted against the data cap; all processes of a device share one.").unset("`bandwidth` in data_dir"),
-    key!(Delivery, "drain_timeout", drain_timeout, "How long `backhaul run` goes on delivering once its program has ended; 0s: not at all."),
+    key!(Delivery, "drain_timeout", drain_timeout, "How long `backhaul run` goes on delivering once its program has ended; 0s: it begins nothing more. A request under way then has two seconds besides."),
     key!(Delivery, "sync_interval_seconds", offline.sync.sync_interval_seconds, "How often an idle courier looks for records that it was not told of, in seconds.").live(),
     key!(Delivery, "batch_size", offline.sync.batch_size, "Most records in one batch.").aliases(&["sync_batch_size"]).live(),
     key!(Delivery, "batch_bytes", offline.sync.batch_bytes, "Most bytes of records in one batch; a larger record goes alone.").live(),
@@ -98,6 +98,22 @@ pub static KEYS: &[Key] = &[
     key!(Weave, "weave_max_file_size", weave.max_file_size, "A file of Weave's data is closed at this size."),
     key!(Weave, "weave_cap", weave.cap, "The most that all of Weave's data may take on disk, such as 5GB; 1MB at least.").unset("as long as the disk has room"),
     key!(Weave, "weave_keep_synced", weave.keep_synced, "How long delivered data of Weave's stays on disk after it was stored; 0s for not at all. A gateway looks once an hour.").unset("until `backhaul clean`, or until weave_cap asks for room"),
+
+    key!(Models, "llm_primary", models.primary, "The base of the server of the model that is asked first, as OPENAI_BASE_URL has it.").unset("OPENAI_BASE_URL, where `backhaul run` is started with it, else https://api.openai.com/v1"),
+    key!(Models, "llm_api_key", models.api_key.value, "The key for it. In the file only where others cannot read that.").unset("the one that a client sends, else OPENAI_API_KEY"),
+    key!(Models, "llm_api_key_file", models.api_key.file, "A file with that key in it."),
+    key!(Models, "llm_fallback", models.fallback, "Who is asked where it does not answer: the base of a server on this machine, such as http://127.0.0.1:11434/v1, or a GGUF file; several are asked in order.").unset("nobody"),
+    key!(Models, "llm_fallback_model", models.fallback_model, "The model that fallbacks are asked for.").unset("the first that they have"),
+    key!(Models, "llm_timeout_seconds", models.timeout_seconds, "How long the first model may take until a streamed answer begins, all tries together, in seconds; then the next one is asked."),
+    key!(Models, "llm_answer_timeout_seconds", models.answer_timeout_seconds, "The same for answers that are not streamed, which take as long as the model writes. A network that is gone is noticed within a few seconds all the same."),
+    key!(Models, "llm_max_retries", models.max_retries, "How often the first model is tried again within that time."),
+    key!(Models, "llm_fall_back_on", models.fall_back_on, "What has the next model be asked: kinds of errors."),
+    key!(Models, "llm_fallback_budget_ratio", models.fallback_budget_ratio, "How much of a token budget a fallback has, 0 to 1."),
+    key!(Models, "llm_fallback_calls", models.fallback_calls, "How many calls one fallback answers at a time; others wait."),
+    key!(Models, "llm_anthropic_url", models.anthropic_url, "The base of Anthropic's API, for clients that speak it.").unset("ANTHROPIC_BASE_URL, where `backhaul run` is started with it, else https://api.anthropic.com"),
+    key!(Models, "llm_record", models.record, "What is kept of each call, as a run record: all of it (full), who answered with tokens and times (metadata), or nothing (off)."),
+    key!(Models, "llm_cache", models.cache, "The most that earlier answers take on disk which are given again, marked with their age, where no model answers the very same request.").unset("none are kept"),
+    key!(Models, "llm_cache_age", models.cache_age, "How old such an answer may be."),
 ];
 
 /// The setting that is called so.

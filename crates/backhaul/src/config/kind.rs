@@ -12,6 +12,7 @@ use backhaul_sync::{BackoffStrategy, CheckRule, Oversized, Refill};
 use tracing::level_filters::LevelFilter;
 
 use super::byte_size::ByteSize;
+use super::models::{ModelName, RecordCalls};
 use super::time_text;
 use super::value::{HubUrl, ListenAddress, OutageSetting, Secret, WebUrl};
 
@@ -113,6 +114,7 @@ plain! {
     f64: Number, "a number";
     HubUrl: Text, "http://host:port or https://host:port, such as http://hub:7117";
     WebUrl: Text, "http://host:port or https://host/path without a user, such as https://trace.wandb.ai";
+    ModelName: Text, "the name of a model, such as llama3.2:3b";
     ListenAddress: Text, "ADDRESS:PORT, such as 127.0.0.1:7117";
     Refill: Text, "daily or monthly on DAY, and possibly at HH:MM";
 }
@@ -140,6 +142,7 @@ named! {
     WhenFull: "reject, drop-oldest or drop-lowest-priority";
     Oversized: "wait or summary";
     CheckRule: "any or all";
+    RecordCalls: "full, metadata or off";
     BackoffStrategy: "constant, linear, exponential or fibonacci";
 }
 

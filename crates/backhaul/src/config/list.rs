@@ -1,11 +1,13 @@
 //! Settings that are lists: TOML's in the file; in variables and flags JSON, or words.
 
+use backhaul_llm::LlmErrorKind;
 use backhaul_sync::{CheckUrl, RuleConfig};
 use serde::Deserialize;
 use serde_json::Value;
 use toml::de::DeValue;
 
 use super::kind::{Given, Kind, Shape};
+use super::models::ModelPlace;
 
 impl Kind for Vec<CheckUrl> {
     const SHAPE: Shape = Shape::List;
@@ -23,6 +25,54 @@ impl Kind for Vec<CheckUrl> {
     fn text(&self) -> Option<String> {
         let shown: Vec<String> = self.iter().map(ToString::to_string).collect();
         (!shown.is_empty()).then(|| shown.join(" "))
+    }
+}
+
+impl Kind for Vec<ModelPlace> {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str =
+        "http://host:port/v1 or a path that ends in .gguf, several as a list";
+
+    /// A path is relative to the folder of the file that it stands in.
+    fn read(given: Given<'_>) -> Option<Self> {
+        let places = words(given)?.into_iter().map(|word| word.parse::<ModelPlace>().ok());
+        let below = |place| match (place, given.base) {
+            (ModelPlace::File(path), Some(base)) => ModelPlace::File(base.join(path)),
+            (place, _) => place,
+        };
+        places.map(|place| place.map(below)).collect()
+    }
+
+    fn text(&self) -> Option<String> {
+        let shown: Vec<String> = self.iter().map(ToString::to_string).collect();
+        (!shown.is_empty()).then(|| shown.join(" "))
+    }
+}
+
+impl Kind for Vec<LlmErrorKind> {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str = "kinds of errors, such as unreachable timeout busy";
+
+    fn read(given: Given<'_>) -> Option<Self> {
+        let kind = |word: &String| LlmErrorKind::ALL.into_iter().find(|kind| kind.name() == word);
+        words(given)?.iter().map(kind).collect()
+    }
+
+    fn text(&self) -> Option<String> {
+        let shown: Vec<&str> = self.iter().map(|kind| kind.name()).collect();
+        Some(shown.join(" "))
+    }
+}
+
+/// A list of texts: in JSON, or words with blanks or commas between them.
+fn words(given: Given<'_>) -> Option<Vec<String>> {
+    let text = given.text.to_str()?.trim();
+    match text.starts_with('[') {
+        true => serde_json::from_str(text).ok(),
+        false => {
+            let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+            Some(words.map(ToOwned::to_owned).collect())
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod key;
 mod keys;
 mod kind;
 mod list;
+mod models;
 mod offline;
 mod reference;
 mod resolve;
@@ -57,6 +58,7 @@ pub use self::error::ConfigError;
 pub use self::hub::HubConfig;
 pub use self::key::{Group, Key};
 pub use self::keys::KEYS;
+pub use self::models::{ModelName, ModelPlace, ModelsConfig, RecordCalls};
 pub use self::offline::OfflineConfig;
 pub use self::reference::reference;
 pub use self::settings::{Change, Reloaded, Request, Setting, Settings};
@@ -88,6 +90,8 @@ pub struct Config {
     pub hub: HubConfig,
     /// Where Weave's data lies, and where it goes.
     pub weave: WeaveConfig,
+    /// Who answers the calls of models.
+    pub models: ModelsConfig,
 }
 
 impl Default for Config {
@@ -100,6 +104,7 @@ impl Default for Config {
             offline: OfflineConfig::default(),
             hub: HubConfig::default(),
             weave: WeaveConfig::default(),
+            models: ModelsConfig::default(),
         }
     }
 }
@@ -112,7 +117,8 @@ impl Config {
     pub fn check(&self) -> Result<(), OptionError> {
         self.offline.check()?;
         self.hub.check()?;
-        self.weave.check()
+        self.weave.check()?;
+        self.models.check()
     }
 }
 

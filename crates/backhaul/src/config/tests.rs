@@ -86,6 +86,21 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("weave_max_file_size", "16MB", "\"16MB\"", "16MB"),
     ("weave_cap", "5GB", "\"5GB\"", "5GB"),
     ("weave_keep_synced", "30d", "\"30d\"", "30d"),
+    ("llm_primary", "http://gpu:8000/v1/", "\"http://gpu:8000/v1\"", "http://gpu:8000/v1"),
+    ("llm_api_key", "s3cret", "\"s3cret\"", "(set, not shown)"),
+    ("llm_api_key_file", "/k", "\"/k\"", "/k"),
+    ("llm_fallback", "http://127.0.0.1:1/v1, /m/a.gguf", "[\"http://127.0.0.1:1/v1\", '/m/a.gguf']", "http://127.0.0.1:1/v1 /m/a.gguf"),
+    ("llm_fallback_model", "llama3.2:3b", "\"llama3.2:3b\"", "llama3.2:3b"),
+    ("llm_timeout_seconds", "2.5", "2.5", "2.5"),
+    ("llm_answer_timeout_seconds", "90", "90", "90"),
+    ("llm_max_retries", "0", "0", "0"),
+    ("llm_fall_back_on", "unreachable busy", "['unreachable', 'busy']", "unreachable busy"),
+    ("llm_fallback_budget_ratio", "0.25", "0.25", "0.25"),
+    ("llm_fallback_calls", "2", "2", "2"),
+    ("llm_anthropic_url", "http://a:1", "\"http://a:1\"", "http://a:1"),
+    ("llm_record", "metadata", "\"metadata\"", "metadata"),
+    ("llm_cache", "50MB", "\"50MB\"", "50MB"),
+    ("llm_cache_age", "7d", "\"7d\"", "7d"),
 ];
 
 const RULE: &str = r#"[{"name":"size","field":"size_kb","points_per_unit":1.5}]"#;

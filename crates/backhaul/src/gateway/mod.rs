@@ -5,6 +5,7 @@
 //! process.
 
 mod intake;
+mod models;
 mod open_files;
 mod plan;
 mod runs;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use self::intake::RunsIntake;
+use self::models::ModelsPart;
 pub(crate) use self::open_files::OpenFiles;
 pub(crate) use self::plan::{Plan, WORKER_THREADS};
 pub(crate) use self::waiting::Waiting;
@@ -44,6 +46,7 @@ pub(crate) enum Beside {
 pub(crate) struct Gateway {
     runs: RunsIntake,
     weave: Weave,
+    models: ModelsPart,
     requests: Arc<Requests>,
     limits: hub::Limits,
 }
@@ -76,9 +79,10 @@ impl Gateway {
             of_weave.measure(measured);
             measure_resting(&data_dir, measured);
         });
-        let (of_runs, config) = (Arc::clone(&requests), config.clone());
-        let runs = RunsIntake::open(plan, config, of_runs, others, beside).await?;
-        Ok(Self { runs, weave, requests, limits })
+        let of_runs = Arc::clone(&requests);
+        let runs = RunsIntake::open(plan.clone(), config.clone(), of_runs, others, beside).await?;
+        let models = ModelsPart::open(plan, config.clone(), runs.router()).await?;
+        Ok(Self { runs, weave, models, requests, limits })
     }
 
     /// Serves until `shutdown` is ready; returns how many connections were broken off then.
@@ -87,7 +91,7 @@ impl Gateway {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> usize {
-        let router = self.weave.router().merge(self.runs.router());
+        let router = self.weave.router().merge(self.runs.router()).merge(self.models.router());
         server::serve(listener, self.requests.bound(router), self.limits, shutdown).await
     }
 
@@ -107,6 +111,8 @@ impl Gateway {
 
     /// Ends everything but what is under way. To be called when nothing is served any more.
     pub(crate) async fn stop(&self) {
+        // What it keeps of the last calls goes to the runs.
+        self.models.stop().await;
         tokio::join!(self.runs.stop(), self.weave.stop());
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     pub(super) hub: hub::Options,
     pub(super) spool: backhaul_store::Options,
     /// Where Weave's data lies.
-    pub(super) weave_dir: PathBuf,
+    pub(crate) weave_dir: PathBuf,
     /// Where it goes.
     pub(super) weave_remote: Remote,
     pub(crate) limits: hub::Limits,

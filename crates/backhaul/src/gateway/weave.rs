@@ -5,6 +5,7 @@
 //! be a client's.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ struct Inner {
     plan: Plan,
     config: Config,
     open: OnceCell<Open>,
+    /// Whether it could not be opened the last time.
+    is_in_trouble: AtomicBool,
 }
 
 struct Open {
@@ -65,7 +68,8 @@ impl Weave {
     /// Where the folder is there and cannot be used.
     pub(super) async fn open(plan: Plan, config: Config) -> anyhow::Result<Self> {
         let is_there = plan.weave_dir.is_dir();
-        let weave = Self(Arc::new(Inner { plan, config, open: OnceCell::new() }));
+        let (open, is_in_trouble) = (OnceCell::new(), AtomicBool::new(false));
+        let weave = Self(Arc::new(Inner { plan, config, open, is_in_trouble }));
         if is_there {
             weave.opened().await?.forward_if_allowed().await;
         }
@@ -112,14 +116,27 @@ impl Weave {
     }
 
     async fn opened(&self) -> anyhow::Result<&Open> {
-        let Inner { plan, config, open } = &*self.0;
+        let Inner { plan, config, open, .. } = &*self.0;
         open.get_or_try_init(|| Open::new(plan.clone(), config)).await
+    }
+
+    /// The same for a request: that it fails is said once.
+    async fn opened_for_request(&self) -> anyhow::Result<&Open> {
+        let opened = self.opened().await;
+        match (&opened, self.0.is_in_trouble.swap(opened.is_err(), Ordering::Relaxed)) {
+            (Err(error), false) => {
+                tracing::error!(error = format!("{error:#}"), "Weave's data cannot be stored");
+            }
+            (Ok(_), true) => tracing::info!("Weave's data is stored again"),
+            _ => {}
+        }
+        opened
     }
 }
 
 async fn answer(State(weave): State<Weave>, request: Request) -> Response {
     let answered = async {
-        let open = weave.opened().await?;
+        let open = weave.opened_for_request().await?;
         let answer = answer_by(&open.router, request).await;
         // It may have brought the key.
         open.forward_if_allowed().await;

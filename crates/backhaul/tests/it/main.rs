@@ -36,4 +36,5 @@ mod three_days;
 mod traces;
 mod weave;
 mod weave_outages;
+mod weave_said;
 mod weave_spools;

@@ -2,38 +2,19 @@
 
 use std::path::Path;
 
-use backhaul_store::{OsDisk, is_segment};
-
 use super::finding::Finding;
-use crate::data_dir::DataDir;
-
-/// What a file of the prototype is called that was looked at, and not read as a whole.
-const KEPT: &str = ".prototype";
+use crate::old_weave_data::{ADVICE, OldWeaveData};
 
 /// What was not taken over yet, and what could not be.
 pub(super) fn check(weave: &Path) -> Vec<Finding> {
     const CHECK: &str = "old weave data";
-    let (mut new, mut kept) = (0_u64, 0_u64);
-    let folders = DataDir::weave_folders(weave);
-    let files = folders.iter().flat_map(|path| std::fs::read_dir(path).into_iter().flatten());
-    for path in files.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_data = name.ends_with(".jsonl.gz") || name.ends_with(".jsonl");
-        if name.ends_with(KEPT) {
-            kept += 1;
-        } else if is_data && !name.contains(".synced.") {
-            new += u64::from(is_segment(&OsDisk, &path).is_ok_and(|is_segment| !is_segment));
-        }
-    }
+    let found = OldWeaveData::in_folder(weave);
     let mut findings = Vec::new();
-    if new > 0 {
-        findings.push(Finding::warning(
-            CHECK,
-            format!("{new} files of Weave's own offline mode were not taken over yet"),
-            "`backhaul sync` takes them over and delivers them; so does a gateway that delivers",
-        ));
+    if found.new > 0 {
+        findings.push(Finding::warning(CHECK, found.to_string(), ADVICE));
     }
-    if kept > 0 {
+    if found.kept > 0 {
+        let kept = found.kept;
         findings.push(Finding::warning(
             CHECK,
             format!("{kept} files of Weave's own offline mode could not be read as a whole"),
@@ -45,23 +26,16 @@ pub(super) fn check(weave: &Path) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use backhaul_weave::{Entry, EntryType, OfflineOptions, OfflineTraceServer};
-
     use super::*;
 
     #[test]
-    fn files_of_the_prototype_are_told_from_ours() {
+    fn what_is_not_taken_over_and_what_was_kept_are_a_warning_each() {
         let dir = tempfile::tempdir().unwrap();
-        let options = OfflineOptions { min_free_bytes: Some(0), ..OfflineOptions::default() };
-        let server = OfflineTraceServer::open(dir.path(), options).unwrap();
-        let data = serde_json::json!({"project_id": "e/p", "id": "1"});
-        let call = Entry::of_value(EntryType::CallStart, &data);
-        server.log(&"e/p".parse().unwrap(), &[call]).unwrap();
-        assert_eq!(check(dir.path()), []);
         let folder = dir.path().join("e/p/calls");
-        std::fs::write(folder.join("20250101_0000.jsonl"), "{\"type\": \"call_start\"}\n").unwrap();
-        std::fs::write(folder.join("20250101_0001.synced.jsonl"), "{}\n").unwrap();
-        assert!(check(dir.path())[0].found.starts_with("1 files"));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(check(dir.path()), []);
+        std::fs::write(folder.join("20250101_0000.jsonl"), "{}\n").unwrap();
+        assert_eq!(check(dir.path()).len(), 1);
         std::fs::write(folder.join("20250101_0002.jsonl.gz.0123.prototype"), "x").unwrap();
         assert_eq!(check(dir.path()).len(), 2);
     }

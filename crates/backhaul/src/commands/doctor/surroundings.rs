@@ -83,17 +83,13 @@ pub(super) fn environment(own: impl Fn(&str) -> Option<OsString>) -> Vec<Finding
     let mut warning = |found: &str, advice: &str| {
         findings.push(Finding::warning(CHECK, found, advice));
     };
-    match (&base, &trace) {
-        (Some(_), None) => warning(
-            "WANDB_BASE_URL is set and WF_TRACE_SERVER_URL is not: traces go to `traces` below it",
-            "set both to the gateway, or use `backhaul run`, which does",
-        ),
-        (None, Some(_)) => warning(
+    // Where WANDB_BASE_URL is set alone, clients send traces to `traces` below it.
+    if base.is_none() && trace.is_some() {
+        warning(
             "WF_TRACE_SERVER_URL is set and WANDB_BASE_URL is not: weave.init asks api.wandb.ai, \
              and fails without a network",
             "set both to the gateway, or use `backhaul run`, which does",
-        ),
-        _ => {}
+        );
     }
     if is_on("WEAVE_DISABLED") {
         warning("WEAVE_DISABLED is set: clients log nothing", "unset it");
@@ -148,7 +144,7 @@ mod tests {
         let gateway = "http://127.0.0.1:7117";
         assert_eq!(warnings(&[]), 0);
         let cache = ("WEAVE_SERVER_CACHE_DIR", "/c");
-        assert_eq!(warnings(&[("WANDB_BASE_URL", gateway), cache]), 1);
+        assert_eq!(warnings(&[("WANDB_BASE_URL", gateway), cache]), 0);
         assert_eq!(warnings(&[("WF_TRACE_SERVER_URL", gateway), cache]), 1);
         let both = [("WANDB_BASE_URL", gateway), ("WF_TRACE_SERVER_URL", gateway)];
         assert_eq!(warnings(&both), 1);

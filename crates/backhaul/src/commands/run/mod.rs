@@ -40,7 +40,7 @@ pub(crate) fn run(args: &cli::Run, settings: &Settings) -> anyhow::Result<Outcom
         // And so is its token: the program has a key for Weave, and knows of no other.
         config.hub.token = SecretPlace::default();
     }
-    environment::take_over_targets(&mut config.weave, own).or_usage()?;
+    environment::take_over_targets(&mut config, own).or_usage()?;
     let plan = Plan::check(&args.gateway, &config).or_usage()?;
     let runtime = runtime::start(WORKER_THREADS)?;
     let ended = runtime.block_on(around(&args.command, plan, &config));
@@ -96,6 +96,8 @@ fn variables(
     let remote = config.weave.remote(&config.offline).or_usage()?;
     let cache = DataDir::of(config)?.path().join(WEAVE_CACHE);
     let cache = cache.join(environment::folder_of(&shown_url(remote.trace_url().as_str())));
+    // The program may go to another folder.
+    let cache = std::path::absolute(&cache).unwrap_or(cache);
     Ok(environment::of_child(reachable(address), &cache, own))
 }
 

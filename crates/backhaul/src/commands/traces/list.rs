@@ -7,6 +7,7 @@ use super::{Found, name_of, status_of, took};
 use crate::cli;
 use crate::config::Config;
 use crate::exit::Outcome;
+use crate::old_weave_data::OldWeaveData;
 use crate::printer::{Printer, harmless};
 
 /// What is told of a trace.
@@ -14,6 +15,7 @@ const COLUMNS: [&str; 4] = ["summary", "display_name", "ended_at", "exception"];
 
 pub(super) fn run(args: &cli::TracesList, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
+    OldWeaveData::hint(printer, config);
     let found = Found::open_or_usage(config, args.project.as_deref())?;
     let limit = usize::try_from(args.limit)?;
     let mut roots: Vec<Value> = Vec::new();

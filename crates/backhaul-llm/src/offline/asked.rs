@@ -1,0 +1,86 @@
+//! One of the models, as it is asked for one call.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::gate::gate;
+use super::member::Member;
+use super::options::OfflineLlmOptions;
+use super::watched::Watched;
+use crate::chunk_stream::ChunkStream;
+use crate::client::LlmClient;
+use crate::completion::CompletionResult;
+use crate::error::LlmError;
+use crate::metadata::Source;
+use crate::request::{ChatRequest, Forwarded};
+
+/// One of the models of an [`OfflineLlmClient`](crate::OfflineLlmClient), as it is asked for
+/// one call.
+#[derive(Clone)]
+pub struct Asked {
+    pub(super) member: Arc<Member>,
+    pub(super) place: usize,
+    pub(super) options: Arc<OfflineLlmOptions>,
+}
+
+impl Asked {
+    /// The primary or a fallback.
+    pub fn source(&self) -> Source {
+        self.member.source()
+    }
+
+    /// The how manieth it is: 0 is the primary.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    /// The model itself.
+    pub fn client(&self) -> &dyn LlmClient {
+        &**self.member.client()
+    }
+
+    /// Has it answer as a whole: a fallback when it is its turn, and what fits it.
+    ///
+    /// # Errors
+    /// Its own.
+    pub async fn complete(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
+        let _slot = self.member.slot().await?;
+        if self.member.is_primary() {
+            return self.client().complete(request).await;
+        }
+        self.client().complete(&self.for_fallback(request)).await
+    }
+
+    /// The same in pieces, of which the first says something.
+    ///
+    /// # Errors
+    /// Its own, until then.
+    pub async fn stream(&self, request: &ChatRequest) -> Result<ChunkStream, LlmError> {
+        let slot = self.member.slot().await?;
+        let mut stream = if self.member.is_primary() {
+            gate(self.client().stream(request).await?).await?
+        } else {
+            gate(self.client().stream(&self.for_fallback(request)).await?).await?
+        };
+        let metadata = std::mem::take(&mut stream.metadata);
+        let watched = Watched { stream, asked: self.clone(), slot };
+        Ok(ChunkStream::new(watched, metadata))
+    }
+
+    /// Tells that an answer which had begun ended so.
+    pub fn note_failure(&self, error: &LlmError) {
+        self.member.opened_by(error, &self.options);
+    }
+
+    fn for_fallback(&self, request: &ChatRequest) -> ChatRequest {
+        let ratio = self.options.fallback_budget_ratio;
+        let token_budget = request.token_budget.as_ref().map(|budget| budget.scaled(ratio));
+        ChatRequest { token_budget, forwarded: Forwarded::default(), ..request.clone() }
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asked").field(&self.member.client().name()).finish()
+    }
+}

@@ -1,0 +1,140 @@
+//! The models' part of a gateway, opened with the first call of one.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use backhaul_agent::RunRecord;
+use backhaul_llm::ModelStatus;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use super::intake::answer_by;
+use super::plan::Plan;
+use crate::config::{Config, ModelPlace};
+use crate::intake::Refusal;
+use crate::models::{self, Models};
+
+/// Where run records are taken.
+const RUNS: &str = "/v1/runs";
+/// Records of calls that are being stored at one moment; beyond, calls are answered and not
+/// kept.
+const MOST_STORING: usize = 256;
+
+/// The gateway of models, once it is needed.
+#[derive(Clone)]
+pub(super) struct ModelsPart(Arc<Inner>);
+
+struct Inner {
+    plan: Plan,
+    config: Config,
+    open: OnceCell<(Models, Router)>,
+    storing: TaskTracker,
+    runs: Router,
+}
+
+impl ModelsPart {
+    /// `runs` takes the records of calls.
+    ///
+    /// # Errors
+    /// Where a model's file cannot be opened, which is not to be found out in an outage.
+    pub(super) async fn open(plan: Plan, config: Config, runs: Router) -> anyhow::Result<Self> {
+        let in_process = |place: &ModelPlace| matches!(place, ModelPlace::File(_));
+        let is_needed = config.models.fallback.iter().any(in_process);
+        let (open, storing) = (OnceCell::new(), TaskTracker::new());
+        let part = Self(Arc::new(Inner { plan, config, open, storing, runs }));
+        if is_needed {
+            part.opened().await?;
+        }
+        Ok(part)
+    }
+
+    pub(super) fn router(&self) -> Router {
+        let routes = |router: Router<Self>, path: &&str| router.route(path, any(answer));
+        models::PATHS.iter().fold(Router::new(), routes).with_state(self.clone())
+    }
+
+    /// How the models stand; empty where none was asked yet.
+    pub(super) fn status(&self) -> Vec<ModelStatus> {
+        self.0.open.get().map_or_else(Vec::new, |(models, _)| models.status())
+    }
+
+    /// Waits for the records of calls to be stored.
+    pub(super) async fn stop(&self) {
+        self.0.storing.close();
+        self.0.storing.wait().await;
+    }
+
+    async fn opened(&self) -> anyhow::Result<&(Models, Router)> {
+        let Inner { plan, config, open, .. } = &*self.0;
+        open.get_or_try_init(|| async {
+            let config = config.clone();
+            let (models, offline) = (config.models.clone(), config.offline.clone());
+            // It reads the machine's certificates, and perhaps a model.
+            let client = tokio::task::spawn_blocking(move || models.client(&offline)).await??;
+            client.watch(&config.offline.monitor()?);
+            let outage = Arc::clone(&plan.outage);
+            client.offline_while(move || outage.outage());
+            let models = Models::new(models::Options {
+                client,
+                has_key: config.models.key()?.is_some(),
+                token: plan.token.clone(),
+                pace: plan.limits.pace,
+                record: config.models.record,
+                store: self.store(),
+            });
+            let router = models::router(models.clone())
+                .method_not_allowed_fallback(Refusal::method_not_allowed);
+            Ok((models, router))
+        })
+        .await
+    }
+
+    /// Stores a record as the intake does what others send, and never has a call wait for it.
+    fn store(&self) -> Box<dyn Fn(RunRecord) + Send + Sync> {
+        let (runs, storing) = (self.0.runs.clone(), self.0.storing.clone());
+        let free = Arc::new(Semaphore::new(MOST_STORING));
+        Box::new(move |record| {
+            let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
+                tracing::error!("too many calls of models are being stored: one is not kept");
+                return;
+            };
+            let runs = runs.clone();
+            storing.spawn(async move {
+                if let Err(error) = post(&runs, &record).await {
+                    tracing::error!(%error, "a call of a model is not kept");
+                }
+                drop(place);
+            });
+        })
+    }
+}
+
+async fn post(runs: &Router, record: &RunRecord) -> anyhow::Result<()> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(RUNS)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(record.to_json()))?;
+    let answer = answer_by(runs, request).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        let said = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap_or_default();
+        anyhow::bail!("{status}: {}", String::from_utf8_lossy(&said));
+    }
+    Ok(())
+}
+
+async fn answer(State(part): State<ModelsPart>, request: Request) -> Response {
+    let answered = async {
+        let (_, router) = part.opened().await?;
+        answer_by(router, request).await
+    };
+    answered.await.unwrap_or_else(|error: anyhow::Error| {
+        Refusal::unavailable(format!("no model can be asked: {error:#}")).into_response()
+    })
+}

@@ -1,0 +1,179 @@
+//! What is kept of a call: a run record, which is stored and delivered as any other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use backhaul_agent::{LlmCall, RunRecord};
+use backhaul_llm::{CompletionResult, FinishReason, LlmError, Metadata, StreamChunk, Usage};
+use backhaul_store::{Clock as _, SystemClock, Timestamp};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::shortened::shortened;
+use crate::config::RecordCalls;
+
+/// The most bytes that are kept of an answer; the rest is cut, and said to be.
+const MOST_OUTPUT: usize = 256 << 10;
+
+/// Keeps calls.
+pub(super) struct Recorder {
+    pub(super) keep: RecordCalls,
+    pub(super) store: Box<dyn Fn(RunRecord) + Send + Sync>,
+}
+
+impl Recorder {
+    /// Begins with a call of a form, such as `chat.completions`, and what was asked.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        form: &'static str,
+        model: &str,
+        asked: &[Value],
+    ) -> Recording {
+        let asked = match self.keep {
+            RecordCalls::Full => shortened(asked),
+            RecordCalls::Metadata | RecordCalls::Off => Vec::new(),
+        };
+        Recording {
+            recorder: Arc::clone(self),
+            form,
+            model: model.to_owned(),
+            asked,
+            output: Output::default(),
+            usage: Usage::default(),
+            finish_reason: None,
+            began: Instant::now(),
+            at: SystemClock::new().now().wall,
+        }
+    }
+}
+
+/// A call that is under way.
+pub(super) struct Recording {
+    recorder: Arc<Recorder>,
+    form: &'static str,
+    model: String,
+    asked: Vec<Value>,
+    output: Output,
+    usage: Usage,
+    finish_reason: Option<FinishReason>,
+    began: Instant,
+    at: Timestamp,
+}
+
+impl Recording {
+    /// A piece of the answer came.
+    pub(super) fn add(&mut self, chunk: &StreamChunk) {
+        self.usage = chunk.usage().unwrap_or(self.usage);
+        self.finish_reason = chunk.finish_reason().or(self.finish_reason.take());
+        if self.recorder.keep == RecordCalls::Full {
+            self.output.add(chunk);
+        }
+    }
+
+    /// The whole answer came.
+    pub(super) fn answered(mut self, answer: &CompletionResult) {
+        self.usage = answer.usage();
+        self.finish_reason = answer.finish_reason();
+        if self.recorder.keep == RecordCalls::Full {
+            self.output.text = answer.content();
+            for (place, call) in (0_u64..).zip(answer.tool_calls()) {
+                let arguments = Value::Object(call.arguments).to_string();
+                self.output.calls.insert(place, (call.name, arguments));
+            }
+        }
+        self.end(&answer.metadata, None);
+    }
+
+    /// The answer came to its end, piece by piece.
+    pub(super) fn streamed(self, metadata: &Metadata) {
+        self.end(metadata, None);
+    }
+
+    /// The answer broke off after it had begun.
+    pub(super) fn broken_off(self, metadata: &Metadata, error: &LlmError) {
+        self.end(metadata, Some(error.to_string()));
+    }
+
+    /// The caller went away before the end.
+    pub(super) fn abandoned(self, metadata: &Metadata) {
+        self.end(metadata, Some("the caller went away before the end of the answer".to_owned()));
+    }
+
+    /// Nobody answered.
+    pub(super) fn failed(self, error: &LlmError) {
+        let attempts = error.attempts().to_vec();
+        let metadata = Metadata::of_attempts(attempts);
+        self.end(&metadata, Some(error.to_string()));
+    }
+
+    fn end(self, metadata: &Metadata, error: Option<String>) {
+        if self.recorder.keep == RecordCalls::Off {
+            return;
+        }
+        let model = if metadata.model.is_empty() { &self.model } else { &metadata.model };
+        let mut call = LlmCall::new(model.clone(), self.asked, self.output.into_text())
+            .tokens(self.usage.prompt_tokens, self.usage.completion_tokens)
+            .duration_ms(self.began.elapsed().as_secs_f64() * 1_000.0)
+            .timestamp(self.at);
+        call.error.clone_from(&error);
+        let mut record = RunRecord::new(format!("model-call-{}", Uuid::now_v7()), self.at);
+        record.completed_at = Some(SystemClock::new().now().wall);
+        record.success = error.is_none();
+        record.error = error;
+        record.llm_calls.push(call);
+        let mut answered = metadata.to_json();
+        answered.insert("form".to_owned(), self.form.into());
+        answered.insert("asked_model".to_owned(), self.model.into());
+        if let Some(reason) = &self.finish_reason {
+            answered.insert("finish_reason".to_owned(), reason.name().into());
+        }
+        record.metadata = Map::from_iter([("model_call".to_owned(), Value::Object(answered))]);
+        (self.recorder.store)(record);
+    }
+}
+
+/// What a model said, put together of its pieces.
+#[derive(Default)]
+struct Output {
+    text: String,
+    /// By place: the tool, and its arguments as text.
+    calls: BTreeMap<u64, (String, String)>,
+}
+
+impl Output {
+    fn add(&mut self, chunk: &StreamChunk) {
+        if self.text.len() <= MOST_OUTPUT {
+            self.text.push_str(chunk.content());
+        }
+        let deltas = chunk.delta().and_then(|delta| delta.get("tool_calls")?.as_array());
+        for delta in deltas.into_iter().flatten() {
+            let place = delta.get("index").and_then(Value::as_u64).unwrap_or(0);
+            let function = delta.get("function");
+            let said = |name: &str| function.and_then(|it| it.get(name)?.as_str()).unwrap_or("");
+            let (name, arguments) = self.calls.entry(place).or_default();
+            name.push_str(said("name"));
+            if arguments.len() <= MOST_OUTPUT {
+                arguments.push_str(said("arguments"));
+            }
+        }
+    }
+
+    /// The text; where tools are called, an object with both.
+    fn into_text(mut self) -> String {
+        if self.text.len() > MOST_OUTPUT {
+            let cut = self.text.floor_char_boundary(MOST_OUTPUT);
+            let left = self.text.len() - cut;
+            self.text.truncate(cut);
+            self.text.push_str(&format!("… [{left} bytes or more cut]"));
+        }
+        if self.calls.is_empty() {
+            return self.text;
+        }
+        let calls = self.calls.into_values();
+        let calls: Value = calls
+            .map(|(name, arguments)| json!({ "name": name, "arguments": arguments }))
+            .collect();
+        json!({ "content": self.text, "tool_calls": calls }).to_string()
+    }
+}

@@ -1,0 +1,78 @@
+//! Errors of models, as clients of OpenAI read them.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use backhaul_llm::{LlmError, LlmErrorKind};
+use serde_json::Value;
+
+use super::signature::Signature;
+use crate::intake::{Refusal, whole_seconds};
+
+/// Tells clients whether the same request is worth sending again. Without it they try twice
+/// more, by the status alone.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why a call was not answered by a model.
+pub(super) struct Refused(LlmError);
+
+impl From<LlmError> for Refused {
+    fn from(error: LlmError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let status = refusal.status.as_u16();
+        let kind = LlmErrorKind::of_status(status);
+        let error = LlmError::new(kind, refusal.reason).with_status(status);
+        Self(match refusal.retry_after {
+            Some(wait) => error.with_retry_after(wait),
+            None => error,
+        })
+    }
+}
+
+impl Refused {
+    /// The status that a client is told: the server's own where one server alone was asked.
+    pub(super) fn status(error: &LlmError) -> StatusCode {
+        let own = error.status().and_then(|status| StatusCode::from_u16(status).ok());
+        // A success that could not be read is none.
+        let own = own.filter(|status| status.is_client_error() || status.is_server_error());
+        own.unwrap_or(match error.kind() {
+            LlmErrorKind::Invalid | LlmErrorKind::ContextLength => StatusCode::BAD_REQUEST,
+            LlmErrorKind::NotFound => StatusCode::NOT_FOUND,
+            LlmErrorKind::Credentials => StatusCode::UNAUTHORIZED,
+            LlmErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            LlmErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            LlmErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            LlmErrorKind::BrokenOff | LlmErrorKind::Garbled => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        })
+    }
+
+    /// The answer with a body in the form that its client reads.
+    pub(super) fn answer(error: &LlmError, body: Value) -> Response {
+        let mut response = (Self::status(error), Json(body)).into_response();
+        let headers = response.headers_mut();
+        // All that could be done was done: another try would only make it later. A server that
+        // names a time is another matter.
+        let is_worth_it = error.kind() == LlmErrorKind::RateLimited || error.attempts().is_empty();
+        if !is_worth_it || error.retry_after().is_none() {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if let Some(wait) = error.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        Signature::of_attempts(error.attempts(), headers);
+        response
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let body = self.0.to_json();
+        Self::answer(&self.0, body)
+    }
+}
