@@ -94,6 +94,14 @@ impl Form {
         Ok(request)
     }
 
+    /// Takes out of a request what a model here has said earlier and the cloud refuses: thoughts
+    /// that Anthropic has not signed. For requests that go on as they are.
+    pub fn clean_for_cloud(self, body: &mut Value) {
+        if self == Form::Messages {
+            messages::remove_unsigned_thoughts(body);
+        }
+    }
+
     /// An error in this form: the status and the body.
     pub fn error(self, error: &LlmError) -> (u16, Value) {
         match self {

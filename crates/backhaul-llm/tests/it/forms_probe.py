@@ -6,12 +6,11 @@ In, by lines: a call `{"client", "method", "arguments"}`; then the answer to its
 client made of the answer, as JSON.
 """
 
+import importlib
 import json
 import sys
 
-import anthropic
 import httpx2
-import openai
 
 
 def out(value):
@@ -25,12 +24,16 @@ def answered(request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(answer["status"], headers=headers, content=answer["body"].encode())
 
 
-transport = httpx2.Client(transport=httpx2.MockTransport(answered))
-common = {"api_key": "probe", "http_client": transport, "max_retries": 0}
-clients = {
-    "openai": openai.OpenAI(base_url="http://model/v1", **common),
-    "anthropic": anthropic.Anthropic(base_url="http://model", **common),
-}
+def client_of(name):
+    """The module, which takes a second to load, and a client."""
+    module = importlib.import_module(name)
+    transport = httpx2.Client(transport=httpx2.MockTransport(answered))
+    kind, url = {
+        "openai": ("OpenAI", "http://model/v1"),
+        "anthropic": ("Anthropic", "http://model"),
+    }[name]
+    client = getattr(module, kind)
+    return module, client(base_url=url, api_key="probe", http_client=transport, max_retries=0)
 
 
 def whole(value):
@@ -47,7 +50,7 @@ def final(stream):
 
 
 def seen(call):
-    method = clients[call["client"]]
+    module, method = client_of(call["client"])
     for name in call["method"].split("."):
         method = getattr(method, name)
     events = []
@@ -59,10 +62,12 @@ def seen(call):
                 return {"events": events, "final": whole(final(stream))}
         if call["arguments"].get("stream"):
             for event in answer:
-                events.append(whole(event))
+                # Of an old completion the type is the whole one's: it has a finish reason.
+                is_piece = call["method"] == "completions.create"
+                events.append(event.to_dict() if is_piece else whole(event))
             return {"events": events}
         return {"answer": whole(answer)}
-    except (openai.APIError, anthropic.APIError) as error:
+    except module.APIError as error:
         status = getattr(error, "status_code", None)
         return {"events": events, "raised": type(error).__name__, "status": status,
                 "body": error.body, "message": error.message}

@@ -1,7 +1,8 @@
-//! Clients of models against servers that go wrong.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! Clients of models against servers that go wrong, and the forms in which real clients ask.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod anthropic;
+mod forms;
 mod llama;
 #[cfg(feature = "llama-cpp")]
 mod llama_cpp;

@@ -27,8 +27,12 @@ pub(in super::super) fn answer(
 ) -> Result<Value, LlmError> {
     let blocks = Blocks::new(&stamp.id, false).of_message(answer.message().as_json())?;
     let finish = answer.finish_reason();
-    let items = blocks.iter().enumerate();
-    let output = items.map(|(index, block)| item(block, index, stamp, status(finish.as_ref())));
+    let last = blocks.len().saturating_sub(1);
+    let output = blocks.iter().enumerate().map(|(index, block)| {
+        // Only the last one can have been cut short.
+        let finish = finish.as_ref().filter(|_| index == last);
+        item(block, index, stamp, status(finish))
+    });
     let mut response = Response::new(told, stamp);
     response.model = answer.model().to_owned();
     response.output = output.collect();
