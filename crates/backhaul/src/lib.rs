@@ -72,6 +72,8 @@ mod intake;
 mod log;
 #[cfg(feature = "control")]
 mod metrics;
+#[cfg(feature = "control")]
+mod model_report;
 #[cfg(feature = "cli")]
 mod models;
 #[cfg(feature = "cli")]

@@ -13,6 +13,7 @@ use crate::control::Client;
 use crate::control::message::Overview;
 use crate::data_dir::{self, DataDir, RUNS, WEAVE};
 use crate::exit::{OrUsage as _, Outcome};
+use crate::model_report::ModelReport;
 use crate::offline::{OutageReport, OutageSwitch};
 use crate::old_weave_data::OldWeaveData;
 use crate::printer::{Printer, table};
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     OldWeaveData::hint(printer, config);
     if !explicit && !data_dir.path().exists() && data_dir.present().is_empty() {
         printer.talk(format_args!("nothing was stored yet in {}", data_dir.path().display()));
-        return print(printer, &data_dir, &[], None);
+        return print(printer, &data_dir, &[], &Told::default());
     }
     let spools = data_dir.spools().or_usage()?;
     let broken = data_dir.broken_spools();
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
         if broken.is_empty() {
             printer.talk(format_args!("there is no spool in {}", data_dir.path().display()));
         }
-        print(printer, &data_dir, &[], None)?;
+        print(printer, &data_dir, &[], &Told::default())?;
         return Ok(outcome);
     }
     let overviews = runtime::start(1)?.block_on(ask_owners(printer, &spools));
@@ -78,8 +79,16 @@ pub(crate) fn run(args: &cli::Status, settings: &Settings) -> anyhow::Result<Out
     if let (Some(outage), false) = (&outage, printer.json) {
         printer.data(format_args!("OFFLINE: {outage}\n"))?;
     }
-    print(printer, &data_dir, &found, outage.as_ref())?;
+    let models = overviews.into_values().flat_map(|overview| overview.models).collect();
+    print(printer, &data_dir, &found, &Told { outage, models })?;
     Ok(outcome)
+}
+
+/// What is told of the process as a whole.
+#[derive(Default)]
+struct Told {
+    outage: Option<OutageReport>,
+    models: Vec<ModelReport>,
 }
 
 /// What the processes say that have spools open. One that does not answer is left out, and
@@ -176,15 +185,19 @@ fn print(
     printer: Printer,
     data_dir: &DataDir,
     found: &[Found],
-    outage: Option<&OutageReport>,
+    told: &Told,
 ) -> anyhow::Result<Outcome> {
     if printer.json {
         let spools: Map<String, Value> =
             found.iter().map(|found| (found.name.clone(), json!(found.report))).collect();
-        printer.object(&json!({"spools": spools, "outage": outage}))?;
+        let Told { outage, models } = told;
+        printer.object(&json!({"spools": spools, "outage": outage, "models": models}))?;
     } else if !found.is_empty() {
         printer.data(format_args!("data dir  {}\n", data_dir.path().display()))?;
         printer.data(page(found))?;
+    }
+    for line in told.models.iter().filter(|_| !printer.json).flat_map(of_model) {
+        printer.data(line)?;
     }
     Ok(Outcome::Done)
 }
@@ -285,4 +298,18 @@ fn remarks(report: &SpoolReport) -> Vec<String> {
         remarks.push(format!("{count} lines of the ledger were unreadable"));
     }
     remarks
+}
+
+/// What there is to say of a model.
+fn of_model(model: &ModelReport) -> Vec<String> {
+    let ModelReport { name, source, answered, failed, .. } = model;
+    let head = format!("model {name} ({source})");
+    let mut lines = vec![format!("{head}: {answered} calls answered, {failed} tries failed")];
+    if let (Some(trouble), Some(seconds)) = (&model.trouble, model.trouble_seconds) {
+        lines.push(format!("{head}: left alone for {}: {trouble}", age(seconds)));
+    }
+    if let Some(credentials) = &model.credentials {
+        lines.push(format!("{head}: ITS SERVER DOES NOT TAKE THE KEY: {credentials}"));
+    }
+    lines
 }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_llm::{
-    ApiKey, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmOptions, OpenAiClient,
+    ApiKey, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmClientBuilder,
+    OfflineLlmOptions, OpenAiClient,
 };
 use backhaul_sync::OptionError;
 
@@ -162,7 +163,7 @@ impl ModelsConfig {
         for (place, endpoint) in self.fallback.iter().zip(self.fallback_endpoints(offline)?) {
             builder = match endpoint {
                 Some(endpoint) => builder.fallback(self.fallback_at(endpoint)),
-                None => return Err(in_process(place)),
+                None => in_process(builder, place)?,
             };
         }
         builder.build().map_err(|error| error.to_string().into())
@@ -176,13 +177,29 @@ impl ModelsConfig {
     }
 }
 
-fn in_process(place: &ModelPlace) -> ConfigError {
-    format!(
+/// Adds a model that llama.cpp runs in this process, loaded.
+#[cfg(feature = "llama-cpp")]
+fn in_process(
+    builder: OfflineLlmClientBuilder,
+    place: &ModelPlace,
+) -> Result<OfflineLlmClientBuilder, ConfigError> {
+    use backhaul_llm::{LlamaCppClient, LlamaCppOptions};
+    let client = LlamaCppClient::open(place.to_string(), LlamaCppOptions::default())
+        .map_err(|error| format!("llm_fallback: {error}"))?;
+    Ok(builder.fallback(client))
+}
+
+#[cfg(not(feature = "llama-cpp"))]
+fn in_process(
+    _: OfflineLlmClientBuilder,
+    place: &ModelPlace,
+) -> Result<OfflineLlmClientBuilder, ConfigError> {
+    let message = format!(
         "llm_fallback is {place}: this backhaul was built without llama.cpp (the feature \
          llama-cpp); start a server with the file, such as `llama-server -m {place}`, and give its \
          address"
-    )
-    .into()
+    );
+    Err(message.into())
 }
 
 /// A server, on whose cost the data cap counts where it is not on this machine.

@@ -12,6 +12,7 @@ use super::socket::Socket;
 use crate::config::OFFLINE;
 use crate::hub_address;
 use crate::metrics::{Measured, Page};
+use crate::model_report::ModelReport;
 use crate::offline::OutageSwitch;
 use crate::report::{CourierReport, SpoolReport};
 
@@ -21,6 +22,8 @@ pub(crate) struct Desk {
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) outage: Arc<OutageSwitch>,
     pub(crate) metrics: Measure,
+    /// How the models stand that are asked through this process.
+    pub(crate) models: Box<dyn Fn() -> Vec<ModelReport> + Send + Sync>,
     /// What others reach over TCP, for a gateway that passes requests on to this process.
     pub(crate) intake: Option<Router>,
     /// Whether others may deliver from the spool too: then it belongs to the one that does.
@@ -73,6 +76,7 @@ impl Desk {
             forwarding: Some(forwarding),
             outage,
             metrics: Box::new(metrics),
+            models: Box::new(Vec::new),
             intake: None,
             is_shared: true,
         }
@@ -106,6 +110,7 @@ impl Desk {
         let mut spool = SpoolReport::new(&self.spool().status()?);
         spool.courier = self.forwarding.as_ref().map(Forwarding::report);
         spool.forwards = Some(spool.courier.is_some());
-        Ok(Overview { process: std::process::id(), outage: self.outage.report(), spool })
+        let (process, outage) = (std::process::id(), self.outage.report());
+        Ok(Overview { process, outage, spool, models: (self.models)() })
     }
 }

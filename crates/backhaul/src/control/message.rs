@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model_report::ModelReport;
 use crate::offline::OutageReport;
 use crate::report::SpoolReport;
 
@@ -11,6 +12,9 @@ pub(crate) struct Overview {
     pub(crate) process: u32,
     pub(crate) outage: Option<OutageReport>,
     pub(crate) spool: SpoolReport,
+    /// Models that were asked through this process, the primary first.
+    #[serde(default)]
+    pub(crate) models: Vec<ModelReport>,
 }
 
 /// Which records to put back among the waiting.

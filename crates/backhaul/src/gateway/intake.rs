@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::Beside;
 use super::plan::Plan;
-use super::runs::{MeasureOthers, Runs};
+use super::runs::{Others, Runs};
 use super::waiting::Waiting;
 use crate::config::Config;
 use crate::control::Owner;
@@ -35,7 +35,7 @@ struct Inner {
     plan: Plan,
     config: Config,
     requests: Arc<Requests>,
-    measure_others: MeasureOthers,
+    others: Others,
     own: OnceCell<Runs>,
 }
 
@@ -47,11 +47,11 @@ impl RunsIntake {
         plan: Plan,
         config: Config,
         requests: Arc<Requests>,
-        measure_others: MeasureOthers,
+        others: Others,
         beside: Beside,
     ) -> anyhow::Result<Self> {
         let own = OnceCell::new();
-        let intake = Self(Arc::new(Inner { plan, config, requests, measure_others, own }));
+        let intake = Self(Arc::new(Inner { plan, config, requests, others, own }));
         match intake.own().await {
             Err(error) if beside == Beside::Others && exit::is::<hub::InUse>(&error) => {}
             opened => drop(opened?),
@@ -83,9 +83,9 @@ impl RunsIntake {
     }
 
     async fn own(&self) -> anyhow::Result<&Runs> {
-        let Inner { plan, config, requests, measure_others, own } = &*self.0;
+        let Inner { plan, config, requests, others, own } = &*self.0;
         let open = || {
-            let (requests, others) = (Arc::clone(requests), Arc::clone(measure_others));
+            let (requests, others) = (Arc::clone(requests), others.clone());
             Runs::open(plan.clone(), config, requests, others)
         };
         own.get_or_try_init(open).await

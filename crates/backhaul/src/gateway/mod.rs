@@ -14,7 +14,7 @@ mod weave;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use backhaul_store::Spool;
@@ -25,6 +25,7 @@ use self::intake::RunsIntake;
 use self::models::ModelsPart;
 pub(crate) use self::open_files::OpenFiles;
 pub(crate) use self::plan::{Plan, WORKER_THREADS};
+use self::runs::Others;
 pub(crate) use self::waiting::Waiting;
 use self::weave::Weave;
 use crate::config::Config;
@@ -75,13 +76,21 @@ impl Gateway {
         let requests = Requests::new(limits.request_timeout);
         let weave = Weave::open(plan.clone(), config.clone()).await?;
         let (of_weave, data_dir) = (weave.clone(), DataDir::of(config)?);
-        let others = Arc::new(move |measured: &mut Measured| {
+        let measure = Arc::new(move |measured: &mut Measured| {
             of_weave.measure(measured);
             measure_resting(&data_dir, measured);
         });
+        // The models' part keeps its calls with the runs, and so is opened after them.
+        let of_models: Arc<OnceLock<ModelsPart>> = Arc::default();
+        let models = {
+            let of_models = Arc::clone(&of_models);
+            Arc::new(move || of_models.get().map_or_else(Vec::new, ModelsPart::report))
+        };
+        let others = Others { measure, models };
         let of_runs = Arc::clone(&requests);
         let runs = RunsIntake::open(plan.clone(), config.clone(), of_runs, others, beside).await?;
         let models = ModelsPart::open(plan, config.clone(), runs.router()).await?;
+        let models = of_models.get_or_init(|| models).clone();
         Ok(Self { runs, weave, models, requests, limits })
     }
 

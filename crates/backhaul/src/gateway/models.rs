@@ -9,7 +9,6 @@ use axum::http::{Method, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use backhaul_agent::RunRecord;
-use backhaul_llm::ModelStatus;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +16,7 @@ use super::intake::answer_by;
 use super::plan::Plan;
 use crate::config::{Config, ConfigError, ModelPlace};
 use crate::intake::Refusal;
+use crate::model_report::ModelReport;
 use crate::models::{self, Endpoints, Models};
 
 /// Where run records are taken.
@@ -59,8 +59,9 @@ impl ModelsPart {
     }
 
     /// How the models stand; empty where none was asked yet.
-    pub(super) fn status(&self) -> Vec<ModelStatus> {
-        self.0.open.get().map_or_else(Vec::new, |(models, _)| models.status())
+    pub(super) fn report(&self) -> Vec<ModelReport> {
+        let status = self.0.open.get().map(|(models, _)| models.status());
+        status.into_iter().flatten().map(ModelReport::from).collect()
     }
 
     /// Waits for the records of calls to be stored.
@@ -140,7 +141,9 @@ async fn post(runs: &Router, record: &RunRecord) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn answer(State(part): State<ModelsPart>, request: Request) -> Response {
+async fn answer(State(part): State<ModelsPart>, mut request: Request) -> Response {
+    // What this router has found in the path is not the other's.
+    request.extensions_mut().clear();
     let answered = async {
         let (_, router) = part.opened().await?;
         answer_by(router, request).await

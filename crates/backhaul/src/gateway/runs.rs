@@ -18,6 +18,7 @@ use crate::data_dir::RUNS;
 use crate::hub::{self, Hub};
 use crate::intake::Requests;
 use crate::metrics::Measured;
+use crate::model_report::ModelReport;
 use crate::offline::OutageSwitch;
 
 /// How often what was received is made durable while little happens: what a crash
@@ -28,8 +29,14 @@ pub(super) const FORWARD_GRACE: Duration = Duration::from_secs(2);
 /// How long the last snapshot may take.
 const LAST_SNAPSHOT: Duration = Duration::from_secs(2);
 
-/// Adds what is measured of the other spools.
-pub(super) type MeasureOthers = Arc<dyn Fn(&mut Measured) + Send + Sync>;
+/// What the other parts of a gateway tell, to be shown with the runs.
+#[derive(Clone)]
+pub(super) struct Others {
+    /// Adds what is measured of the other spools.
+    pub(super) measure: Arc<dyn Fn(&mut Measured) + Send + Sync>,
+    /// How the models stand.
+    pub(super) models: Arc<dyn Fn() -> Vec<ModelReport> + Send + Sync>,
+}
 
 /// The hub of a data dir, which is this process's for as long as it lives.
 pub(super) struct Runs {
@@ -48,7 +55,7 @@ impl Runs {
         plan: Plan,
         config: &Config,
         requests: Arc<Requests>,
-        measure_others: MeasureOthers,
+        others: Others,
     ) -> anyhow::Result<Self> {
         let hub = tokio::task::spawn_blocking(move || Hub::open(plan.hub, plan.spool)).await??;
         let hub = Arc::new(hub);
@@ -57,6 +64,7 @@ impl Runs {
             Some((url, other)) => Some(forward(&hub, other, url, config, &outage).await?),
             None => None,
         };
+        let models = Arc::clone(&others.models);
         let service = {
             let (forwarding, outage) = (forwarding.clone(), Arc::clone(&outage));
             hub::Service::new(
@@ -67,7 +75,8 @@ impl Runs {
                 move |measured| {
                     forwarding.iter().for_each(|it| measured.add_courier(RUNS, &it.courier));
                     measured.outage = outage.report();
-                    measure_others(measured);
+                    (others.measure)(measured);
+                    measured.models = (others.models)();
                 },
                 plan.crash_before_reply,
             )
@@ -78,6 +87,7 @@ impl Runs {
             forwarding: forwarding.clone(),
             outage,
             metrics: Box::new(move || measured.metrics()),
+            models: Box::new(move || models()),
             intake: Some(requests.bound(router.clone())),
             is_shared: false,
         });

@@ -11,6 +11,7 @@ use backhaul_store::{Books, Status, Timestamp};
 use backhaul_sync::{BandwidthStatus, SyncManager, SyncStatus};
 
 pub(crate) use self::page::Page;
+use crate::model_report::ModelReport;
 use crate::offline::OutageReport;
 
 /// The header of an answer with a page.
@@ -57,6 +58,10 @@ metrics! {
     BUDGET_LIMIT gauge "backhaul_budget_limit_bytes" "The data cap.";
     BUDGET_LEFT gauge "backhaul_budget_left_bytes" "Bytes that are left of the data cap, by the kind of traffic.";
     OUTAGE gauge "backhaul_outage" "1 while an outage that was asked for lasts.";
+    MODEL_ASKED gauge "backhaul_model_asked" "1 while a model is asked, 0 while it is left alone.";
+    MODEL_CREDENTIALS gauge "backhaul_model_credentials_refused" "1 while a model's server does not take the key.";
+    MODEL_ANSWERS counter "backhaul_model_answers_total" "Calls that a model has answered.";
+    MODEL_FAILURES counter "backhaul_model_failures_total" "Tries of a model that failed.";
     HUB_ACCEPTED counter "backhaul_hub_accepted_total" "Records that were received and stored since the start.";
     HUB_DUPLICATES counter "backhaul_hub_duplicates_total" "Records that were received and here already.";
     ADMISSION_BACKLOG gauge "backhaul_admission_backlog_seconds" "For how long ahead refused senders were given places.";
@@ -69,6 +74,7 @@ pub(crate) struct Measured {
     pub(crate) spools: BTreeMap<String, Status>,
     pub(crate) couriers: BTreeMap<String, SyncStatus>,
     pub(crate) outage: Option<OutageReport>,
+    pub(crate) models: Vec<ModelReport>,
 }
 
 impl Measured {
@@ -84,6 +90,24 @@ impl Measured {
         let budget = self.couriers.values().find_map(|courier| courier.bandwidth.as_ref());
         budget.into_iter().for_each(|budget| write_budget(page, budget));
         page.family(&OUTAGE).value(&[], u8::from(self.outage.is_some()));
+        self.write_models(page);
+    }
+
+    fn write_models(&self, page: &mut Page) {
+        if self.models.is_empty() {
+            return;
+        }
+        let mut write = |metric: &Metric, value: fn(&ModelReport) -> u64| {
+            page.family(metric);
+            for model in &self.models {
+                let labels = [("model", model.name.as_str()), ("source", model.source.as_str())];
+                page.value(&labels, value(model));
+            }
+        };
+        write(&MODEL_ASKED, |model| u64::from(model.state != "open"));
+        write(&MODEL_CREDENTIALS, |model| u64::from(model.credentials.is_some()));
+        write(&MODEL_ANSWERS, |model| model.answered);
+        write(&MODEL_FAILURES, |model| model.failed);
     }
 
     fn write_books(&self, page: &mut Page) {

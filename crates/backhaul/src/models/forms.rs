@@ -16,7 +16,7 @@ use backhaul_llm::{
 };
 use backhaul_store::{Clock as _, SystemClock};
 use futures_util::{Stream, StreamExt as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Models;
@@ -83,6 +83,7 @@ impl Asking {
     fn new(form: Form, call: Call) -> Result<Self, LlmError> {
         let (model, is_streamed) = (call.model().to_owned(), call.is_streamed());
         let Call { body, bytes, forwarded, .. } = call;
+        let bytes = for_cloud(form, &body).map_or_else(|| bytes.into(), Bytes::from);
         let read = form.read(Value::Object(body)).map(|mut request| {
             if form == Form::ChatCompletions {
                 request.chat.forwarded.clone_from(&forwarded);
@@ -91,7 +92,7 @@ impl Asking {
         });
         match read {
             Err(error) if form == Form::ChatCompletions => Err(error),
-            read => Ok(Self { form, model, is_streamed, bytes: bytes.into(), forwarded, read }),
+            read => Ok(Self { form, model, is_streamed, bytes, forwarded, read }),
         }
     }
 
@@ -140,6 +141,15 @@ impl Asking {
         let events = request.events(noted, &stamp());
         event_stream(&metadata, events.map(Ok::<_, Infallible>))
     }
+}
+
+/// A request without what a model here has said earlier and the cloud refuses. `None`: it goes
+/// on as it came.
+fn for_cloud(form: Form, body: &Map<String, Value>) -> Option<Vec<u8>> {
+    let mut cleaned = Value::Object(body.clone());
+    form.clean_for_cloud(&mut cleaned);
+    let is_changed = cleaned.as_object() != Some(body);
+    is_changed.then(|| serde_json::to_vec(&cleaned).ok())?
 }
 
 /// Where a server has a form, behind its base: OpenAI's base ends in `/v1`, Anthropic's not.

@@ -160,6 +160,8 @@ fn error_event(form: Form, error: &LlmError) -> Bytes {
             let of = |name: &str| body.get("error").and_then(|error| error.get(name)).cloned();
             out.typed(&json!({
                 "type": "error", "code": of("code"), "message": error.message(), "param": null,
+                // Without it clients for Python take it for an event like any other.
+                "error": body.get("error"),
             }));
         }
         Form::ChatCompletions | Form::Completions => out.data(&body),

@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod link;
 mod metrics;
+mod models;
 mod oversized;
 mod reserve;
 mod run;

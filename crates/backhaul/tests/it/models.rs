@@ -1,0 +1,259 @@
+//! Real clients of models ask through a gateway, whatever the primary does.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use backhaul_testkit::{
+    BlackHole, CLOUD_TEXT, FaultServer, LOCAL_TEXT, LlamaOptions, LlamaServer, LlmScenario,
+    LlmScript, TinyModel, anthropic_probe, openai_node_probe, openai_probe,
+};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{Hub, backhaul, command};
+
+/// A key that is to be seen at the primary, and nowhere else.
+const KEY: &str = "sk-of-the-client-0123456789";
+
+fn llama() -> LlamaServer {
+    LlamaServer::start(&TinyModel::chain(), LlamaOptions::default()).unwrap()
+}
+
+/// A gateway before two servers.
+fn gateway(dir: &std::path::Path, primary: &str, fallback: &str) -> Hub {
+    let mut serve = command(&["serve", "--llm-primary", &format!("{primary}/v1")]);
+    serve.args(["--llm-fallback", &format!("{fallback}/v1")]);
+    serve.env("BACKHAUL_LLM_ANTHROPIC_URL", primary);
+    serve.env("BACKHAUL_LLM_TIMEOUT_SECONDS", "3");
+    serve.env("BACKHAUL_LLM_ANSWER_TIMEOUT_SECONDS", "3");
+    Hub::try_start(&mut serve, dir)
+}
+
+/// What a client gets of some forms, one after the other.
+fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value> {
+    let probe = probe.args(["--base-url", base, "--form", forms, "--model", model]);
+    let output = probe.args(["--api-key", KEY]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let calls: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        calls.len(),
+        forms.split(',').count(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    calls
+}
+
+fn text(call: &Value) -> &str {
+    call["text"].as_str().unwrap()
+}
+
+fn source(call: &Value) -> &str {
+    call["headers"]["x-backhaul-source"].as_str().unwrap_or("")
+}
+
+const FORMS: &str = "chat,stream,responses,responses-stream,completions";
+const MESSAGES: &str = "messages,messages-stream";
+
+/// Every client, every form that says something.
+fn each_client(hub: &Hub, model: &str, check: impl Fn(&Value)) {
+    let (openai, anthropic) =
+        (format!("http://{}/v1", hub.address), format!("http://{}", hub.address));
+    let of = |mut probe: Command, base: &str, forms| calls(&mut probe, base, forms, model);
+    of(openai_probe().unwrap(), &openai, FORMS).iter().for_each(&check);
+    of(openai_node_probe().unwrap(), &openai, FORMS).iter().for_each(&check);
+    of(anthropic_probe().unwrap(), &anthropic, MESSAGES).iter().for_each(&check);
+}
+
+#[test]
+fn every_client_is_answered_by_the_cloud_and_during_an_outage_by_the_local_model() {
+    let dir = tempdir().unwrap();
+    let (llama, script) = (llama(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    let hub = gateway(dir.path(), &cloud.url(), &llama.url());
+    each_client(&hub, "cloud-model", |call| {
+        assert_eq!((text(call), source(call)), (CLOUD_TEXT, "primary"), "{call}");
+        assert_eq!((&call["ok"], &call["attempts"]), (&json!(true), &json!(1)), "{call}");
+    });
+    for request in cloud.take_requests() {
+        let key = request.header("authorization").or(request.header("x-api-key")).unwrap_or("");
+        assert!(key.ends_with(KEY), "{key}");
+    }
+    script.play(LlmScenario::ResetAtOnce);
+    each_client(&hub, "cloud-model", |call| {
+        assert_eq!((text(call), source(call)), (LOCAL_TEXT, "fallback"), "{call}");
+        assert_eq!((&call["ok"], &call["attempts"]), (&json!(true), &json!(1)), "{call}");
+        // Who answered is in the body as well, and the model is the one that did.
+        assert_ne!(call["model"], "cloud-model", "{call}");
+    });
+}
+
+#[test]
+fn what_goes_wrong_is_told_once_and_never_made_up() {
+    let dir = tempdir().unwrap();
+    let llama = llama();
+    let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
+    let ask = |scenario: LlmScenario, forms: &str| {
+        // A new one for each: what one scenario opens would stand in the way of the next.
+        let hub = gateway(dir.path(), &cloud.url(), &llama.url());
+        let base = format!("http://{}/v1", hub.address);
+        calls(&mut openai_probe().unwrap(), &base, forms, &scenario.model())
+    };
+    for call in ask(LlmScenario::BadRequest, "chat,stream") {
+        assert_eq!(
+            (&call["error"]["status"], &call["attempts"]),
+            (&json!(400), &json!(1)),
+            "{call}"
+        );
+    }
+    for call in ask(LlmScenario::ContextLength, "chat") {
+        assert_eq!(call["error"]["body"]["code"], "context_length_exceeded", "{call}");
+    }
+    for scenario in [LlmScenario::EndsAt4, LlmScenario::CutAt4, LlmScenario::ErrorAt4] {
+        for call in ask(scenario, "stream,responses-stream,chat") {
+            if source(&call) == "fallback" {
+                assert_eq!(text(&call), LOCAL_TEXT, "{scenario}: {call}");
+                continue;
+            }
+            assert_eq!(
+                (&call["ok"], text(&call)),
+                (&json!(false), "Cloud model"),
+                "{scenario}: {call}"
+            );
+            // What a client for responses calls one that did not end.
+            let is_none = matches!(call["finish_reason"].as_str(), None | Some("in_progress"));
+            assert!(is_none, "{scenario}: {call}");
+        }
+    }
+    for call in ask(LlmScenario::Refusal, "chat,stream") {
+        assert_eq!(
+            (source(&call), &call["finish_reason"]),
+            ("primary", &json!("content_filter")),
+            "{call}"
+        );
+    }
+}
+
+#[test]
+fn an_unreachable_cloud_costs_the_first_call_alone() {
+    let dir = tempdir().unwrap();
+    let (llama, hole) = (llama(), BlackHole::new().unwrap());
+    let hub = gateway(dir.path(), &hole.url(), &llama.url());
+    let base = format!("http://{}/v1", hub.address);
+    let forms = ["stream"; 6].join(",");
+    let answered = calls(&mut openai_probe().unwrap(), &base, &forms, "cloud-model");
+    let attempts: Vec<&Value> =
+        answered.iter().map(|call| &call["backhaul"]["attempts"][0]["outcome"]).collect();
+    assert_eq!(attempts[0], "failed", "{}", answered[0]);
+    assert!(attempts[1..].iter().all(|outcome| **outcome == "skipped"), "{attempts:?}");
+    assert!(answered.iter().all(|call| text(call) == LOCAL_TEXT));
+}
+
+#[test]
+fn embeddings_come_in_the_form_that_was_asked_for_and_from_the_primary_alone() {
+    let dir = tempdir().unwrap();
+    let (llama, script) = (llama(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    let hub = gateway(dir.path(), &cloud.url(), &llama.url());
+    let base = format!("http://{}/v1", hub.address);
+    for probe in [openai_probe, openai_node_probe] {
+        let asked = calls(&mut probe().unwrap(), &base, "embeddings,models,model", "cloud-model");
+        assert!(asked[0]["embedding"].as_array().is_some_and(|it| !it.is_empty()), "{}", asked[0]);
+        assert!(asked.iter().all(|call| call["ok"] == true), "{asked:?}");
+    }
+    script.play(LlmScenario::ServerError);
+    let asked = calls(&mut openai_probe().unwrap(), &base, "embeddings,models", "cloud-model");
+    assert_eq!(
+        (&asked[0]["ok"], &asked[0]["attempts"]),
+        (&json!(false), &json!(1)),
+        "{}",
+        asked[0]
+    );
+    let said = asked[0]["error"]["message"].as_str().unwrap();
+    assert!(said.contains("vectors of two models"), "{said}");
+    assert_eq!((source(&asked[1]), &asked[1]["ok"]), ("fallback", &json!(true)), "{}", asked[1]);
+}
+
+#[test]
+fn calls_are_kept_as_run_records_and_shown_by_status() {
+    let dir = tempdir().unwrap();
+    let llama = llama();
+    let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
+    let hub = gateway(dir.path(), &cloud.url(), &llama.url());
+    let base = format!("http://{}/v1", hub.address);
+    calls(&mut openai_probe().unwrap(), &base, FORMS, "cloud-model");
+    calls(&mut openai_probe().unwrap(), &base, "stream", &LlmScenario::ServerError.model());
+    let (code, stdout, _) = backhaul(&["status", "--json"], dir.path());
+    let status: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(code, 0);
+    assert_eq!(status["models"][0]["answered"], 5, "{status}");
+    assert_eq!(status["models"][1]["answered"], 1, "{status}");
+    let (_, shown, _) = backhaul(&["status"], dir.path());
+    assert!(shown.contains("(primary): 5 calls answered"), "{shown}");
+    drop(hub);
+    let (_, listed, _) = backhaul(&["queue", "list", "--json"], dir.path());
+    let records: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 6, "{listed}");
+    let mut said = Vec::new();
+    for record in &records {
+        let id = record["id"].as_str().unwrap();
+        let (_, shown, _) =
+            backhaul(&["queue", "show", id, "--spool", "runs", "--json"], dir.path());
+        assert!(!shown.contains(KEY), "{shown}");
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let call = &shown["body"]["llm_calls"][0];
+        assert!(call["input_messages"][0]["content"].to_string().contains("network"), "{shown}");
+        said.push(call["output"].as_str().unwrap().to_owned());
+    }
+    said.sort();
+    let cloud = [CLOUD_TEXT; 5].map(ToOwned::to_owned);
+    assert_eq!(said, [cloud.as_slice(), &[LOCAL_TEXT.to_owned()]].concat());
+}
+
+#[test]
+fn run_gives_a_program_its_gateway_and_takes_over_the_server_that_it_was_told_of() {
+    let dir = tempdir().unwrap();
+    let (llama, script) = (llama(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    let probe = openai_probe().unwrap();
+    let mut run = command(&["run", "--data-dir"]);
+    run.arg(dir.path()).args(["--llm-fallback", &format!("{}/v1", llama.url()), "--"]);
+    run.arg(probe.get_program()).args(probe.get_args()).args(["--form", "chat", "--api-key", KEY]);
+    run.env("OPENAI_BASE_URL", format!("{}/v1", cloud.url()));
+    run.env("OPENAI_API_KEY", KEY).env("HOME", dir.path());
+    let mut ask = || {
+        let output = run.output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    assert_eq!(text(&ask()), CLOUD_TEXT);
+    script.play(LlmScenario::Overloaded);
+    let answered = ask();
+    assert_eq!((text(&answered), source(&answered)), (LOCAL_TEXT, "fallback"), "{answered}");
+}
+
+#[test]
+fn an_outage_of_a_minute_costs_one_slow_call_at_most() {
+    // 15 calls in a minute that is pressed into six seconds, with a probe each tenth of it.
+    let dir = tempdir().unwrap();
+    let (llama, script) = (llama(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    let hub = gateway(dir.path(), &cloud.url(), &llama.url());
+    let base = format!("http://{}/v1", hub.address);
+    script.play(LlmScenario::Silent);
+    let forms = ["stream"; 15].join(",");
+    let answered = calls(&mut openai_probe().unwrap(), &base, &forms, "cloud-model");
+    let tried =
+        answered.iter().filter(|call| call["backhaul"]["attempts"][0]["outcome"] == "failed");
+    assert_eq!(tried.count(), 1, "{answered:?}");
+    script.play(LlmScenario::Healthy);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let call = &calls(&mut openai_probe().unwrap(), &base, "chat", "cloud-model")[0];
+        if text(call) == CLOUD_TEXT {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{call}");
+    }
+}
