@@ -42,6 +42,10 @@
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExamples;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/models.md")]
+struct ModelsExamples;
+
 pub mod config;
 
 #[cfg(feature = "cli")]
@@ -108,8 +112,8 @@ pub mod offline {
     pub mod outage;
 
     pub use self::factories::{
-        ConfiguredLogger, FactoryError, create_offline_logger, create_offline_logger_from_config,
-        create_sync_manager,
+        ConfiguredLogger, FactoryError, create_offline_llm_client, create_offline_logger,
+        create_offline_logger_from_config, create_sync_manager,
     };
     pub use self::outage::{OutageReport, OutageSwitch};
     pub use crate::config::OfflineConfig;
@@ -119,6 +123,7 @@ pub mod offline {
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,
     };
+    pub use backhaul_llm::{OfflineLlmClient, OfflineLlmOptions};
     pub use backhaul_sync::{
         BackoffStrategy, Entry, LaneScores, Oversized, PrioritizerConfig, RuleConfig, SyncManager,
         SyncOptions, SyncPrioritizer, SyncReport, SyncStatus,

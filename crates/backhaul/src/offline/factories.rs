@@ -7,6 +7,7 @@ use backhaul_agent::{
     InMemoryRunLogger, OfflineQueue, OfflineRunLogger, OfflineRunLoggerBuilder, QueueError,
     RunLogger,
 };
+use backhaul_llm::{LlmClient, OfflineLlmClient};
 use backhaul_sync::{OptionError, SyncManager};
 
 #[cfg(feature = "control")]
@@ -14,7 +15,9 @@ use super::ControlSocket;
 use super::OutageSwitch;
 #[cfg(feature = "control")]
 use crate::config::HubUrl;
-use crate::config::{Config, ConfigError, OfflineConfig, Reloaded, Request, Settings};
+use crate::config::{
+    Config, ConfigError, ModelsConfig, OfflineConfig, Reloaded, Request, Settings,
+};
 
 /// A logger that delivers to `primary` when the link allows, and shows every event to
 /// `fallback`. Its queue is as `config` says; `runs_url` and the key are not looked at.
@@ -70,6 +73,32 @@ pub fn create_sync_manager(
     let courier = queue.sync_manager(config.sync.clone())?;
     courier.watch(&config.monitor()?);
     Ok(courier)
+}
+
+/// A client of models that asks `primary`, and `fallback` where that does not answer, as the
+/// configuration's `llm_*` settings say how long and how often. [`ModelsConfig::client`] makes
+/// the models too.
+///
+/// ```no_run
+/// use backhaul::config::ModelsConfig;
+/// use backhaul::llm::{ApiKey, CloudLlmClient, LocalLlmClient, OpenAiClient};
+/// use backhaul::offline::create_offline_llm_client;
+/// let cloud: OpenAiClient = CloudLlmClient::new(ApiKey::from_env("OPENAI_API_KEY")?, "gpt-5")?.into();
+/// let local: OpenAiClient = LocalLlmClient::new("http://127.0.0.1:11434/v1")?.into();
+/// let client = create_offline_llm_client(cloud, local, &ModelsConfig::default())?;
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Where the configuration makes no sense.
+pub fn create_offline_llm_client(
+    primary: impl LlmClient + 'static,
+    fallback: impl LlmClient + 'static,
+    config: &ModelsConfig,
+) -> Result<OfflineLlmClient, FactoryError> {
+    let builder = OfflineLlmClient::builder(primary).fallback(fallback);
+    Ok(builder.options(config.options()).build()?)
 }
 
 /// A logger with its queue and courier, as the environment of this process and
