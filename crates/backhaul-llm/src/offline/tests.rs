@@ -221,6 +221,25 @@ async fn a_primary_that_can_be_reached_again_is_asked_after_one_probe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_minute_without_a_network_costs_one_slow_call_of_fifteen() {
+    let cloud = Model::new("cloud", &[Act::Hang]);
+    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+    let mut slow = 0;
+    for _ in 0..15 {
+        let call = Instant::now();
+        assert_eq!(text(&client).await, "local");
+        slow += usize::from(call.elapsed() > Duration::from_millis(50));
+        tokio::time::sleep_until(call + Duration::from_secs(4)).await;
+    }
+    assert_eq!((slow, cloud.asked()), (1, 1));
+    cloud.then(&[Act::Say("cloud")]);
+    cloud.is_there(Some(true));
+    // It was there and did not answer: the call after the next probe tries it.
+    tokio::time::sleep(OfflineLlmOptions::default().probe_max).await;
+    assert_eq!(text(&client).await, "cloud");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_that_is_there_and_does_not_answer_costs_one_call_now_and_then() {
     let cloud = Model::new("cloud", &[Act::Hang]);
     cloud.is_there(Some(true));

@@ -304,7 +304,7 @@ fn remarks(report: &SpoolReport) -> Vec<String> {
 fn of_model(model: &ModelReport) -> Vec<String> {
     let ModelReport { name, source, answered, failed, .. } = model;
     let head = format!("model {name} ({source})");
-    let mut lines = vec![format!("{head}: {answered} calls answered, {failed} tries failed")];
+    let mut lines = vec![format!("{head}: calls answered {answered}, tries that failed {failed}")];
     if let (Some(trouble), Some(seconds)) = (&model.trouble, model.trouble_seconds) {
         lines.push(format!("{head}: left alone for {}: {trouble}", age(seconds)));
     }

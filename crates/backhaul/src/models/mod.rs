@@ -95,9 +95,12 @@ impl Models {
         Self(Arc::new(Inner { client, endpoints, messages, has_key, token, intake, recorder }))
     }
 
-    /// How the models stand, the primary first.
+    /// How the models stand, the primary first; at the end Anthropic's server, where it was
+    /// asked.
     pub(crate) fn status(&self) -> Vec<ModelStatus> {
-        self.0.client.status()
+        let was_asked = |it: &ModelStatus| it.answered + it.failed > 0;
+        let anthropic = self.0.messages.status().into_iter().next().filter(was_asked);
+        self.0.client.status().into_iter().chain(anthropic).collect()
     }
 
     fn record(&self, form: Form, model: &str, chat: Option<&ChatRequest>) -> Recording {

@@ -189,7 +189,7 @@ fn calls_are_kept_as_run_records_and_shown_by_status() {
     assert_eq!(status["models"][0]["answered"], 5, "{status}");
     assert_eq!(status["models"][1]["answered"], 1, "{status}");
     let (_, shown, _) = backhaul(&["status"], dir.path());
-    assert!(shown.contains("(primary): 5 calls answered"), "{shown}");
+    assert!(shown.contains("(primary): calls answered 5"), "{shown}");
     drop(hub);
     let (_, listed, _) = backhaul(&["queue", "list", "--json"], dir.path());
     let records: Vec<Value> =
@@ -234,8 +234,7 @@ fn run_gives_a_program_its_gateway_and_takes_over_the_server_that_it_was_told_of
 }
 
 #[test]
-fn an_outage_of_a_minute_costs_one_slow_call_at_most() {
-    // 15 calls in a minute that is pressed into six seconds, with a probe each tenth of it.
+fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
     let dir = tempdir().unwrap();
     let (llama, script) = (llama(), LlmScript::new());
     let cloud = FaultServer::llm(&script).unwrap();
