@@ -170,3 +170,66 @@ impl CourierState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::courier::Limits;
+    use crate::options::Options;
+    use crate::record::{Flush, Record};
+    use crate::spool::Spool;
+
+    /// Says of each record of a batch what `fate` says, or nothing.
+    fn settle_batch(spool: &Spool, fate: impl Fn(u64) -> Option<Settled>) -> usize {
+        let limits = Limits { records: 150, ..Limits::default() };
+        let Some(batch) = spool.take(&limits).unwrap() else { return 0 };
+        let positions = batch.records.iter().map(|offer| offer.record.id.position);
+        let settlements: Vec<(Position, Settled)> =
+            positions.filter_map(|position| Some((position, fate(position.sequence.0)?))).collect();
+        spool.settle(&settlements).unwrap();
+        settlements.len()
+    }
+
+    #[test]
+    fn nothing_is_kept_in_memory_of_records_that_are_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { flush: Flush::Never, ..Options::default() };
+        let spool = Spool::open(dir.path(), options).unwrap();
+        let delivered = || Settled::new(State::Delivered);
+        for _ in 0..500 {
+            for number in 0..100 {
+                let record = Record::new("text", b"{}".to_vec()).stream(format!("{number}"));
+                drop(spool.submit(record).unwrap());
+            }
+            spool.flush().unwrap();
+            let now = spool.clock().now().wall;
+            settle_batch(&spool, |sequence| match sequence % 3 {
+                0 => Some(delivered()),
+                1 => Some(Settled::new(State::Later).reason("busy").not_before(now)),
+                _ => None,
+            });
+            while settle_batch(&spool, |_| Some(delivered())) > 0 {}
+        }
+        assert_eq!(spool.books().unwrap().delivered, 50_000);
+        let courier = spool.inner.courier();
+        let kept = [
+            courier.in_flight.len(),
+            courier.put_off.len(),
+            courier.to_place.len(),
+            courier.read_failures.len(),
+            courier.cursors.values().map(|cursor| cursor.waiting.len()).sum(),
+            courier
+                .ledger
+                .accounts
+                .0
+                .values()
+                .flatten()
+                .map(|(_, account)| account.open.len())
+                .sum(),
+        ];
+        assert_eq!(kept, [0; 6]);
+        // No range of settled records stands after the floor.
+        let floors = courier.ledger.accounts.0.values().flatten().map(|(_, account)| account.floor);
+        assert_eq!(floors.collect::<Vec<_>>(), [50_001]);
+    }
+}

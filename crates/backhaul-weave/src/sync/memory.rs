@@ -128,7 +128,7 @@ const FIRST: Position = Position {
 
 #[cfg(test)]
 mod tests {
-    use backhaul_store::{Chain, Lane, Sequence};
+    use backhaul_store::{Chain, DeviceId, Epoch, Lane, Sequence};
 
     use super::*;
 
@@ -139,6 +139,39 @@ mod tests {
     fn with_put_off(positions: &[Position]) -> Memory {
         let put_off = positions.iter().map(|position| ("call".to_owned(), *position)).collect();
         Memory { put_off, ..Memory::default() }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_calls_that_are_over() {
+        let mut memory = Memory::default();
+        for number in 0..100_000 {
+            let call = number.to_string();
+            let [start, end] = [2 * number, 2 * number + 1].map(|sequence| RecordId {
+                device: DeviceId(uuid::Uuid::nil()),
+                epoch: Epoch(0),
+                position: position(0, sequence),
+            });
+            memory.note(&call, start, &Verdict::WithNext);
+            memory.are_offered([(call.clone(), start.position)]);
+            memory.doubt.note(start);
+            memory.suspects.insert(start);
+            memory.has_call(&call);
+            memory.note(&call, start, &Verdict::Delivered);
+            memory.note(
+                &call,
+                end,
+                &Verdict::Later {
+                    reason: "busy".to_owned(),
+                    retry_after: None,
+                    spends_retry: false,
+                },
+            );
+            memory.call_is_over(&call);
+            memory.note(&call, end, &Verdict::Delivered);
+            assert!(!memory.doubt.is_about(&start));
+        }
+        let Memory { calls, put_off, with_next, suspects, .. } = memory;
+        assert_eq!([calls.len(), put_off.len(), with_next.len(), suspects.len()], [0; 4]);
     }
 
     #[test]
