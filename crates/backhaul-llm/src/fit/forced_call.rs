@@ -84,8 +84,9 @@ impl ForcedCall {
         if let Some(finish) = body.pointer_mut("/choices/0/finish_reason") {
             rename_stop(finish);
         }
-        let answer = CompletionResult::from_json(body, metadata)?;
-        Ok(CompletionResult { latency, ..answer })
+        let mut answer = CompletionResult::from_json(body, metadata)?;
+        answer.latency = latency;
+        Ok(answer)
     }
 
     /// Name and arguments, as text.
@@ -196,10 +197,7 @@ fn fields_of_delta(chunk: &mut StreamChunk) -> Option<&mut Map<String, Value>> {
 impl Stream for Calling {
     type Item = Result<StreamChunk, LlmError>;
 
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(chunk)));

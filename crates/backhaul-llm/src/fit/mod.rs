@@ -43,10 +43,7 @@ pub(crate) struct Fitted {
 /// # Errors
 /// [`LlmErrorKind::ContextLength`](crate::LlmErrorKind::ContextLength) where it cannot be made
 /// short enough, and those of the client.
-pub(crate) async fn fit(
-    request: &ChatRequest,
-    client: &dyn LlmClient,
-) -> Result<Fitted, LlmError> {
+pub(crate) async fn fit(request: &ChatRequest, client: &dyn LlmClient) -> Result<Fitted, LlmError> {
     let capabilities = client.capabilities().await?;
     let (mut request, mut changes) = (request.clone(), Changes::default());
     let forced = downgrade::downgrade(&mut request, capabilities, &mut changes);

@@ -1,16 +1,16 @@
 //! The turns of a conversation.
 
-use std::ops::Range;
-
 use crate::message::{Message, Role};
 
 /// The turns before the last one, oldest first, as places of messages: what somebody said, and
 /// what followed it. Calls of tools and their results are in one. Instructions are in none, and
-/// stand between them at most.
+/// stand between them at most. The last one begins with the last thing that somebody said; where
+/// nobody said anything it is all there is.
 pub(super) fn earlier_turns(messages: &[Message]) -> Vec<Vec<usize>> {
+    let last = messages.iter().rposition(|message| message.role() == Role::User);
+    let earlier = messages.iter().take(last.unwrap_or(0));
     let mut turns: Vec<Vec<usize>> = Vec::new();
-    for place in last_turn(messages).start_before() {
-        let Some(message) = messages.get(place) else { break };
+    for (place, message) in earlier.enumerate() {
         match message.role() {
             role if role.is_instruction() => {}
             Role::User => turns.push(vec![place]),
@@ -21,23 +21,6 @@ pub(super) fn earlier_turns(messages: &[Message]) -> Vec<Vec<usize>> {
         }
     }
     turns
-}
-
-/// The last thing that somebody said, and what follows it; all where nobody said anything.
-pub(super) fn last_turn(messages: &[Message]) -> LastTurn {
-    let last = messages.iter().rposition(|message| message.role() == Role::User);
-    LastTurn(last.unwrap_or(0))
-}
-
-/// Where the last turn begins.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LastTurn(usize);
-
-impl LastTurn {
-    /// The places before it.
-    fn start_before(self) -> Range<usize> {
-        0..self.0
-    }
 }
 
 /// Places of results of tools that are not the newest: those before the last call.
