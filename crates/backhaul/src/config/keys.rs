@@ -113,6 +113,7 @@ pub static KEYS: &[Key] = &[
     key!(Models, "llm_fallback_calls", models.fallback_calls, "How many calls one fallback answers at a time; others wait."),
     key!(Models, "llm_anthropic_url", models.anthropic_url, "The base of Anthropic's API, for clients that speak it.").unset("ANTHROPIC_BASE_URL, where `backhaul run` is started with it, else https://api.anthropic.com"),
     key!(Models, "llm_record", models.record, "What is kept of each call, as a run record: all of it (full), who answered with tokens and times (metadata), or nothing (off)."),
+    key!(Models, "llm_redact", models.redact, "What is struck out of what is kept of calls: regular expressions.").unset("nothing"),
     key!(Models, "llm_cache", models.cache, "The most that earlier answers take on disk which are given again, marked with their age, where no model answers the very same request.").unset("none are kept"),
     key!(Models, "llm_cache_age", models.cache_age, "How old such an answer may be."),
 ];

@@ -12,6 +12,7 @@ use backhaul_llm::{
 use backhaul_sync::OptionError;
 
 use super::byte_size::ByteSize;
+use super::pattern::Pattern;
 use super::value::{SecretPlace, WebUrl};
 use super::{ConfigError, OfflineConfig};
 
@@ -51,6 +52,8 @@ pub struct ModelsConfig {
     pub fall_back_on: Vec<LlmErrorKind>,
     /// What is kept of each call. Default: everything.
     pub record: RecordCalls,
+    /// What is struck out of it. Default: nothing.
+    pub redact: Vec<Pattern>,
     /// The most bytes of earlier answers that are kept for an outage. Default: none are.
     pub cache: Option<ByteSize>,
     /// How old such an answer may be. Default: a day.
@@ -74,6 +77,7 @@ impl Default for ModelsConfig {
             fallback_calls: options.fallback_calls,
             fall_back_on: options.fall_back_on.into_iter().collect(),
             record: RecordCalls::Full,
+            redact: Vec::new(),
             cache: None,
             cache_age: Duration::from_secs(24 * 3600),
         }
@@ -303,15 +307,15 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// What is kept of the calls of models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What is kept of the calls of models, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordCalls {
-    /// Messages and answers, who answered, tokens and times.
-    Full,
-    /// Who answered, tokens and times, and no word of what was said.
-    Metadata,
     /// Nothing.
     Off,
+    /// Who answered, tokens and times, and no word of what was said.
+    Metadata,
+    /// Messages and answers, who answered, tokens and times.
+    Full,
 }
 
 impl RecordCalls {

@@ -100,6 +100,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("llm_fallback_calls", "2", "2", "2"),
     ("llm_anthropic_url", "http://a:1", "\"http://a:1\"", "http://a:1"),
     ("llm_record", "metadata", "\"metadata\"", "metadata"),
+    ("llm_redact", "[0-9]{16}", "['[0-9]{16}']", "[\"[0-9]{16}\"]"),
     ("llm_cache", "50MB", "\"50MB\"", "50MB"),
     ("llm_cache_age", "7d", "\"7d\"", "7d"),
 ];

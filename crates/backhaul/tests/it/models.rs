@@ -352,3 +352,41 @@ fn the_clients_key_is_nowhere_but_at_the_primary() {
     assert!(all.contains(prompt));
     assert!(!all.contains(KEY), "the client's key was written or shown");
 }
+
+#[test]
+fn what_is_secret_is_struck_out_of_what_is_kept_and_a_call_may_ask_to_be_left_out() {
+    let dir = tempdir().unwrap();
+    let llama = llama();
+    let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
+    let mut serve = command(&["serve", "--llm-primary", &format!("{}/v1", cloud.url())]);
+    serve.env("BACKHAUL_LLM_FALLBACK", format!("{}/v1", llama.url()));
+    serve.env("BACKHAUL_LLM_REDACT", r#"["\\b[0-9]{16}\\b", "(?i)cloud"]"#);
+    let hub = Hub::try_start(&mut serve, dir.path());
+    let base = format!("http://{}/v1", hub.address);
+    let ask = |prompt: &str, record: &str, forms: &str| {
+        let mut probe = openai_probe().unwrap();
+        let header = format!("x-backhaul-record={record}");
+        probe.args(["--prompt", prompt, "--header", &header]);
+        calls(&mut probe, &base, forms, "cloud-model")
+    };
+    for call in ask("of card 4111111111111111", "full", "chat,stream,responses,responses-stream") {
+        // The caller has it whole.
+        assert_eq!(text(&call), CLOUD_TEXT);
+    }
+    ask("between you and me", "metadata", "chat,stream");
+    ask("nobody was here", "off", "chat,stream");
+    let refused = &ask("?", "perhaps", "chat")[0]["error"];
+    assert_eq!(
+        (&refused["status"], &refused["body"]["type"]),
+        (&json!(400), &json!("invalid_request_error"))
+    );
+    let all = everything(dir.path(), hub);
+    let count = |text: &str| all.matches(text).count();
+    // Six are kept, two of them without a word.
+    assert!(count("of card [redacted]") > 0, "{all}");
+    assert_eq!(count("of card [redacted]") * 6, count("asked_model") * 4, "{all}");
+    assert_eq!(count("of card [redacted]"), count("[redacted] model"), "{all}");
+    for secret in ["4111111111111111", CLOUD_TEXT, "between you", "nobody was here"] {
+        assert!(!all.contains(secret), "{secret}: {all}");
+    }
+}
