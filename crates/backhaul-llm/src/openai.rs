@@ -184,6 +184,8 @@ impl OpenAiClient {
                 Some(tokens) => return Ok(TokenCount { tokens, is_exact: true }),
                 None => self.known().cannot_count = true,
             },
+            // This request is wrong, which tells nothing of others.
+            Err(error) if error.kind() == LlmErrorKind::Invalid => {}
             Err(error) if server_facts::is_no_such_question(&error) => {
                 self.known().cannot_count = true;
             }
