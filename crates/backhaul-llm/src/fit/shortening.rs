@@ -49,17 +49,23 @@ impl<'a> Shortening<'a> {
     /// # Errors
     /// [`LlmErrorKind::ContextLength`] where it cannot be made short enough.
     pub(super) async fn run(mut self) -> Result<ChatRequest, LlmError> {
-        self.replace_images(false).await?;
-        self.cut_old_results().await?;
-        self.leave_out_turns().await?;
-        self.leave_out_descriptions().await?;
-        self.replace_images(true).await?;
-        self.cut_new_results().await?;
+        if !self.fits() {
+            self.shorten().await?;
+        }
         if !self.fits() {
             return Err(self.too_long());
         }
         self.changes.trimmed_tokens += self.before.saturating_sub(self.tokens);
         Ok(self.request)
+    }
+
+    async fn shorten(&mut self) -> Result<(), LlmError> {
+        self.replace_images(false).await?;
+        self.cut_old_results().await?;
+        self.leave_out_turns().await?;
+        self.leave_out_descriptions().await?;
+        self.replace_images(true).await?;
+        self.cut_new_results().await
     }
 
     /// Of those that the model is asked about now, or of all others.
