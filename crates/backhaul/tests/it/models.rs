@@ -11,7 +11,7 @@ use backhaul_testkit::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Hub, backhaul, command};
+use crate::support::{Hub, backhaul, command, header};
 
 /// A key that is to be seen at the primary, and nowhere else.
 const KEY: &str = "sk-of-the-client-0123456789";
@@ -216,6 +216,35 @@ fn calls_are_kept_as_run_records_and_shown_by_status() {
     said.sort();
     let cloud = [CLOUD_TEXT; 5].map(ToOwned::to_owned);
     assert_eq!(said, [cloud.as_slice(), &[LOCAL_TEXT.to_owned()]].concat());
+}
+
+#[test]
+fn a_conversation_that_is_too_long_for_the_local_model_is_answered_and_what_was_left_out_is_said() {
+    let dir = tempdir().unwrap();
+    let options = LlamaOptions { context: 256, ..LlamaOptions::default() };
+    let llama = LlamaServer::start(&TinyModel::chain().with_context(256), options).unwrap();
+    let hub = gateway(dir.path(), "http://127.0.0.1:9", &llama.url());
+    let ask = |messages: Vec<Value>| {
+        let request = json!({ "model": "cloud-model", "messages": messages, "temperature": 0 });
+        let headers = [header("Content-Type", "application/json")];
+        hub.request("POST", "/v1/chat/completions", &headers, request.to_string().as_bytes())
+    };
+    let said = |role: &str, text: &str| json!({ "role": role, "content": text });
+    let turn = [said("user", "Is it warm?"), said("assistant", "It is.")];
+    let answer = ask([vec![turn; 50].concat(), vec![said("user", "And outside?")]].concat());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let body = answer.json();
+    assert_eq!(body["choices"][0]["message"]["content"], LOCAL_TEXT);
+    let change = body["backhaul"]["changes"][0].as_str().unwrap();
+    assert!(change.ends_with(" oldest turns left out"), "{body}");
+    let trimmed = &body["backhaul"]["trimmed_tokens"];
+    assert!(trimmed.as_u64().unwrap() > 500, "{body}");
+    let told = format!("x-backhaul-trimmed-tokens: {trimmed}\r\n");
+    assert!(answer.head.contains(&told), "{}", answer.head);
+    assert!(body["usage"]["prompt_tokens"].as_u64().unwrap() <= 192, "{body}");
+    let too_long = ask(vec![said("user", &"hello ".repeat(200))]);
+    assert_eq!(too_long.json()["error"]["code"], "context_length_exceeded", "{}", too_long.body);
+    assert_eq!(too_long.status, 400);
 }
 
 #[test]
