@@ -114,13 +114,16 @@ impl AnthropicClient {
     async fn ask(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
         let started = tokio::time::Instant::now();
         let body = self.body(request)?;
-        let message = self.send(MESSAGES, request, &body).await?.json().await?;
+        let reply = self.send(MESSAGES, request, &body).await?;
+        let remarks = reply.remarks();
+        let message = reply.json().await?;
         if message.get("content").is_none() {
             let what = format!("{} gave no message: expected \"content\"", self.name());
             return Err(LlmError::new(LlmErrorKind::Garbled, what));
         }
         let answer = completion_of(&message, now());
-        let mut result = CompletionResult::from_json(answer, Metadata::default())?;
+        let metadata = Metadata::default().with_remarks(remarks);
+        let mut result = CompletionResult::from_json(answer, metadata)?;
         result.metadata.model = result.model().to_owned();
         result.latency = started.elapsed();
         Ok(result)
@@ -133,9 +136,10 @@ impl AnthropicClient {
         }
         let reply = self.send(MESSAGES, request, &body).await?;
         let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
+        let metadata = Metadata::of_model(model).with_remarks(reply.remarks());
         let pieces =
             MessagePieces { events: Some(Events::new(reply)), maker: ChunkMaker::new(now()) };
-        Ok(ChunkStream::of_pieces(pieces, Metadata::of_model(model)))
+        Ok(ChunkStream::of_pieces(pieces, metadata))
     }
 
     async fn count(&self, request: &ChatRequest) -> Result<TokenCount, LlmError> {

@@ -2,6 +2,7 @@
 
 mod events;
 mod failure;
+mod remarks;
 mod reply;
 mod secrets;
 

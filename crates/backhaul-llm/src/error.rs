@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use backhaul_sync::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::metadata::Attempt;
@@ -130,6 +131,7 @@ struct Inner {
     retry_after: Option<Duration>,
     body: Option<Map<String, Value>>,
     attempts: Vec<Attempt>,
+    remarks: HeaderMap,
 }
 
 impl LlmError {
@@ -137,7 +139,8 @@ impl LlmError {
     pub fn new(kind: LlmErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
         let (status, retry_after, body) = (None, None, None);
-        Self(Box::new(Inner { kind, message, status, retry_after, body, attempts: Vec::new() }))
+        let (attempts, remarks) = (Vec::new(), HeaderMap::new());
+        Self(Box::new(Inner { kind, message, status, retry_after, body, attempts, remarks }))
     }
 
     /// With the status of the answer.
@@ -168,6 +171,13 @@ impl LlmError {
         self
     }
 
+    /// With what the server says beside it, such as the request's id.
+    #[must_use]
+    pub fn with_remarks(mut self, remarks: HeaderMap) -> Self {
+        self.0.remarks = remarks;
+        self
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> LlmErrorKind {
         self.0.kind
@@ -191,6 +201,11 @@ impl LlmError {
     /// What was tried, the last one last. Empty where one client alone was asked.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.attempts
+    }
+
+    /// What the server says beside it: headers such as `x-request-id` and `x-ratelimit-…`.
+    pub fn remarks(&self) -> &HeaderMap {
+        &self.0.remarks
     }
 
     /// The error as OpenAI's clients read it: what the server said itself, or an object made of

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backhaul_sync::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::error::LlmErrorKind;
@@ -100,6 +101,9 @@ pub struct Metadata {
     pub trimmed_tokens: u64,
     /// How old the answer is, where it was kept.
     pub age: Option<Duration>,
+    /// What its server says beside the answer: headers such as `x-request-id` and
+    /// `x-ratelimit-…`.
+    pub remarks: HeaderMap,
 }
 
 impl Metadata {
@@ -113,7 +117,13 @@ impl Metadata {
         Self { attempts, ..Self::default() }
     }
 
-    /// As one object.
+    /// With what its server says beside the answer.
+    #[must_use]
+    pub fn with_remarks(self, remarks: HeaderMap) -> Self {
+        Self { remarks, ..self }
+    }
+
+    /// As one object, without the server's remarks.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut fields = Map::new();
         fields.insert("source".to_owned(), self.source.name().into());

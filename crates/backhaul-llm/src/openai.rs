@@ -154,8 +154,9 @@ impl OpenAiClient {
         let own = self.own_model().await;
         let body = ChatBody { in_pieces: Some(false), ..self.body(request, own.as_deref()) };
         let started = tokio::time::Instant::now();
-        let answer = self.send(CHAT, &body).await?.json().await?;
-        let mut result = CompletionResult::from_json(answer, Metadata::default())?;
+        let reply = self.send(CHAT, &body).await?;
+        let metadata = Metadata::default().with_remarks(reply.remarks());
+        let mut result = CompletionResult::from_json(reply.json().await?, metadata)?;
         let model = Some(result.model()).filter(|model| !model.is_empty()).or(body.model);
         result.metadata.model = model.unwrap_or_default().to_owned();
         result.latency = started.elapsed();
@@ -166,8 +167,9 @@ impl OpenAiClient {
         let own = self.own_model().await;
         let body = ChatBody { in_pieces: Some(true), ..self.body(request, own.as_deref()) };
         let reply = self.send(CHAT, &body).await?;
-        let pieces = ChatPieces::new(Events::new(reply));
         let metadata = Metadata::of_model(body.model.unwrap_or_default());
+        let metadata = metadata.with_remarks(reply.remarks());
+        let pieces = ChatPieces::new(Events::new(reply));
         Ok(ChunkStream::of_pieces(pieces, metadata))
     }
 

@@ -56,8 +56,8 @@ pub use faults::{Call, Fault, Faults};
 pub use faulty_disk::FaultyDisk;
 pub use fork::said_by_a_fork;
 pub use llm::{
-    CLOUD_TEXT, LOCAL_TEXT, LlamaOptions, LlamaServer, LlmScenario, LlmScript, TinyModel,
-    anthropic_probe, openai_node_probe, openai_probe,
+    CLOUD_REQUEST_ID, CLOUD_TEXT, LOCAL_TEXT, LlamaOptions, LlamaServer, LlmScenario, LlmScript,
+    TinyModel, anthropic_probe, openai_node_probe, openai_probe,
 };
 pub use manual_clock::ManualClock;
 pub use oracle::{Difference, Differences, Ends, Failed, Item, Oracle};

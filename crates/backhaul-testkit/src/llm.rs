@@ -23,6 +23,9 @@ pub use self::tiny_model::TinyModel;
 /// mistaken for the local one.
 pub const CLOUD_TEXT: &str = "Cloud model here.";
 
+/// What its server says in `X-Request-Id` of each answer.
+pub const CLOUD_REQUEST_ID: &str = "req-of-the-cloud";
+
 /// What [`TinyModel::chain`] says.
 pub const LOCAL_TEXT: &str = "Offline model here: the network is down.";
 

@@ -6,6 +6,7 @@ use backhaul_sync::Answer;
 use backhaul_sync::header::{CONTENT_TYPE, HeaderName};
 use serde_json::{Map, Value};
 
+use super::remarks::remarks;
 use super::secrets::Secrets;
 use crate::error::{LlmError, LlmErrorKind};
 
@@ -31,7 +32,7 @@ pub(super) fn error_of(name: &str, answer: &Answer, secrets: &Secrets) -> LlmErr
         Some(said) => error_from(name, Some(status), said),
         None => without_words(name, answer, &text),
     };
-    let error = error.with_status(status);
+    let error = error.with_status(status).with_remarks(remarks(&answer.headers));
     match asked_wait(answer) {
         Some(wait) => error.with_retry_after(wait),
         None => error,

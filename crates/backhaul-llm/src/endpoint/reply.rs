@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::MOST_ANSWER_BYTES;
 use super::failure;
+use super::remarks::remarks;
 use super::secrets::Secrets;
 use crate::clocks::Running;
 use crate::error::{LlmError, LlmErrorKind};
@@ -97,6 +98,11 @@ impl RawReply {
         }
     }
 
+    /// What the server says of its answer beside it: the request's id, rate limits.
+    pub fn remarks(&self) -> HeaderMap {
+        remarks(&self.headers)
+    }
+
     /// Says that the model has said something: from then on the clocks are those between two
     /// pieces.
     pub fn has_spoken(&mut self) {
@@ -116,7 +122,7 @@ impl RawReply {
     /// The error that the server says in the place of an answer, classified.
     pub fn error_in_band(&self, said: &Value) -> LlmError {
         let said = self.secrets.struck_out(said.to_string().as_bytes()).into_owned();
-        failure::in_band_error(&self.name, &said)
+        failure::in_band_error(&self.name, &said).with_remarks(self.remarks())
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::CLOUD_REQUEST_ID;
 use super::form::Asked;
 use super::scenario::LlmScenario;
 use super::{fault, refusal};
@@ -84,6 +85,7 @@ impl LlmScript {
         let answer = refusal::instead(scenario, &asked)
             .or_else(|| asked.is_streamed().then(|| fault::streamed(scenario, &asked, gap))?)
             .unwrap_or_else(|| fault::whole(scenario, &asked, gap));
+        let answer = answer.header("X-Request-Id", CLOUD_REQUEST_ID);
         if scenario == LlmScenario::Slow { answer.after(delay) } else { answer }
     }
 

@@ -36,9 +36,11 @@ async fn answer_call(models: &Models, call: Call) -> Result<Response, LlmError> 
                                cannot be compared";
                 return Err(LlmError::new(LlmErrorKind::Unsupported, message));
             }
-            let answer = models.0.endpoints.primary.forward(request).await?.json().await?;
+            let reply = models.0.endpoints.primary.forward(request).await?;
+            let remarks = reply.remarks();
+            let answer = reply.json().await?;
             let model = answer.get("model").and_then(Value::as_str).unwrap_or_default();
-            let metadata = Metadata::of_model(model);
+            let metadata = Metadata::of_model(model).with_remarks(remarks);
             Ok(Given::PassedWhole(metadata, encoding.encode(answer)?))
         })
     };

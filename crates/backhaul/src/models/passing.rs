@@ -40,15 +40,18 @@ impl Passing {
         is_streamed: bool,
     ) -> Result<Given, LlmError> {
         if !is_streamed {
+            let remarks = reply.remarks();
             let body = reply.json().await?;
             let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
-            return Ok(Given::PassedWhole(Metadata::of_model(model), body));
+            let metadata = Metadata::of_model(model).with_remarks(remarks);
+            return Ok(Given::PassedWhole(metadata, body));
         }
         let parser = SseParser::new(MOST_EVENT);
         let held = VecDeque::new();
         let mut passing = Self { form, asked, reply, parser, held, has_ended: false, failed: None };
         let model = passing.wait_for_word().await?;
-        Ok(Given::PassedPieces(Metadata::of_model(model), Box::new(passing)))
+        let metadata = Metadata::of_model(model).with_remarks(passing.reply.remarks());
+        Ok(Given::PassedPieces(metadata, Box::new(passing)))
     }
 
     /// Returns the model, as far as it was named.

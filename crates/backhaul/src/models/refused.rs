@@ -49,6 +49,7 @@ impl Refused {
         if let Some(wait) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
+        headers.extend(error.remarks().clone());
         Signature::of_attempts(error.attempts(), headers);
         response
     }

@@ -19,7 +19,8 @@ pub(super) struct Signature<'a>(pub(super) &'a Metadata);
 
 impl Signature<'_> {
     pub(super) fn head(&self, headers: &mut HeaderMap) {
-        let Metadata { source, model, reason, attempts, trimmed_tokens, age, .. } = self.0;
+        let Metadata { source, model, reason, attempts, trimmed_tokens, age, remarks, .. } = self.0;
+        headers.extend(remarks.clone());
         headers.insert(SOURCE, HeaderValue::from_static(source.name()));
         let mut text = |name: HeaderName, text: &str| {
             if let Ok(value) = HeaderValue::from_str(text)

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use backhaul_testkit::{
-    BlackHole, CLOUD_TEXT, FaultServer, LOCAL_TEXT, LlamaOptions, LlamaServer, LlmScenario,
-    LlmScript, TinyModel, anthropic_probe, openai_node_probe, openai_probe,
+    BlackHole, CLOUD_REQUEST_ID, CLOUD_TEXT, FaultServer, LOCAL_TEXT, LlamaOptions, LlamaServer,
+    LlmScenario, LlmScript, TinyModel, anthropic_probe, openai_node_probe, openai_probe,
 };
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -418,4 +418,32 @@ fn what_is_secret_is_struck_out_of_what_is_kept_and_a_call_may_ask_to_be_left_ou
     for secret in ["4111111111111111", CLOUD_TEXT, "between you", "nobody was here"] {
         assert!(!all.contains(secret), "{secret}: {all}");
     }
+}
+
+#[test]
+fn what_the_primary_says_beside_an_answer_reaches_the_caller() {
+    let dir = tempdir().unwrap();
+    let (script, llama) = (LlmScript::new(), llama());
+    let cloud = FaultServer::llm(&script).unwrap();
+    let hub = gateway(dir.path(), &cloud.url(), &llama.url());
+    let id = format!("x-request-id: {CLOUD_REQUEST_ID}\r\n");
+    let ask = |path: &str, stream: bool| {
+        let body = json!({
+            "model": "cloud-model", "input": "?", "prompt": "?", "max_tokens": 8,
+            "stream": stream, "messages": [{ "role": "user", "content": "?" }],
+        });
+        hub.request("POST", path, &[], body.to_string().as_bytes())
+    };
+    let paths = ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/messages"];
+    for scenario in [LlmScenario::Healthy, LlmScenario::BadRequest] {
+        script.play(scenario);
+        for (path, stream) in paths.into_iter().flat_map(|path| [(path, false), (path, true)]) {
+            let reply = ask(path, stream);
+            assert!(reply.head.contains(&id), "{scenario} {path} {stream}: {}", reply.head);
+        }
+        assert!(ask("/v1/embeddings", false).head.contains(&id));
+    }
+    // Who answers instead has said nothing of the kind.
+    script.play(LlmScenario::ServerError);
+    assert!(!ask(paths[0], false).head.contains(&id));
 }
