@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::gate::gate;
+use super::kept::Kept;
 use super::member::Member;
 use super::options::OfflineLlmOptions;
 use super::watched::Watched;
@@ -21,6 +22,7 @@ pub struct Asked {
     pub(super) member: Arc<Member>,
     pub(super) place: usize,
     pub(super) options: Arc<OfflineLlmOptions>,
+    pub(super) kept: Kept,
 }
 
 impl Asked {
@@ -46,7 +48,9 @@ impl Asked {
     pub async fn complete(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
         let _slot = self.member.slot().await?;
         if self.member.is_primary() {
-            return self.client().complete(request).await;
+            let answer = self.client().complete(request).await?;
+            self.kept.keep(self.client().name(), request, &answer).await;
+            return Ok(answer);
         }
         self.client().complete(&self.for_fallback(request)).await
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::asked::Asked;
+use super::kept::Kept;
 use super::link::Link;
 use super::member::Member;
 use super::options::OfflineLlmOptions;
@@ -37,27 +38,40 @@ pub(super) struct Call<'a> {
     pub(super) is_streamed: bool,
 }
 
-/// Models in the order in which they are asked. The first is the primary.
+/// Models in the order in which they are asked.
 pub(super) struct Failover {
-    members: Vec<Arc<Member>>,
+    primary: Arc<Member>,
+    fallbacks: Vec<Arc<Member>>,
     options: Arc<OfflineLlmOptions>,
     pub(super) link: Link,
+    pub(super) kept: Kept,
 }
 
 impl Failover {
-    pub(super) fn new(members: Vec<Arc<Member>>, options: Arc<OfflineLlmOptions>) -> Self {
-        Self { members, options, link: Link::default() }
+    pub(super) fn new(
+        primary: Member,
+        fallbacks: Vec<Arc<Member>>,
+        options: Arc<OfflineLlmOptions>,
+    ) -> Self {
+        let (link, kept) = (Link::default(), Kept::default());
+        Self { primary: Arc::new(primary), fallbacks, options, link, kept }
     }
 
     /// The same fallbacks behind another primary.
     pub(super) fn behind(&self, primary: Member) -> Self {
-        let fallbacks = self.members.iter().skip(1).map(Arc::clone);
-        let members = std::iter::once(Arc::new(primary)).chain(fallbacks).collect();
-        Self { members, options: Arc::clone(&self.options), link: self.link.clone() }
+        let (primary, fallbacks) = (Arc::new(primary), self.fallbacks.clone());
+        let (options, link, kept) =
+            (Arc::clone(&self.options), self.link.clone(), self.kept.clone());
+        Self { primary, fallbacks, options, link, kept }
     }
 
-    pub(super) fn members(&self) -> &[Arc<Member>] {
-        &self.members
+    pub(super) fn primary(&self) -> &Member {
+        &self.primary
+    }
+
+    /// All, the primary first.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        std::iter::once(&self.primary).chain(&self.fallbacks)
     }
 
     /// Asks one after the other.
@@ -67,9 +81,10 @@ impl Failover {
         ask: &Ask<'a, T>,
     ) -> Result<T, LlmError> {
         let mut trail = Trail::default();
-        for (place, member) in self.members.iter().enumerate() {
+        for (place, member) in self.members().enumerate() {
             let options = Arc::clone(&self.options);
-            let asked = Asked { member: Arc::clone(member), place, options };
+            let kept = self.kept.clone();
+            let asked = Asked { member: Arc::clone(member), place, options, kept };
             match self.ask(&asked, call, ask, &mut trail).await {
                 Ok(mut answer) => {
                     trail.sign(answer.metadata_mut(), member.source());
@@ -155,9 +170,17 @@ impl Failover {
         answered
     }
 
+    /// Whether an error says that no model answers: not that of a request that none could
+    /// answer, nor of a key that the primary does not take.
+    pub(super) fn is_outage(&self, error: &LlmError) -> bool {
+        let kind = error.kind();
+        let falls_back = self.options.fall_back_on.contains(&kind);
+        kind == LlmErrorKind::Unavailable || (falls_back && kind != LlmErrorKind::Credentials)
+    }
+
     /// When the next model is to be asked, where there is one.
     fn deadline(&self, member: &Member, call: Call<'_>) -> Option<Instant> {
-        let is_bounded = member.is_primary() && self.members.len() > 1;
+        let is_bounded = member.is_primary() && !self.fallbacks.is_empty();
         is_bounded.then(|| Instant::now() + self.options.budget(call.is_streamed))
     }
 }

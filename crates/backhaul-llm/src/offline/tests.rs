@@ -460,8 +460,96 @@ async fn a_primary_is_asked_nothing_while_the_device_is_offline_on_purpose() {
     assert_eq!((answer.content().as_str(), cloud.asked()), ("local", 0));
     let Outcome::Skipped { reason } = &answer.metadata.attempts[0].outcome else { panic!() };
     assert!(reason.contains("a test"), "{reason}");
+    assert!(!client.is_primary_asked().await);
     is_outage.store(false, Ordering::SeqCst);
+    assert!(client.is_primary_asked().await);
     assert_eq!(text(&client).await, "cloud");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_the_primary_is_asked_is_told_when_it_changes() {
+    let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+    let mut state = client.primary_state();
+    assert!(client.is_primary_asked().await);
+    text(&client).await;
+    state.changed().await.unwrap();
+    assert!(!client.is_primary_asked().await);
+    // Nobody asks anything, and still it is noticed that it is there again.
+    cloud.is_there(Some(true));
+    state.changed().await.unwrap();
+    assert!(client.is_primary_asked().await);
+    cloud.then(&[Act::Hang]);
+    text(&client).await;
+    state.changed().await.unwrap();
+    assert!(!client.is_primary_asked().await);
+    state.changed().await.unwrap();
+    assert_eq!(*state.borrow(), BreakerState::HalfOpen);
+    assert!(client.is_primary_asked().await, "one call tries it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_primary_is_not_asked_while_a_monitor_says_that_there_is_no_link() {
+    let cloud = Model::new("cloud", &[Act::Say("cloud")]);
+    let client = OfflineLlmClient::new(cloud, Model::local());
+    let monitor = backhaul_sync::ConnectivityMonitor::new(Default::default()).unwrap();
+    client.watch(&monitor);
+    assert!(client.is_primary_asked().await, "nothing is known");
+    monitor.set_offline();
+    assert!(!client.is_primary_asked().await);
+    monitor.set_online();
+    assert!(client.is_primary_asked().await);
+}
+
+#[tokio::test]
+async fn an_answer_of_the_primary_is_given_again_where_no_model_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = || AnswerCache::open(dir.path(), 1_000_000, Duration::from_secs(3_600)).unwrap();
+    let cloud = Model::new("cloud", &[Act::Say("cloud")]);
+    let local = Model::local();
+    let client = OfflineLlmClient::new(cloud.clone(), local.clone());
+    client.keep_answers(cache());
+    let forwarded =
+        crate::Forwarded { api_key: crate::ApiKey::new("sk-mine"), ..Default::default() };
+    client.complete(ChatRequest::new(asking()).forwarding(forwarded)).await.unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(text.contains("cloud") && !text.contains("sk-mine"), "{text}");
+    }
+
+    cloud.then(&[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    assert_eq!(text(&client).await, "local", "a model that answers comes first");
+    local.then(&[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    let answer = client.complete(asking()).await.unwrap();
+    assert_eq!((answer.content().as_str(), answer.metadata.source), ("cloud", Source::Cache));
+    assert!(answer.metadata.age.is_some_and(|age| age < Duration::from_secs(3_600)));
+    assert_eq!(answer.metadata.attempts.len(), 2);
+    let (texts, error, metadata) = streamed(&client).await;
+    assert_eq!((texts.concat().as_str(), error, metadata.source), ("cloud", None, Source::Cache));
+    let other = client.complete(vec![Message::user("Another one?")]).await.unwrap_err();
+    assert_eq!(other.kind(), LlmErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn only_an_outage_has_an_answer_given_again_and_never_one_of_a_fallback() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    let local = Model::local();
+    let client = OfflineLlmClient::new(cloud.clone(), local.clone());
+    client.keep_answers(AnswerCache::open(dir.path(), 1_000_000, Duration::from_secs(60)).unwrap());
+    assert_eq!(text(&client).await, "local");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    let cloud = Model::new("cloud", &[Act::Say("cloud")]);
+    let client = OfflineLlmClient::builder(cloud.clone()).build().unwrap();
+    client.keep_answers(AnswerCache::open(dir.path(), 1_000_000, Duration::from_secs(60)).unwrap());
+    assert_eq!(text(&client).await, "cloud");
+    for kind in [LlmErrorKind::Invalid, LlmErrorKind::ContextLength, LlmErrorKind::Credentials] {
+        cloud.then(&[Act::Fail(error(kind))]);
+        assert_eq!(client.complete(asking()).await.unwrap_err().kind(), kind);
+    }
+    cloud.then(&[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    assert_eq!(client.complete(asking()).await.unwrap().metadata.source, Source::Cache);
 }
 
 #[tokio::test(start_paused = true)]

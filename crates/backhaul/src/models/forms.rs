@@ -225,6 +225,15 @@ impl Models {
                 Passing::of(asking.form, asked, reply, asking.is_streamed).await
             })
         };
-        client.ask(&asking.model, asking.is_streamed, ask).await
+        let error = match client.ask(&asking.model, asking.is_streamed, ask).await {
+            Ok(given) => return Ok(given),
+            Err(error) => error,
+        };
+        let Some(chat) = asking.chat() else { return Err(error) };
+        let answer = client.kept_answer(chat, &error).await.ok_or(error)?;
+        Ok(match asking.is_streamed {
+            true => Given::Pieces(ChunkStream::of_answer(answer)),
+            false => Given::Whole(answer),
+        })
     }
 }

@@ -4,6 +4,7 @@
 //! Who answered is said in headers and in the body, and is kept.
 
 mod call;
+mod capabilities;
 mod catalog;
 mod embeddings;
 mod forms;
@@ -15,6 +16,7 @@ mod routes;
 mod said;
 mod shortened;
 mod signature;
+mod standing;
 
 use std::sync::Arc;
 
@@ -23,9 +25,11 @@ use backhaul_llm::{
     AnthropicClient, Asked, ChatRequest, Endpoint, Form, ModelStatus, OfflineLlmClient,
 };
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use self::recording::{Recorder, Recording};
 pub(crate) use self::routes::{paths, router};
+use self::standing::Standing;
 use crate::config::RecordCalls;
 use crate::hub::token::Token;
 use crate::intake::{Intake, MostBytes, Pace};
@@ -68,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) record: RecordCalls,
     /// Keeps the record of a call. It must not block.
     pub(crate) store: Box<dyn Fn(RunRecord) + Send + Sync>,
+    /// Ends answers that would have no end.
+    pub(crate) closing: CancellationToken,
 }
 
 /// Answers the calls of models. Clones are one.
@@ -79,6 +85,8 @@ struct Inner {
     endpoints: Endpoints,
     /// The same fallbacks behind Anthropic's server.
     messages: OfflineLlmClient,
+    standing: Standing,
+    closing: CancellationToken,
     has_key: bool,
     token: Option<Token>,
     intake: Intake,
@@ -86,13 +94,25 @@ struct Inner {
 }
 
 impl Models {
+    /// In a runtime: in the background a fallback is asked what it can do.
     pub(crate) fn new(options: Options) -> Self {
-        let Options { client, endpoints, has_key, token, pace, record, store } = options;
+        let Options { client, endpoints, has_key, token, pace, record, store, closing } = options;
         let anthropic = AnthropicClient::at(endpoints.anthropic.clone(), "");
         let messages = client.behind(anthropic);
         let intake = Intake::new(MOST_BYTES, pace);
         let recorder = Arc::new(Recorder { keep: record, store });
-        Self(Arc::new(Inner { client, endpoints, messages, has_key, token, intake, recorder }))
+        let standing = Standing::new(&client, &messages);
+        Self(Arc::new(Inner {
+            client,
+            endpoints,
+            messages,
+            standing,
+            closing,
+            has_key,
+            token,
+            intake,
+            recorder,
+        }))
     }
 
     /// How the models stand, the primary first; at the end Anthropic's server, where it was

@@ -26,6 +26,7 @@ mod limits;
 mod link;
 mod metrics;
 mod models;
+mod models_capabilities;
 mod oversized;
 mod reserve;
 mod run;
