@@ -20,6 +20,7 @@ mod content;
 mod endpoint;
 mod error;
 mod finish_reason;
+mod fit;
 mod forms;
 #[cfg(feature = "llama-cpp")]
 mod llama_cpp;

@@ -12,6 +12,7 @@ use crate::chunk_stream::ChunkStream;
 use crate::client::LlmClient;
 use crate::completion::CompletionResult;
 use crate::error::LlmError;
+use crate::fit::{Fitted, fit};
 use crate::metadata::Source;
 use crate::request::{ChatRequest, Forwarded};
 
@@ -44,7 +45,8 @@ impl Asked {
     /// Has it answer as a whole: a fallback when it is its turn, and what fits it.
     ///
     /// # Errors
-    /// Its own.
+    /// Its own, and [`LlmErrorKind::ContextLength`](crate::LlmErrorKind::ContextLength) where
+    /// the request cannot be made to fit a fallback.
     pub async fn complete(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
         let _slot = self.member.slot().await?;
         if self.member.is_primary() {
@@ -52,20 +54,24 @@ impl Asked {
             self.kept.keep(self.client().name(), request, &answer).await;
             return Ok(answer);
         }
-        self.client().complete(&self.for_fallback(request)).await
+        let fitted = self.fitted(request).await?;
+        fitted.answer(self.client().complete(&fitted.request).await?)
     }
 
     /// The same in pieces, of which the first says something.
     ///
     /// # Errors
-    /// Its own, until then.
+    /// As [`complete`](Self::complete), until then.
     pub async fn stream(&self, request: &ChatRequest) -> Result<ChunkStream, LlmError> {
         let slot = self.member.slot().await?;
-        let mut stream = if self.member.is_primary() {
-            gate(self.client().stream(request).await?).await?
+        let stream = if self.member.is_primary() {
+            self.client().stream(request).await?
         } else {
-            gate(self.client().stream(&self.for_fallback(request)).await?).await?
+            let fitted = self.fitted(request).await?;
+            let stream = self.client().stream(&fitted.request).await?;
+            fitted.stream(stream)
         };
+        let mut stream = gate(stream).await?;
         let metadata = std::mem::take(&mut stream.metadata);
         let watched = Watched { stream, asked: self.clone(), slot };
         Ok(ChunkStream::new(watched, metadata))
@@ -76,10 +82,13 @@ impl Asked {
         self.member.opened_by(error, &self.options);
     }
 
-    fn for_fallback(&self, request: &ChatRequest) -> ChatRequest {
+    /// The request as a fallback can answer it, without what is the primary's.
+    async fn fitted(&self, request: &ChatRequest) -> Result<Fitted, LlmError> {
         let ratio = self.options.fallback_budget_ratio;
         let token_budget = request.token_budget.as_ref().map(|budget| budget.scaled(ratio));
-        ChatRequest { token_budget, forwarded: Forwarded::default(), ..request.clone() }
+        let forwarded = Forwarded::default();
+        let request = ChatRequest { token_budget, forwarded, ..request.clone() };
+        fit(&request, self.client()).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! process.
 
 mod intake;
+mod memory;
 mod models;
 mod open_files;
 mod plan;
@@ -19,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use backhaul_store::Spool;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::intake::RunsIntake;
@@ -50,6 +52,7 @@ pub(crate) struct Gateway {
     models: ModelsPart,
     requests: Arc<Requests>,
     limits: hub::Limits,
+    giving_back: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -91,7 +94,8 @@ impl Gateway {
         let runs = RunsIntake::open(plan.clone(), config.clone(), of_runs, others, beside).await?;
         let models = ModelsPart::open(plan, config.clone(), runs.router()).await?;
         let models = of_models.get_or_init(|| models).clone();
-        Ok(Self { runs, weave, models, requests, limits })
+        let giving_back = memory::give_back_now_and_then();
+        Ok(Self { runs, weave, models, requests, limits, giving_back })
     }
 
     /// Serves until `shutdown` is ready; returns how many connections were broken off then.
@@ -124,6 +128,7 @@ impl Gateway {
 
     /// Ends everything but what is under way. To be called when nothing is served any more.
     pub(crate) async fn stop(&self) {
+        self.giving_back.abort();
         // What it keeps of the last calls goes to the runs.
         self.models.stop().await;
         tokio::join!(self.runs.stop(), self.weave.stop());

@@ -24,6 +24,8 @@ pub(super) struct Passing {
     /// Pieces that wait for the first word, and what the events in them say.
     held: VecDeque<(Bytes, Vec<Said>)>,
     has_ended: bool,
+    /// What the server has said went wrong.
+    failed: Option<LlmError>,
 }
 
 impl Passing {
@@ -44,7 +46,7 @@ impl Passing {
         }
         let parser = SseParser::new(MOST_EVENT);
         let held = VecDeque::new();
-        let mut passing = Self { form, asked, reply, parser, held, has_ended: false };
+        let mut passing = Self { form, asked, reply, parser, held, has_ended: false, failed: None };
         let model = passing.wait_for_word().await?;
         Ok(Given::PassedPieces(Metadata::of_model(model), Box::new(passing)))
     }
@@ -105,9 +107,14 @@ impl Passing {
         if let Some(held) = self.held.pop_front() {
             return Ok(Some(held));
         }
+        // Not all clients take the server's own words for an error.
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         match self.reply.piece().await {
             Ok(Some(piece)) => {
                 let events = self.events_in(&piece)?;
+                self.failed = events.iter().find_map(|event| self.check(event).err());
                 let said = events.iter().map(|event| Said::of_event(self.form, event)).collect();
                 Ok(Some((piece, said)))
             }

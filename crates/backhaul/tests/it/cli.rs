@@ -58,7 +58,7 @@ fn status_works_beside_a_hub_that_runs() {
 fn status_of_nothing_says_so() {
     let dir = tempdir().unwrap();
     let (code, stdout, stderr) = backhaul(&["status", "--json"], dir.path());
-    assert_eq!((code, stdout.as_str()), (0, "{\"spools\":{},\"outage\":null}\n"));
+    assert_eq!((code, stdout.as_str()), (0, "{\"spools\":{},\"outage\":null,\"models\":[]}\n"));
     assert!(stderr.contains("there is no spool in"), "{stderr}");
     let (code, stdout, stderr) = backhaul(&["status"], &dir.path().join("nowhere"));
     assert_eq!((code, stdout.as_str()), (2, ""));
@@ -295,7 +295,7 @@ fn what_is_in_the_place_of_a_spool_and_is_none_is_said() {
     filled(dir.path());
     std::fs::remove_file(dir.path().join("runs/state/identity.json")).unwrap();
     let (code, stdout, stderr) = backhaul(&["status", "--json"], dir.path());
-    assert_eq!((code, stdout.as_str()), (1, "{\"spools\":{},\"outage\":null}\n"));
+    assert_eq!((code, stdout.as_str()), (1, "{\"spools\":{},\"outage\":null,\"models\":[]}\n"));
     assert!(stderr.contains("no state/identity.json"), "{stderr}");
     std::fs::remove_dir_all(dir.path().join("runs")).unwrap();
     std::fs::write(dir.path().join("runs"), "").unwrap();
