@@ -42,18 +42,8 @@ pub struct CapabilityManager(Arc<Inner>);
 
 struct Inner {
     now: watch::Sender<Capabilities>,
-    sides: Mutex<Sides>,
-}
-
-/// What the snapshots are made of.
-struct Sides {
-    online: Arc<Map<String, Value>>,
-    offline: Arc<Map<String, Value>>,
-    is_online: bool,
-    /// What holds while a monitor knows nothing.
-    is_online_at_first: bool,
-    /// The task that hears a monitor.
-    follower: Option<AbortHandle>,
+    /// The task that hears a monitor. Who holds it may say whether there is a network.
+    follower: Mutex<Option<AbortHandle>>,
 }
 
 impl CapabilityManager {
@@ -62,22 +52,9 @@ impl CapabilityManager {
         online: impl IntoIterator<Item = (K, Value)>,
         offline: impl IntoIterator<Item = (L, Value)>,
     ) -> Self {
-        let sides = Sides {
-            online: named(online),
-            offline: named(offline),
-            is_online: false,
-            is_online_at_first: false,
-            follower: None,
-        };
-        let now = watch::Sender::new(sides.now());
-        Self(Arc::new(Inner { now, sides: Mutex::new(sides) }))
-    }
-
-    /// The same, taken for online while nothing is known.
-    #[must_use]
-    pub fn initially_online(self) -> Self {
-        self.0.change(|sides| (sides.is_online, sides.is_online_at_first) = (true, true));
-        self
+        let (online, offline) = (named(online), named(offline));
+        let now = watch::Sender::new(Capabilities { is_online: false, online, offline });
+        Self(Arc::new(Inner { now, follower: Mutex::default() }))
     }
 
     // --- Being asked -----------------------------------------------------------
@@ -97,52 +74,52 @@ impl CapabilityManager {
         self.0.now.borrow().clone()
     }
 
-    // --- Being told ------------------------------------------------------------
-
-    /// What can be done and its changes, for tasks that wait for them.
+    /// What can be done and its changes, for tasks that wait for them. Who is slow hears of the
+    /// newest alone. It ends with the manager.
+    ///
+    /// ```
+    /// # use backhaul_llm::CapabilityManager;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let manager = CapabilityManager::new([("vision", true.into())], [("vision", false.into())]);
+    /// let mut changes = manager.subscribe();
+    /// manager.set_online(true);
+    /// changes.changed().await?;
+    /// assert!(changes.borrow_and_update().is_available("vision"));
+    /// # Ok::<(), tokio::sync::watch::error::RecvError>(())
+    /// # }).unwrap();
+    /// ```
     pub fn subscribe(&self) -> watch::Receiver<Capabilities> {
         self.0.now.subscribe()
     }
 
-    /// Has `callback` called after each change with what can be done then, on a thread that may
-    /// wait, one call at a time. A state that ends while it is busy is not told of. One that
-    /// panics is logged and called again next time.
-    ///
-    /// It needs a tokio runtime, and ends with the manager.
-    pub fn on_change(&self, callback: impl Fn(Capabilities) + Send + Sync + 'static) -> OnChange {
-        let task = tokio::spawn(call_at_changes(self.subscribe(), Arc::new(callback)));
-        OnChange(task.abort_handle())
-    }
-
     // --- Telling ---------------------------------------------------------------
 
-    /// Goes by a monitor from now on, in place of another one: online while it knows that there
-    /// is a link. While it knows nothing that is as at first. The monitor is not kept running.
+    /// Goes by a monitor from now on, in place of another one. While that knows nothing, what is
+    /// known here stays. The monitor is neither started nor kept running.
     ///
     /// It needs a tokio runtime.
     pub fn follow(&self, monitor: &ConnectivityMonitor) {
-        let (manager, mut state) = (Arc::downgrade(&self.0), monitor.subscribe());
-        let first = *state.borrow_and_update();
-        self.0.change(|sides| {
-            let follower = tokio::spawn(async move {
-                while state.changed().await.is_ok() {
-                    let now = *state.borrow_and_update();
-                    let Some(manager) = manager.upgrade() else { return };
-                    manager.change(|sides| sides.hear_as_follower(now));
+        let (inner, mut state) = (Arc::downgrade(&self.0), monitor.subscribe());
+        let mut follower = self.0.follower();
+        self.0.hear(*state.borrow_and_update());
+        let task = tokio::spawn(async move {
+            while state.changed().await.is_ok() {
+                let Some(inner) = inner.upgrade() else { return };
+                let follower = inner.follower();
+                // One that was replaced meanwhile has nothing to say any more.
+                if follower.as_ref().map(AbortHandle::id) == tokio::task::try_id() {
+                    inner.hear(*state.borrow_and_update());
                 }
-            });
-            sides.stop_following();
-            sides.follower = Some(follower.abort_handle());
-            sides.hear(first);
+            }
         });
+        end(follower.replace(task.abort_handle()));
     }
 
     /// Says whether it is online, until it is said otherwise. It follows no monitor then.
     pub fn set_online(&self, is_online: bool) {
-        self.0.change(|sides| {
-            sides.stop_following();
-            sides.is_online = is_online;
-        });
+        let mut follower = self.0.follower();
+        end(follower.take());
+        self.0.change(|now| now.is_online = is_online);
     }
 
     /// Replaces what can be done with a network.
@@ -150,8 +127,7 @@ impl CapabilityManager {
         &self,
         capabilities: impl IntoIterator<Item = (K, Value)>,
     ) {
-        let capabilities = named(capabilities);
-        self.0.change(|sides| sides.online = capabilities);
+        self.0.change(|now| now.online = named(capabilities));
     }
 
     /// Replaces what can be done without one.
@@ -159,8 +135,7 @@ impl CapabilityManager {
         &self,
         capabilities: impl IntoIterator<Item = (K, Value)>,
     ) {
-        let capabilities = named(capabilities);
-        self.0.change(|sides| sides.offline = capabilities);
+        self.0.change(|now| now.offline = named(capabilities));
     }
 }
 
@@ -170,68 +145,37 @@ fn named<K: Into<String>>(
     Arc::new(capabilities.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
-async fn call_at_changes(
-    mut now: watch::Receiver<Capabilities>,
-    callback: Arc<impl Fn(Capabilities) + Send + Sync + 'static>,
-) {
-    while now.changed().await.is_ok() {
-        let (callback, capabilities) = (Arc::clone(&callback), now.borrow_and_update().clone());
-        if let Err(error) = tokio::task::spawn_blocking(move || callback(capabilities)).await {
-            tracing::error!(%error, "a callback of the capability manager did not end well");
-        }
+fn end(follower: Option<AbortHandle>) {
+    if let Some(follower) = follower {
+        follower.abort();
     }
 }
 
 impl Inner {
-    /// Told under the lock, so that changes are told in their order.
-    fn change(&self, change: impl FnOnce(&mut Sides)) {
-        let mut sides = self.lock();
-        change(&mut sides);
-        let new = sides.now();
+    fn follower(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        // No call leaves it half changed.
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, state: Connectivity) {
+        if state != Connectivity::Unknown {
+            self.change(|now| now.is_online = state.is_online());
+        }
+    }
+
+    /// What comes to the same is no change.
+    fn change(&self, change: impl FnOnce(&mut Capabilities)) {
         self.now.send_if_modified(|now| {
-            let is_changed = *now != new;
-            *now = new;
-            is_changed
+            let before = now.clone();
+            change(now);
+            *now != before
         });
     }
-
-    fn lock(&self) -> MutexGuard<'_, Sides> {
-        // No call leaves it half changed.
-        self.sides.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Sides {
-    fn now(&self) -> Capabilities {
-        let values = if self.is_online { &self.online } else { &self.offline };
-        Capabilities { is_online: self.is_online, values: Arc::clone(values) }
-    }
-
-    fn hear(&mut self, state: Connectivity) {
-        self.is_online = match state {
-            Connectivity::Online => true,
-            Connectivity::Offline => false,
-            Connectivity::Unknown => self.is_online_at_first,
-        };
-    }
-
-    /// One that was replaced meanwhile has nothing to say any more.
-    fn hear_as_follower(&mut self, state: Connectivity) {
-        if self.follower.as_ref().map(AbortHandle::id) == tokio::task::try_id() {
-            self.hear(state);
-        }
-    }
-
-    fn stop_following(&mut self) {
-        if let Some(follower) = self.follower.take() {
-            follower.abort();
-        }
-    }
-}
-
-impl Drop for Sides {
+impl Drop for Inner {
     fn drop(&mut self) {
-        self.stop_following();
+        end(self.follower().take());
     }
 }
 
@@ -241,22 +185,12 @@ impl fmt::Debug for CapabilityManager {
     }
 }
 
-/// A callback of a [`CapabilityManager`]. Dropping it changes nothing.
-#[derive(Debug, Clone)]
-pub struct OnChange(AbortHandle);
-
-impl OnChange {
-    /// Has the callback not be called any more. A call under way goes on.
-    pub fn remove(&self) {
-        self.0.abort();
-    }
-}
-
 /// What could be done at one moment. Cheap to clone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Capabilities {
     is_online: bool,
-    values: Arc<Map<String, Value>>,
+    online: Arc<Map<String, Value>>,
+    offline: Arc<Map<String, Value>>,
 }
 
 impl Capabilities {
@@ -272,12 +206,29 @@ impl Capabilities {
 
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.values.get(name)
+        self.values().get(name)
     }
 
     /// `{"online": …, "capabilities": {…}}`.
     pub fn to_json(&self) -> Value {
-        json!({ "online": self.is_online, "capabilities": &*self.values })
+        json!({ "online": self.is_online, "capabilities": self.values() })
+    }
+
+    fn values(&self) -> &Map<String, Value> {
+        if self.is_online { &self.online } else { &self.offline }
+    }
+}
+
+/// What could be done otherwise does not count.
+impl PartialEq for Capabilities {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_online == other.is_online && self.values() == other.values()
+    }
+}
+
+impl fmt::Debug for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_json())
     }
 }
 
@@ -294,9 +245,6 @@ fn is_truthy(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
-
     use backhaul_sync::ConnectivityOptions;
 
     use super::*;
@@ -331,13 +279,15 @@ mod tests {
     }
 
     #[test]
-    fn it_is_offline_at_first_unless_told_otherwise() {
+    fn it_is_offline_at_first() {
+        let manager = manager();
         let capabilities = json!({ "vision": false, "max_tokens": 8_000 });
         let expected = json!({ "online": false, "capabilities": capabilities });
-        assert_eq!(manager().current().to_json(), expected);
+        assert_eq!(manager.current().to_json(), expected);
+        manager.set_online(true);
         let capabilities = json!({ "vision": true, "max_tokens": 128_000 });
         let expected = json!({ "online": true, "capabilities": capabilities });
-        assert_eq!(manager().initially_online().current().to_json(), expected);
+        assert_eq!(manager.current().to_json(), expected);
     }
 
     #[test]
@@ -380,8 +330,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_monitor_that_knows_nothing_leaves_it_as_at_first() {
-        let (manager, monitor) = (manager().initially_online(), monitor());
+    async fn a_monitor_that_knows_nothing_leaves_it_as_it_was() {
+        let (manager, monitor) = (manager(), monitor());
+        manager.set_online(true);
         manager.follow(&monitor);
         assert!(manager.current().is_online());
         monitor.set_offline();
@@ -410,7 +361,7 @@ mod tests {
     async fn the_task_that_follows_ends_with_the_manager() {
         let (manager, monitor) = (manager(), monitor());
         manager.follow(&monitor);
-        let follower = manager.0.lock().follower.clone().unwrap();
+        let follower = manager.0.follower().clone().unwrap();
         let other = manager.clone();
         drop(manager);
         tokio::task::yield_now().await;
@@ -418,29 +369,5 @@ mod tests {
         drop(other);
         tokio::task::yield_now().await;
         assert!(follower.is_finished());
-    }
-
-    #[tokio::test]
-    async fn callbacks_hear_of_changes_until_they_are_removed_also_after_a_panic() {
-        let manager = manager();
-        let (sender, told) = mpsc::channel();
-        let told = Arc::new(Mutex::new(told));
-        let next = || {
-            let told = Arc::clone(&told);
-            let wait = move || told.lock().unwrap().recv_timeout(Duration::from_secs(60));
-            async move { tokio::task::spawn_blocking(wait).await.unwrap() }
-        };
-        let handle = manager.on_change(move |now| {
-            sender.send(now.is_online()).unwrap();
-            assert!(!now.is_online(), "the test has it panic");
-        });
-        manager.set_online(true);
-        assert_eq!(next().await, Ok(true));
-        manager.set_online(false);
-        assert_eq!(next().await, Ok(false));
-        handle.remove();
-        manager.set_online(true);
-        // The callback is gone, and with it the other end.
-        assert_eq!(next().await, Err(mpsc::RecvTimeoutError::Disconnected));
     }
 }

@@ -41,7 +41,7 @@ impl ChunkStream {
     }
 
     /// A whole answer as if it came in pieces: all that it says, and then why it ended.
-    pub fn of_answer(answer: CompletionResult) -> Self {
+    pub(crate) fn of_answer(answer: CompletionResult) -> Self {
         let metadata = answer.metadata.clone();
         let body = answer.into_body();
         let said = piece(&body, |choice| {

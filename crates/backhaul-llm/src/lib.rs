@@ -37,7 +37,7 @@ mod usage;
 pub use crate::anthropic::AnthropicClient;
 pub use crate::api_key::ApiKey;
 pub use crate::capabilities::ModelCapabilities;
-pub use crate::capability_manager::{Capabilities, CapabilityManager, OnChange};
+pub use crate::capability_manager::{Capabilities, CapabilityManager};
 pub use crate::chunk::StreamChunk;
 pub use crate::chunk_stream::ChunkStream;
 pub use crate::client::{LlmClient, LlmFuture, TokenCount};

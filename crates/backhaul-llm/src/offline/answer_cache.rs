@@ -3,35 +3,39 @@
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::api_key::ApiKey;
 use crate::completion::CompletionResult;
 use crate::finish_reason::FinishReason;
 use crate::metadata::{Metadata, Source};
-use crate::request::ChatRequest;
+use crate::request::{ChatRequest, Forwarded};
 
 /// What of a request has no part in its answer.
-const NOT_COMPARED: [&str; 3] = ["stream", "stream_options", "user"];
+const NOT_COMPARED: [&str; 2] = ["stream", "stream_options"];
+/// Headers that say on whose account a request is.
+const ACCOUNT: [&str; 2] = ["openai-organization", "openai-project"];
 
-/// Earlier answers of the primary, kept as files in a folder of their own. They are given again,
-/// marked with their age, where no model answers the very same request
-/// ([`OfflineLlmClient::keep_answers`](crate::OfflineLlmClient::keep_answers)).
+/// Earlier answers of the primary, kept as files in a folder of their own, so that they outlive
+/// the process. They are given again, marked with their age, where no model answers the very same
+/// request ([`OfflineLlmClient::keep_answers`](crate::OfflineLlmClient::keep_answers)).
 ///
-/// Requests are the same when they are the same JSON: the order of fields, `stream`,
-/// `stream_options` and `user` do not count. Keys are no part of a request, and in no file: the
-/// answers are there for all who may ask. Whole answers alone are kept, and no refusals.
+/// Requests are the same when their JSON is, but for the order of fields, `stream` and
+/// `stream_options`, and when they are on the same account: the caller's own key, organization
+/// and project, where he [forwards](crate::Forwarded) them. None of these is in a file, nor is
+/// the request. Whole answers alone are kept, and no refusals.
 #[derive(Debug)]
 pub struct AnswerCache {
     folder: PathBuf,
     most_bytes: u64,
     max_age: Duration,
-    /// What the files come to, or more.
-    bytes: AtomicU64,
+    /// What the files come to, or more. Who holds it writes.
+    bytes: Mutex<u64>,
 }
 
 impl AnswerCache {
@@ -52,7 +56,7 @@ impl AnswerCache {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&folder)?;
         let bytes = files(&folder)?.iter().map(|file| file.bytes).sum::<u64>();
-        Ok(Self { folder, most_bytes, max_age, bytes: AtomicU64::new(bytes) })
+        Ok(Self { folder, most_bytes, max_age, bytes: Mutex::new(bytes) })
     }
 
     /// Keeps an answer of the primary, where it is worth it.
@@ -74,13 +78,15 @@ impl AnswerCache {
         if bytes > self.most_bytes {
             return Ok(());
         }
+        let mut all = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         // Whole or not at all, and for its owner alone.
         let mut file = NamedTempFile::new_in(&self.folder)?;
         file.write_all(text.as_bytes())?;
         let path = self.path(key);
         file.persist(&path)?;
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.most_bytes {
-            self.make_room(&path)?;
+        *all += bytes;
+        if *all > self.most_bytes {
+            *all = self.make_room(&path)?;
         }
         Ok(())
     }
@@ -101,7 +107,8 @@ impl AnswerCache {
     }
 
     /// Removes the oldest, but for one. Some more than it takes, as all files are looked at.
-    fn make_room(&self, but: &Path) -> io::Result<()> {
+    /// Returns what is left.
+    fn make_room(&self, but: &Path) -> io::Result<u64> {
         let mut files = files(&self.folder)?;
         files.sort_by_key(|file| file.written);
         let mut left = files.iter().map(|file| file.bytes).sum::<u64>();
@@ -116,8 +123,7 @@ impl AnswerCache {
                 left -= file.bytes;
             }
         }
-        self.bytes.store(left, Ordering::Relaxed);
-        Ok(())
+        Ok(left)
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -125,11 +131,15 @@ impl AnswerCache {
     }
 }
 
-/// What a request to a model is known by, in letters and digits.
+/// What a request to a model is known by, in letters and digits. Neither it nor the key on whose
+/// account it is can be read from that.
 pub(super) fn key_of(client: &str, request: &ChatRequest) -> String {
     let mut asked = request.to_json();
     asked.retain(|name, _| !NOT_COMPARED.contains(&name.as_str()));
-    let canonical = json!([client, sorted(&Value::Object(asked))]).to_string();
+    let Forwarded { api_key, headers } = &request.forwarded;
+    let api_key = api_key.as_ref().map(ApiKey::reveal);
+    let account = ACCOUNT.map(|name| headers.get(name).map(|value| value.as_bytes()));
+    let canonical = json!([client, api_key, account, sorted(&Value::Object(asked))]).to_string();
     Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -178,7 +188,10 @@ fn files(folder: &Path) -> io::Result<Vec<FileFacts>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs::File;
+
+    use backhaul_sync::header::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
     use crate::message::Message;
@@ -202,13 +215,33 @@ mod tests {
         let of = |json: Value| key_of("cloud", &ChatRequest::from_json(json).unwrap());
         let first = of(json!({ "messages": [{ "role": "user", "content": "Hi" }], "top_p": 1,
             "tools": [{ "a": 1, "b": 2 }] }));
-        let same = of(json!({ "stream": true, "stream_options": {}, "user": "me", "top_p": 1,
+        let same = of(json!({ "stream": true, "stream_options": {}, "top_p": 1,
             "tools": [{ "b": 2, "a": 1 }], "messages": [{ "content": "Hi", "role": "user" }] }));
         assert_eq!(first, same);
         let another = of(json!({ "messages": [{ "role": "user", "content": "Hi" }], "top_p": 1,
             "tools": [{ "b": 1, "a": 2 }] }));
         assert_ne!(first, another);
         assert_ne!(key_of("cloud", &request("Hi")), key_of("another", &request("Hi")));
+    }
+
+    #[test]
+    fn what_is_on_another_account_is_another_request() {
+        let of = |api_key: Option<&str>, project: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            let project = project.map(HeaderValue::from_static);
+            headers.extend(project.map(|it| (HeaderName::from_static("openai-project"), it)));
+            let api_key = api_key.and_then(ApiKey::new);
+            key_of("cloud", &request("Hi").forwarding(Forwarded { api_key, headers }))
+        };
+        let accounts = [
+            of(None, None),
+            of(Some("sk-mine"), None),
+            of(Some("sk-yours"), None),
+            of(Some("sk-mine"), Some("mine")),
+            of(Some("sk-mine"), Some("yours")),
+        ];
+        assert_eq!(accounts.iter().collect::<BTreeSet<_>>().len(), 5, "{accounts:?}");
+        assert_eq!(of(Some("sk-mine"), Some("mine")), accounts[3]);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::gate::gate;
-use super::kept::Kept;
 use super::member::Member;
 use super::options::OfflineLlmOptions;
 use super::watched::Watched;
@@ -23,7 +22,6 @@ pub struct Asked {
     pub(super) member: Arc<Member>,
     pub(super) place: usize,
     pub(super) options: Arc<OfflineLlmOptions>,
-    pub(super) kept: Kept,
 }
 
 impl Asked {
@@ -50,9 +48,7 @@ impl Asked {
     pub async fn complete(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
         let _slot = self.member.slot().await?;
         if self.member.is_primary() {
-            let answer = self.client().complete(request).await?;
-            self.kept.keep(self.client().name(), request, &answer).await;
-            return Ok(answer);
+            return self.client().complete(request).await;
         }
         let fitted = self.fitted(request).await?;
         fitted.answer(self.client().complete(&fitted.request).await?)

@@ -173,26 +173,11 @@ impl OfflineLlmClient {
         self.failover.link.offline_while(Arc::new(outage));
     }
 
-    /// Keeps the primary's whole answers to chats, and gives them again, marked as
-    /// [`Source::Cache`](crate::Source::Cache), where no model answers the very same request.
+    /// Keeps the primary's whole answers, and gives them again, marked as
+    /// [`Source::Cache`](crate::Source::Cache), where no model answers the very same request. What
+    /// is [asked](Self::ask) in a way of one's own has no part in it.
     pub fn keep_answers(&self, cache: AnswerCache) {
         self.failover.kept.set(cache);
-    }
-
-    /// The answer that is kept for a request which `error` says that no model answers, for who
-    /// [asks](Self::ask) in a way of his own.
-    pub async fn kept_answer(
-        &self,
-        request: &ChatRequest,
-        error: &LlmError,
-    ) -> Option<CompletionResult> {
-        if !self.failover.is_outage(error) {
-            return None;
-        }
-        let mut answer = self.failover.kept.find(self.name(), request).await?;
-        answer.metadata.attempts = error.attempts().to_vec();
-        error.kind().name().clone_into(&mut answer.metadata.reason);
-        Some(answer)
     }
 
     /// How the models stand, the primary first.
@@ -210,6 +195,14 @@ impl OfflineLlmClient {
     pub async fn is_primary_asked(&self) -> bool {
         let is_left_alone = *self.primary_state().borrow() == BreakerState::Open;
         !is_left_alone && self.failover.link.trouble().await.is_none()
+    }
+
+    /// Looks whether the primary is there, where it would be asked, so that not the first call
+    /// has to find out. One that is not is left alone as after a call.
+    pub async fn look(&self) {
+        if self.is_primary_asked().await {
+            self.failover.look().await;
+        }
     }
 
     /// Whether the primary is left alone, and each change of that.
@@ -237,8 +230,11 @@ impl OfflineLlmClient {
             Box::pin(async move { asked.complete(request).await })
         };
         let mut answer = match self.failover.run(call(request, false), &ask).await {
-            Ok(answer) => answer,
-            Err(error) => self.kept_answer(request, &error).await.ok_or(error)?,
+            Ok(answer) => {
+                self.failover.kept.keep(self.name(), request, &answer).await;
+                answer
+            }
+            Err(error) => self.kept_answer(request, error).await?,
         };
         answer.latency = began.elapsed();
         Ok(answer)
@@ -250,10 +246,27 @@ impl OfflineLlmClient {
         };
         match self.failover.run(call(request, true), &ask).await {
             Ok(stream) => Ok(stream),
-            Err(error) => {
-                self.kept_answer(request, &error).await.map(ChunkStream::of_answer).ok_or(error)
-            }
+            Err(error) => self.kept_answer(request, error).await.map(ChunkStream::of_answer),
         }
+    }
+
+    /// The answer that is kept for a request which no model answers.
+    ///
+    /// # Errors
+    /// `error`, where there is none.
+    async fn kept_answer(
+        &self,
+        request: &ChatRequest,
+        error: LlmError,
+    ) -> Result<CompletionResult, LlmError> {
+        let found = match self.failover.is_outage(&error) {
+            true => self.failover.kept.find(self.name(), request).await,
+            false => None,
+        };
+        let mut answer = found.ok_or_else(|| error.clone())?;
+        answer.metadata.attempts = error.attempts().to_vec();
+        error.kind().name().clone_into(&mut answer.metadata.reason);
+        Ok(answer)
     }
 }
 

@@ -15,7 +15,7 @@ use super::probing;
 use super::trail::Trail;
 use crate::client::LlmFuture;
 use crate::error::{LlmError, LlmErrorKind};
-use crate::metadata::Metadata;
+use crate::metadata::{Attempt, Metadata, Outcome};
 
 /// The wait before the primary is tried again; it doubles. Three tries of a server that
 /// answers at once end within a second.
@@ -69,6 +69,16 @@ impl Failover {
         &self.primary
     }
 
+    /// Looks whether the primary is there; one that is not is left alone as after a call.
+    pub(super) async fn look(&self) {
+        match probing::probe(self.primary.client()).await {
+            Err(error) if error.kind() != LlmErrorKind::Unsupported => {
+                self.primary.opened_by(&error, &self.options);
+            }
+            _ => {}
+        }
+    }
+
     /// All, the primary first.
     pub(super) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         std::iter::once(&self.primary).chain(&self.fallbacks)
@@ -83,8 +93,7 @@ impl Failover {
         let mut trail = Trail::default();
         for (place, member) in self.members().enumerate() {
             let options = Arc::clone(&self.options);
-            let kept = self.kept.clone();
-            let asked = Asked { member: Arc::clone(member), place, options, kept };
+            let asked = Asked { member: Arc::clone(member), place, options };
             match self.ask(&asked, call, ask, &mut trail).await {
                 Ok(mut answer) => {
                     trail.sign(answer.metadata_mut(), member.source());
@@ -174,8 +183,14 @@ impl Failover {
     /// answer, nor of a key that the primary does not take.
     pub(super) fn is_outage(&self, error: &LlmError) -> bool {
         let kind = error.kind();
-        let falls_back = self.options.fall_back_on.contains(&kind);
-        kind == LlmErrorKind::Unavailable || (falls_back && kind != LlmErrorKind::Credentials)
+        let primary = self.primary.client().name();
+        let is_refused = |it: &Attempt| {
+            let is_so = matches!(it.outcome, Outcome::Failed { kind, .. } if kind == LlmErrorKind::Credentials);
+            is_so && it.client == primary
+        };
+        let is_nobody =
+            kind == LlmErrorKind::Unavailable || self.options.fall_back_on.contains(&kind);
+        is_nobody && !error.attempts().iter().any(is_refused)
     }
 
     /// When the next model is to be asked, where there is one.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::answer_cache::{AnswerCache, key_of};
 use crate::completion::CompletionResult;
+use crate::metadata::Source;
 use crate::request::ChatRequest;
 
 /// The cache of a client, where it has one. Clones are one.
@@ -16,14 +17,15 @@ impl Kept {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(cache));
     }
 
-    /// Keeps an answer of the primary. That it cannot is no trouble of the call.
+    /// Keeps an answer, where it is the primary's. That it cannot is no trouble of the call.
     pub(super) async fn keep(
         &self,
         client: &str,
         request: &ChatRequest,
         answer: &CompletionResult,
     ) {
-        let Some(cache) = self.cache() else { return };
+        let is_primarys = answer.metadata.source == Source::Primary;
+        let Some(cache) = self.cache().filter(|_| is_primarys) else { return };
         let (key, answer) = (key_of(client, request), answer.clone());
         let keep = move || cache.keep(&key, &answer, SystemTime::now());
         match tokio::task::spawn_blocking(keep).await {

@@ -1,5 +1,7 @@
 //! The client with models that do what a test says, on a clock that a test moves.
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -501,55 +503,30 @@ async fn the_primary_is_not_asked_while_a_monitor_says_that_there_is_no_link() {
     assert!(client.is_primary_asked().await);
 }
 
-#[tokio::test]
-async fn an_answer_of_the_primary_is_given_again_where_no_model_answers() {
-    let dir = tempfile::tempdir().unwrap();
-    let cache = || AnswerCache::open(dir.path(), 1_000_000, Duration::from_secs(3_600)).unwrap();
+#[tokio::test(start_paused = true)]
+async fn a_look_finds_out_what_the_first_call_would_pay_for() {
     let cloud = Model::new("cloud", &[Act::Say("cloud")]);
-    let local = Model::local();
-    let client = OfflineLlmClient::new(cloud.clone(), local.clone());
-    client.keep_answers(cache());
-    let forwarded =
-        crate::Forwarded { api_key: crate::ApiKey::new("sk-mine"), ..Default::default() };
-    client.complete(ChatRequest::new(asking()).forwarding(forwarded)).await.unwrap();
-    for file in std::fs::read_dir(dir.path()).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        assert!(text.contains("cloud") && !text.contains("sk-mine"), "{text}");
-    }
+    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+    let mut state = client.primary_state();
+    client.look().await;
+    assert!(!client.is_primary_asked().await);
+    assert_eq!((text(&client).await.as_str(), cloud.asked()), ("local", 0));
+    state.borrow_and_update();
+    cloud.is_there(Some(true));
+    state.changed().await.unwrap();
+    client.look().await;
+    assert!(client.is_primary_asked().await);
 
-    cloud.then(&[Act::Fail(error(LlmErrorKind::Unreachable))]);
-    assert_eq!(text(&client).await, "local", "a model that answers comes first");
-    local.then(&[Act::Fail(error(LlmErrorKind::Unreachable))]);
-    let answer = client.complete(asking()).await.unwrap();
-    assert_eq!((answer.content().as_str(), answer.metadata.source), ("cloud", Source::Cache));
-    assert!(answer.metadata.age.is_some_and(|age| age < Duration::from_secs(3_600)));
-    assert_eq!(answer.metadata.attempts.len(), 2);
-    let (texts, error, metadata) = streamed(&client).await;
-    assert_eq!((texts.concat().as_str(), error, metadata.source), ("cloud", None, Source::Cache));
-    let other = client.complete(vec![Message::user("Another one?")]).await.unwrap_err();
-    assert_eq!(other.kind(), LlmErrorKind::Unavailable);
-}
-
-#[tokio::test]
-async fn only_an_outage_has_an_answer_given_again_and_never_one_of_a_fallback() {
-    let dir = tempfile::tempdir().unwrap();
-    let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
-    let local = Model::local();
-    let client = OfflineLlmClient::new(cloud.clone(), local.clone());
-    client.keep_answers(AnswerCache::open(dir.path(), 1_000_000, Duration::from_secs(60)).unwrap());
-    assert_eq!(text(&client).await, "local");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-
-    let cloud = Model::new("cloud", &[Act::Say("cloud")]);
-    let client = OfflineLlmClient::builder(cloud.clone()).build().unwrap();
-    client.keep_answers(AnswerCache::open(dir.path(), 1_000_000, Duration::from_secs(60)).unwrap());
+    // Who cannot be looked at is asked.
+    cloud.is_there(None);
+    client.look().await;
     assert_eq!(text(&client).await, "cloud");
-    for kind in [LlmErrorKind::Invalid, LlmErrorKind::ContextLength, LlmErrorKind::Credentials] {
-        cloud.then(&[Act::Fail(error(kind))]);
-        assert_eq!(client.complete(asking()).await.unwrap_err().kind(), kind);
-    }
-    cloud.then(&[Act::Fail(error(LlmErrorKind::Unreachable))]);
-    assert_eq!(client.complete(asking()).await.unwrap().metadata.source, Source::Cache);
+    // While the device is offline on purpose nobody is looked at.
+    cloud.is_there(Some(false));
+    let planned = backhaul_sync::PlannedOutage { reason: "a test".to_owned(), left: None };
+    client.offline_while(move || Some(planned.clone()));
+    client.look().await;
+    assert_eq!(*client.primary_state().borrow(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

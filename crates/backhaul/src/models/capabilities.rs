@@ -1,61 +1,152 @@
 //! What can be done now, for programs that do with less during an outage.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use backhaul_llm::Capabilities;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Models;
 use super::refused::Refused;
+use crate::intake::Refusal;
 
-/// How soon it is noticed that an outage was planned or a link was lost. Nothing tells of those.
-const LOOK: Duration = Duration::from_secs(1);
+/// Those who listen at one moment. Each has a connection for itself, of which there are only so
+/// many.
+pub(super) const MOST_LISTENERS: usize = 64;
 
-/// At this moment.
+const EVENTS: &str = "text/event-stream";
+
+/// At this moment; for who accepts events, also at each change.
 pub(super) async fn show(State(models): State<Models>, headers: HeaderMap) -> Response {
-    match models.admit(&headers) {
-        Ok(()) => Json(models.0.standing.now().await.to_json()).into_response(),
-        Err(refusal) => Refused::from(refusal).into_response(),
-    }
-}
-
-/// At this moment, and then at each change.
-pub(super) async fn events(State(models): State<Models>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = models.admit(&headers) {
-        return Refused::from(refusal).into_response();
-    }
-    let closing = models.0.closing.clone().cancelled_owned();
-    let listener = Listener { models, told: None };
-    let events = stream::unfold(listener, |listener| async { Some(listener.next().await) });
-    Sse::new(events.take_until(closing)).keep_alive(KeepAlive::default()).into_response()
-}
-
-/// One who wants to hear of changes.
-struct Listener {
-    models: Models,
-    /// What it heard last.
-    told: Option<Capabilities>,
-}
-
-impl Listener {
-    async fn next(mut self) -> (Result<Event, Infallible>, Self) {
-        let standing = &self.models.0.standing;
-        loop {
-            // What changes while it is looked at is not to be missed.
-            let changed = standing.changed();
-            let now = standing.now().await;
-            if self.told.as_ref() != Some(&now) {
-                let event = Event::default().data(now.to_json().to_string());
-                self.told = Some(now);
-                return (Ok(event), self);
-            }
-            let _ = tokio::time::timeout(LOOK, changed).await;
+    let answered = async {
+        models.admit(&headers)?;
+        if accepts_events(&headers) {
+            models.capability_events().await
+        } else {
+            models.capabilities().await
         }
+    };
+    let mut response =
+        answered.await.unwrap_or_else(|refusal| Refused::from(refusal).into_response());
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = values.flat_map(|value| value.split(',')).filter_map(|it| it.split(';').next());
+    types.any(|it| it.trim().eq_ignore_ascii_case(EVENTS))
+}
+
+impl Models {
+    async fn capabilities(&self) -> Result<Response, Refusal> {
+        Ok(Json(self.standing().now().await.to_json()).into_response())
+    }
+
+    /// # Errors
+    /// Where too many listen already.
+    async fn capability_events(&self) -> Result<Response, Refusal> {
+        let place = Arc::clone(&self.0.listeners).try_acquire_owned().map_err(|_| {
+            let reason =
+                format!("{MOST_LISTENERS} programs listen already: ask now and then instead");
+            Refusal::unavailable(reason)
+        })?;
+        let closing = self.0.closing.clone().cancelled_owned();
+        let events = events(self.standing().changes().await, place).take_until(closing);
+        // Comments in between, every 15 s, find out who has gone.
+        Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+    }
+}
+
+/// An event for each change. Who is slow hears of the newest alone, so that nothing piles up.
+fn events(
+    changes: watch::Receiver<Capabilities>,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((changes, place), |(mut changes, place)| async move {
+        changes.changed().await.ok()?;
+        let event = Event::default().data(changes.borrow_and_update().to_json().to_string());
+        Some((Ok(event), (changes, place)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, BodyDataStream};
+    use backhaul_llm::CapabilityManager;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn manager() -> CapabilityManager {
+        CapabilityManager::new([("vision", true.into())], [("vision", false.into())])
+    }
+
+    fn listen(manager: &CapabilityManager, places: &Arc<Semaphore>) -> BodyDataStream {
+        let mut changes = manager.subscribe();
+        changes.mark_changed();
+        let place = Arc::clone(places).try_acquire_owned().unwrap();
+        let answer = Sse::new(events(changes, place)).keep_alive(KeepAlive::default());
+        Body::into_data_stream(answer.into_response().into_body())
+    }
+
+    async fn next(body: &mut BodyDataStream) -> String {
+        String::from_utf8(body.next().await.unwrap().unwrap().to_vec()).unwrap()
+    }
+
+    fn event(is_online: bool) -> String {
+        format!("data: {{\"capabilities\":{{\"vision\":{is_online}}},\"online\":{is_online}}}\n\n")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_events_and_comments_come_in_between() {
+        let (manager, places) = (manager(), Arc::new(Semaphore::new(1)));
+        let mut body = listen(&manager, &places);
+        assert_eq!(next(&mut body).await, event(false));
+        assert_eq!(next(&mut body).await, ":\n\n");
+        manager.set_online(true);
+        assert_eq!(next(&mut body).await, event(true));
+        assert_eq!(next(&mut body).await, ":\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_hears_of_the_newest_alone() {
+        let (manager, places) = (manager(), Arc::new(Semaphore::new(1)));
+        let mut body = listen(&manager, &places);
+        for is_online in [true, false, true, false, true] {
+            manager.set_online(is_online);
+        }
+        assert_eq!(next(&mut body).await, event(true));
+        assert_eq!(next(&mut body).await, ":\n\n");
+    }
+
+    #[tokio::test]
+    async fn who_goes_makes_room() {
+        let (manager, places) = (manager(), Arc::new(Semaphore::new(1)));
+        let body = listen(&manager, &places);
+        assert_eq!(places.available_permits(), 0);
+        drop(body);
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[test]
+    fn events_are_for_who_accepts_them() {
+        for (accept, expected) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.9", true),
+            ("application/json", false),
+            ("*/*", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(accepts_events(&headers), expected, "{accept}");
+        }
+        assert!(!accepts_events(&HeaderMap::new()));
     }
 }

@@ -18,13 +18,14 @@ mod shortened;
 mod signature;
 mod standing;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use backhaul_agent::RunRecord;
 use backhaul_llm::{
     AnthropicClient, Asked, ChatRequest, Endpoint, Form, ModelStatus, OfflineLlmClient,
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::recording::{Recorder, Recording};
@@ -85,7 +86,9 @@ struct Inner {
     endpoints: Endpoints,
     /// The same fallbacks behind Anthropic's server.
     messages: OfflineLlmClient,
-    standing: Standing,
+    standing: OnceLock<Standing>,
+    /// Places for those who listen to what can be done.
+    listeners: Arc<Semaphore>,
     closing: CancellationToken,
     has_key: bool,
     token: Option<Token>,
@@ -94,19 +97,18 @@ struct Inner {
 }
 
 impl Models {
-    /// In a runtime: in the background a fallback is asked what it can do.
     pub(crate) fn new(options: Options) -> Self {
         let Options { client, endpoints, has_key, token, pace, record, store, closing } = options;
         let anthropic = AnthropicClient::at(endpoints.anthropic.clone(), "");
         let messages = client.behind(anthropic);
         let intake = Intake::new(MOST_BYTES, pace);
         let recorder = Arc::new(Recorder { keep: record, store });
-        let standing = Standing::new(&client, &messages);
         Self(Arc::new(Inner {
             client,
             endpoints,
             messages,
-            standing,
+            standing: OnceLock::new(),
+            listeners: Arc::new(Semaphore::new(capabilities::MOST_LISTENERS)),
             closing,
             has_key,
             token,
@@ -121,6 +123,12 @@ impl Models {
         let was_asked = |it: &ModelStatus| it.answered + it.failed > 0;
         let anthropic = self.0.messages.status().into_iter().next().filter(was_asked);
         self.0.client.status().into_iter().chain(anthropic).collect()
+    }
+
+    /// In a runtime.
+    fn standing(&self) -> &Standing {
+        let Inner { client, messages, .. } = &*self.0;
+        self.0.standing.get_or_init(|| Standing::new(client.clone(), messages.clone()))
     }
 
     fn record(&self, form: Form, model: &str, chat: Option<&ChatRequest>) -> Recording {

@@ -13,11 +13,10 @@ const MODELS: &str = "/v1/models";
 /// Names of models may have a `/`.
 const MODEL: &str = "/v1/models/{*id}";
 const CAPABILITIES: &str = "/v1/capabilities";
-const CAPABILITY_EVENTS: &str = "/v1/capabilities/events";
 
 /// The paths that it answers at.
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
-    FORMS.into_iter().chain([EMBEDDINGS, MODELS, MODEL, CAPABILITIES, CAPABILITY_EVENTS])
+    FORMS.into_iter().chain([EMBEDDINGS, MODELS, MODEL, CAPABILITIES])
 }
 
 /// All that it can be asked.
@@ -30,6 +29,5 @@ pub(crate) fn router(models: Models) -> Router {
         .route(MODELS, get(catalog::list))
         .route(MODEL, get(catalog::show))
         .route(CAPABILITIES, get(capabilities::show))
-        .route(CAPABILITY_EVENTS, get(capabilities::events))
         .with_state(models)
 }

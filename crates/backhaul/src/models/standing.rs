@@ -1,80 +1,114 @@
 //! What can be done now, as the models stand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_llm::{
-    Capabilities, CapabilityManager, LlmClient, ModelCapabilities, OfflineLlmClient,
+    BreakerState, Capabilities, CapabilityManager, LlmClient, ModelCapabilities, OfflineLlmClient,
 };
 use serde_json::{Map, Value};
+use tokio::sync::{SetOnce, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+/// How long who asks waits for the first look at the primary. Until that is done it is offline.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How soon it is noticed that an outage was planned or a link was lost. Nothing tells of those.
+const LOOK: Duration = Duration::from_secs(1);
 /// The wait before a fallback that does not answer is asked again what it can do. It doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait. One that has answered is asked again as well: another model may be there.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What can be done now: what the primary can while it is asked, else what the first fallback
-/// can.
+/// can. It is kept up from the first time that somebody wants to know.
 pub(super) struct Standing {
+    observer: Arc<Observer>,
+    _observing: AbortOnDropHandle<()>,
+}
+
+struct Observer {
     manager: CapabilityManager,
-    /// One client for each primary, of which programs mostly ask one alone: online is while
-    /// none of them is left alone.
-    clients: [OfflineLlmClient; 2],
-    _learning: AbortOnDropHandle<()>,
+    client: OfflineLlmClient,
+    /// The one with Anthropic's server as its primary, which programs ask or do not.
+    messages: OfflineLlmClient,
+    /// Whether the first look at the primary is done.
+    looked: SetOnce<()>,
 }
 
 impl Standing {
     /// In a runtime.
-    pub(super) fn new(client: &OfflineLlmClient, messages: &OfflineLlmClient) -> Self {
+    pub(super) fn new(client: OfflineLlmClient, messages: OfflineLlmClient) -> Self {
         let online = named(client.name(), ModelCapabilities::ALL);
-        let manager = CapabilityManager::new(online, nothing()).initially_online();
-        let learning = tokio::spawn(learn(client.clone(), manager.clone()));
-        Self {
-            manager,
-            clients: [client.clone(), messages.clone()],
-            _learning: AbortOnDropHandle::new(learning),
-        }
+        let manager = CapabilityManager::new(online, nothing());
+        let observer = Arc::new(Observer { manager, client, messages, looked: SetOnce::new() });
+        let observing = {
+            let observer = Arc::clone(&observer);
+            tokio::spawn(async move {
+                tokio::join!(observer.follow(), observer.learn());
+            })
+        };
+        Self { observer, _observing: AbortOnDropHandle::new(observing) }
     }
 
     /// As it is at this moment.
     pub(super) async fn now(&self) -> Capabilities {
-        let [client, messages] = &self.clients;
-        let is_online = client.is_primary_asked().await && messages.is_primary_asked().await;
-        self.manager.set_online(is_online);
-        self.manager.current()
+        let _ = tokio::time::timeout(PATIENCE, self.observer.looked.wait()).await;
+        self.observer.judge().await;
+        self.observer.manager.current()
     }
 
-    /// Waits for a primary to be left alone, or to be so no more, or for models that tell
-    /// something new of themselves.
-    pub(super) fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let [mut of_client, mut of_messages] =
-            self.clients.each_ref().map(OfflineLlmClient::primary_state);
-        let mut told = self.manager.subscribe();
-        async move {
-            tokio::select! {
-                _ = of_client.changed() => {}
-                _ = of_messages.changed() => {}
-                _ = told.changed() => {}
-            }
-        }
+    /// As it is at this moment, and then at each change.
+    pub(super) async fn changes(&self) -> watch::Receiver<Capabilities> {
+        self.now().await;
+        let mut changes = self.observer.manager.subscribe();
+        changes.mark_changed();
+        changes
     }
 }
 
-/// Asks the models what they can do, as long as this is wanted.
-async fn learn(client: OfflineLlmClient, manager: CapabilityManager) {
-    let mut models = client.models();
-    if let Some(online) = told_by(models.next()).await {
-        manager.set_online_capabilities(online);
-    }
-    let fallback = models.next();
-    let mut wait = FIRST_WAIT;
-    while fallback.is_some() {
-        if let Some(offline) = told_by(fallback).await {
-            manager.set_offline_capabilities(offline);
-            wait = LONGEST_WAIT;
+impl Observer {
+    /// Looks at the primary once; then the calls tell.
+    async fn follow(&self) {
+        self.client.look().await;
+        let _ = self.looked.set(());
+        let [mut of_client, mut of_messages] =
+            [&self.client, &self.messages].map(OfflineLlmClient::primary_state);
+        loop {
+            self.judge().await;
+            let changed = async {
+                tokio::select! {
+                    _ = of_client.changed() => {}
+                    _ = of_messages.changed() => {}
+                }
+            };
+            let _ = tokio::time::timeout(LOOK, changed).await;
         }
-        tokio::time::sleep(wait).await;
-        wait = LONGEST_WAIT.min(wait * 2);
+    }
+
+    /// Online is while no primary is left alone.
+    async fn judge(&self) {
+        let is_left_alone = *self.messages.primary_state().borrow() == BreakerState::Open;
+        let is_online =
+            self.looked.initialized() && !is_left_alone && self.client.is_primary_asked().await;
+        self.manager.set_online(is_online);
+    }
+
+    /// Asks the models what they can do, again and again.
+    async fn learn(&self) {
+        let mut models = self.client.models();
+        if let Some(online) = told_by(models.next()).await {
+            self.manager.set_online_capabilities(online);
+        }
+        let Some(fallback) = models.next() else { return };
+        let mut wait = FIRST_WAIT;
+        loop {
+            if let Some(offline) = told_by(Some(fallback)).await {
+                self.manager.set_offline_capabilities(offline);
+                wait = LONGEST_WAIT;
+            }
+            tokio::time::sleep(wait).await;
+            wait = LONGEST_WAIT.min(wait * 2);
+        }
     }
 }
 
