@@ -16,6 +16,8 @@ use crate::finish_reason::FinishReason;
 use crate::metadata::{Metadata, Source};
 use crate::request::{ChatRequest, Forwarded};
 
+/// That of the files, which `docs/format.md` describes.
+const FORMAT: u64 = 1;
 /// What of a request has no part in its answer.
 const NOT_COMPARED: [&str; 2] = ["stream", "stream_options"];
 /// Headers that say on whose account a request is.
@@ -71,7 +73,7 @@ impl AnswerCache {
         }
         let at = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let kept = json!({
-            "key": key, "at": at, "model": answer.metadata.model, "answer": answer.body(),
+            "format": FORMAT, "key": key, "at": at, "model": answer.metadata.model, "answer": answer.body(),
         });
         let text = kept.to_string();
         let bytes = text.len() as u64;
@@ -96,7 +98,7 @@ impl AnswerCache {
         let path = self.path(key);
         let text = fs::read(&path).ok()?;
         let Some((at, model, answer)) = read(&text, key) else {
-            tracing::warn!(path = %path.display(), "a kept answer is damaged, and left out");
+            tracing::warn!(path = %path.display(), "a kept answer cannot be read, and is left out");
             return None;
         };
         // One of the future: the clock was set back, and its age is not known.
@@ -159,7 +161,7 @@ fn sorted(value: &Value) -> Value {
 /// When it was kept, since 1970, the model, and the answer.
 fn read(text: &[u8], key: &str) -> Option<(Duration, String, Value)> {
     let mut kept: Map<String, Value> = serde_json::from_slice(text).ok()?;
-    let is_of_key = kept.get("key")? == key;
+    let is_of_key = kept.get("format")? == FORMAT && kept.get("key")? == key;
     let at = Duration::from_secs(kept.get("at")?.as_u64()?);
     let model = kept.get("model")?.as_str()?.to_owned();
     let answer = kept.remove("answer")?;
@@ -279,6 +281,10 @@ mod tests {
         let whole = fs::read(cache.path("key")).unwrap();
         fs::copy(cache.path("key"), cache.path("another")).unwrap();
         assert!(cache.find("another", UNIX_EPOCH).is_none(), "it is of another request");
+        let later =
+            String::from_utf8(whole.clone()).unwrap().replace("\"format\":1", "\"format\":2");
+        fs::write(cache.path("key"), later).unwrap();
+        assert!(cache.find("key", UNIX_EPOCH).is_none(), "it is of a format that is not known");
         for damaged in [&whole[..whole.len() / 2], b"", b"{}", b"\0\0\0"] {
             fs::write(cache.path("key"), damaged).unwrap();
             assert!(cache.find("key", UNIX_EPOCH).is_none());

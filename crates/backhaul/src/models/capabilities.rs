@@ -80,6 +80,7 @@ fn events(
 mod tests {
     use axum::body::{Body, BodyDataStream};
     use backhaul_llm::CapabilityManager;
+    use serde_json::Value;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -96,23 +97,25 @@ mod tests {
         Body::into_data_stream(answer.into_response().into_body())
     }
 
-    async fn next(body: &mut BodyDataStream) -> String {
-        String::from_utf8(body.next().await.unwrap().unwrap().to_vec()).unwrap()
-    }
-
-    fn event(is_online: bool) -> String {
-        format!("data: {{\"capabilities\":{{\"vision\":{is_online}}},\"online\":{is_online}}}\n\n")
+    /// What the next event says of the network. `None`: it is a comment.
+    async fn next(body: &mut BodyDataStream) -> Option<bool> {
+        let bytes = body.next().await.unwrap().unwrap();
+        if *bytes == *b":\n\n" {
+            return None;
+        }
+        let data = bytes.strip_prefix(b"data: ").unwrap().strip_suffix(b"\n\n").unwrap();
+        serde_json::from_slice::<Value>(data).unwrap()["online"].as_bool()
     }
 
     #[tokio::test(start_paused = true)]
     async fn changes_are_events_and_comments_come_in_between() {
         let (manager, places) = (manager(), Arc::new(Semaphore::new(1)));
         let mut body = listen(&manager, &places);
-        assert_eq!(next(&mut body).await, event(false));
-        assert_eq!(next(&mut body).await, ":\n\n");
+        assert_eq!(next(&mut body).await, Some(false));
+        assert_eq!(next(&mut body).await, None);
         manager.set_online(true);
-        assert_eq!(next(&mut body).await, event(true));
-        assert_eq!(next(&mut body).await, ":\n\n");
+        assert_eq!(next(&mut body).await, Some(true));
+        assert_eq!(next(&mut body).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -122,8 +125,8 @@ mod tests {
         for is_online in [true, false, true, false, true] {
             manager.set_online(is_online);
         }
-        assert_eq!(next(&mut body).await, event(true));
-        assert_eq!(next(&mut body).await, ":\n\n");
+        assert_eq!(next(&mut body).await, Some(true));
+        assert_eq!(next(&mut body).await, None);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use backhaul_testkit::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Hub, backhaul, command};
+use crate::support::{Hub, backhaul, command, header};
 
 /// A key that is to be seen at the primary, and nowhere else.
 const KEY: &str = "sk-of-the-client-0123456789";
@@ -280,4 +280,23 @@ fn a_kept_answer_is_given_again_with_its_age_where_no_model_answers() {
     }
     // Nothing is kept of these.
     assert_eq!(ask("embeddings")[0]["ok"], false);
+
+    script.play(LlmScenario::Healthy);
+    let ask_as = |key: &str| {
+        let messages = json!([{ "role": "user", "content": "Whose is it?" }]);
+        let body = json!({ "model": "cloud-model", "messages": messages }).to_string();
+        let key = [header("Authorization", format!("Bearer {key}"))];
+        hub.request("POST", "/v1/chat/completions", &key, body.as_bytes())
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ask_as("sk-mine").status != 200 {
+        assert!(Instant::now() < deadline, "the cloud is not asked again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    script.play(LlmScenario::ResetAtOnce);
+    assert_eq!(ask_as("sk-yours").status, 503, "another key's answer is not for this one");
+    let again = ask_as("sk-mine").json();
+    let said = &again["backhaul"];
+    assert_eq!((&said["source"], &said["reason"]), (&json!("cache"), &json!("unreachable")));
+    assert!(said["age_seconds"].as_u64().unwrap() < 60, "{again}");
 }

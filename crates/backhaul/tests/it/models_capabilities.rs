@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use backhaul_testkit::{FaultServer, LlamaOptions, LlamaServer, LlmScenario, LlmScript, TinyModel};
 use serde_json::{Value, json};
@@ -10,7 +11,8 @@ use tempfile::tempdir;
 use crate::support::{Hub, backhaul, command, head, header};
 
 const PATH: &str = "/v1/capabilities";
-const EVENTS: &str = "/v1/capabilities/events";
+/// Listeners that a gateway takes.
+const MOST_LISTENERS: usize = 64;
 
 fn gateway(dir: &std::path::Path, primary: &FaultServer, fallback: Option<&LlamaServer>) -> Hub {
     let mut serve = command(&["serve", "--llm-primary", &format!("{}/v1", primary.url())]);
@@ -33,8 +35,19 @@ struct Listener(BufReader<TcpStream>);
 impl Listener {
     fn new(hub: &Hub) -> Self {
         let mut stream = hub.connect();
-        stream.write_all(&head("GET", EVENTS, &[], 0)).unwrap();
+        let accept = [header("Accept", "text/event-stream")];
+        stream.write_all(&head("GET", PATH, &accept, 0)).unwrap();
         Self(BufReader::new(stream))
+    }
+
+    /// Whether it was taken.
+    fn is_taken(&mut self) -> bool {
+        let status = self.line().unwrap();
+        assert!(
+            ["HTTP/1.1 200 OK", "HTTP/1.1 503 Service Unavailable"].contains(&&*status),
+            "{status}"
+        );
+        status.contains("200")
     }
 
     fn line(&mut self) -> Option<String> {
@@ -99,6 +112,37 @@ fn the_primary_that_is_lost_and_comes_back_is_told_of_at_once() {
 }
 
 #[test]
+fn a_primary_that_is_not_there_at_the_start_is_told_of_before_anybody_calls_it() {
+    let dir = tempdir().unwrap();
+    let script = LlmScript::new();
+    script.play(LlmScenario::ResetAtOnce);
+    let cloud = FaultServer::llm(&script).unwrap();
+    let hub = gateway(dir.path(), &cloud, None);
+    assert!(!is_online(&hub.get(PATH).json()));
+    let mut listener = Listener::new(&hub);
+    assert!(!is_online(&listener.next()));
+    script.play(LlmScenario::Healthy);
+    assert!(is_online(&listener.next()));
+    assert!(is_online(&hub.get(PATH).json()));
+}
+
+#[test]
+fn only_so_many_listen_and_who_goes_makes_room() {
+    let dir = tempdir().unwrap();
+    let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
+    let hub = gateway(dir.path(), &cloud, None);
+    let mut listeners: Vec<_> = (0..MOST_LISTENERS).map(|_| Listener::new(&hub)).collect();
+    assert!(listeners.iter_mut().all(Listener::is_taken));
+    assert!(!Listener::new(&hub).is_taken());
+    assert!(is_online(&hub.get(PATH).json()), "who only asks is answered");
+    drop(listeners.pop());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !Listener::new(&hub).is_taken() {
+        assert!(Instant::now() < deadline, "nobody has made room");
+    }
+}
+
+#[test]
 fn without_a_fallback_nothing_can_be_done_in_an_outage_that_was_planned() {
     let dir = tempdir().unwrap();
     let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
@@ -137,8 +181,9 @@ fn only_who_shows_the_token_is_told() {
     let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
     let mut serve = command(&["serve", "--llm-primary", &format!("{}/v1", cloud.url())]);
     let hub = Hub::try_start(serve.env("BACKHAUL_TOKEN", "a-token-of-the-test"), dir.path());
-    for path in [PATH, EVENTS] {
-        assert_eq!(hub.get(path).status, 401, "{path}");
+    for accept in ["application/json", "text/event-stream"] {
+        let refused = hub.request("GET", PATH, &[header("Accept", accept)], b"");
+        assert_eq!(refused.status, 401, "{accept}");
     }
     let token = [header("Authorization", "Bearer a-token-of-the-test")];
     assert_eq!(hub.request("GET", PATH, &token, b"").status, 200);
