@@ -106,6 +106,7 @@ pub static KEYS: &[Key] = &[
     key!(Models, "llm_fallback_model", models.fallback_model, "The model that fallbacks are asked for.").unset("the first that they have"),
     key!(Models, "llm_timeout_seconds", models.timeout_seconds, "How long the first model may take until a streamed answer begins, all tries together, in seconds; then the next one is asked."),
     key!(Models, "llm_answer_timeout_seconds", models.answer_timeout_seconds, "The same for answers that are not streamed, which take as long as the model writes. A network that is gone is noticed within a few seconds all the same."),
+    key!(Models, "llm_idle_timeout_seconds", models.idle_timeout_seconds, "How long a streamed answer of the primary that has begun may pause; then it ends with an error."),
     key!(Models, "llm_max_retries", models.max_retries, "How often the first model is tried again within that time."),
     key!(Models, "llm_fall_back_on", models.fall_back_on, "What has the next model be asked: kinds of errors."),
     key!(Models, "llm_fallback_budget_ratio", models.fallback_budget_ratio, "How much of a token budget a fallback has, 0 to 1."),

@@ -93,6 +93,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("llm_fallback_model", "llama3.2:3b", "\"llama3.2:3b\"", "llama3.2:3b"),
     ("llm_timeout_seconds", "2.5", "2.5", "2.5"),
     ("llm_answer_timeout_seconds", "90", "90", "90"),
+    ("llm_idle_timeout_seconds", "20", "20", "20"),
     ("llm_max_retries", "0", "0", "0"),
     ("llm_fall_back_on", "unreachable busy", "['unreachable', 'busy']", "unreachable busy"),
     ("llm_fallback_budget_ratio", "0.25", "0.25", "0.25"),

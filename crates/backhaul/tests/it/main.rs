@@ -27,6 +27,7 @@ mod link;
 mod metrics;
 mod models;
 mod models_capabilities;
+mod models_faults;
 mod oversized;
 mod reserve;
 mod run;

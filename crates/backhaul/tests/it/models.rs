@@ -1,5 +1,6 @@
 //! Real clients of models ask through a gateway, whatever the primary does.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,22 +16,28 @@ use crate::support::{Hub, backhaul, command, header};
 /// A key that is to be seen at the primary, and nowhere else.
 const KEY: &str = "sk-of-the-client-0123456789";
 
-fn llama() -> LlamaServer {
+pub(crate) fn llama() -> LlamaServer {
     LlamaServer::start(&TinyModel::chain(), LlamaOptions::default()).unwrap()
 }
 
 /// A gateway before two servers.
-fn gateway(dir: &std::path::Path, primary: &str, fallback: &str) -> Hub {
+fn gateway(dir: &Path, primary: &str, fallback: &str) -> Hub {
+    patient_gateway(dir, primary, fallback, 3)
+}
+
+/// One that waits so many seconds for the primary.
+pub(crate) fn patient_gateway(dir: &Path, primary: &str, fallback: &str, seconds: u64) -> Hub {
     let mut serve = command(&["serve", "--llm-primary", &format!("{primary}/v1")]);
     serve.args(["--llm-fallback", &format!("{fallback}/v1")]);
     serve.env("BACKHAUL_LLM_ANTHROPIC_URL", primary);
-    serve.env("BACKHAUL_LLM_TIMEOUT_SECONDS", "3");
-    serve.env("BACKHAUL_LLM_ANSWER_TIMEOUT_SECONDS", "3");
+    serve.env("BACKHAUL_LLM_TIMEOUT_SECONDS", seconds.to_string());
+    serve.env("BACKHAUL_LLM_ANSWER_TIMEOUT_SECONDS", seconds.to_string());
+    serve.env("BACKHAUL_LLM_IDLE_TIMEOUT_SECONDS", seconds.to_string());
     Hub::try_start(&mut serve, dir)
 }
 
 /// What a client gets of some forms, one after the other.
-fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value> {
+pub(crate) fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value> {
     let probe = probe.args(["--base-url", base, "--form", forms, "--model", model]);
     let output = probe.args(["--api-key", KEY]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -44,11 +51,11 @@ fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value
     calls
 }
 
-fn text(call: &Value) -> &str {
+pub(crate) fn text(call: &Value) -> &str {
     call["text"].as_str().unwrap()
 }
 
-fn source(call: &Value) -> &str {
+pub(crate) fn source(call: &Value) -> &str {
     call["headers"]["x-backhaul-source"].as_str().unwrap_or("")
 }
 
