@@ -240,6 +240,12 @@ fn run_gives_a_program_its_gateway_and_takes_over_the_server_that_it_was_told_of
     assert_eq!((text(&answered), source(&answered)), (LOCAL_TEXT, "fallback"), "{answered}");
 }
 
+/// How many of these calls waited for the primary, and in vain.
+fn slow(calls: &[Value]) -> usize {
+    let tried = |call: &&Value| call["backhaul"]["attempts"][0]["outcome"] == "failed";
+    calls.iter().filter(tried).count()
+}
+
 #[test]
 fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
     let dir = tempdir().unwrap();
@@ -250,9 +256,7 @@ fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
     script.play(LlmScenario::Silent);
     let forms = ["stream"; 15].join(",");
     let answered = calls(&mut openai_probe().unwrap(), &base, &forms, "cloud-model");
-    let tried =
-        answered.iter().filter(|call| call["backhaul"]["attempts"][0]["outcome"] == "failed");
-    assert_eq!(tried.count(), 1, "{answered:?}");
+    assert_eq!(slow(&answered), 1, "{answered:?}");
     script.play(LlmScenario::Healthy);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -306,4 +310,89 @@ fn a_kept_answer_is_given_again_with_its_age_where_no_model_answers() {
     let said = &again["backhaul"];
     assert_eq!((&said["source"], &said["reason"]), (&json!("cache"), &json!("unreachable")));
     assert!(said["age_seconds"].as_u64().unwrap() < 60, "{again}");
+}
+
+/// The negative control: gateways that know nothing of each other's calls.
+#[test]
+fn where_nothing_is_remembered_each_call_of_an_outage_is_slow() {
+    let dir = tempdir().unwrap();
+    let (llama, script) = (llama(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    script.play(LlmScenario::Silent);
+    let answered: Vec<Value> = (0..3)
+        .flat_map(|_| {
+            let hub = patient_gateway(dir.path(), &cloud.url(), &llama.url(), 1);
+            let base = format!("http://{}/v1", hub.address);
+            calls(&mut openai_probe().unwrap(), &base, "stream", "cloud-model")
+        })
+        .collect();
+    assert_eq!(slow(&answered), 3, "{answered:?}");
+}
+
+/// Everything that a gateway has written in its folder, and all that it shows, as text.
+fn everything(dir: &Path, hub: Hub) -> String {
+    let mut all = hub.get("/metrics").body + &hub.get("/v1/models").body;
+    for show in [&["status"][..], &["status", "--json"], &["config", "show"], &["doctor"]] {
+        let (_, stdout, stderr) = backhaul(show, dir);
+        all += &(stdout + &stderr);
+    }
+    all += &hub.said();
+    drop(hub);
+    all += &files_in(dir);
+    // What lies in the files is compressed.
+    let (_, listed, _) = backhaul(&["queue", "list", "--json"], dir);
+    for record in listed.lines() {
+        let record: Value = serde_json::from_str(record).unwrap();
+        let id = record["id"].as_str().unwrap();
+        all += &backhaul(&["queue", "show", id, "--spool", "runs", "--json"], dir).1;
+    }
+    all + &listed
+}
+
+fn files_in(dir: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        all += &path.to_string_lossy();
+        if path.is_dir() {
+            all += &files_in(&path);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            all += &String::from_utf8_lossy(&bytes);
+        }
+    }
+    all
+}
+
+#[test]
+fn the_clients_key_is_nowhere_but_at_the_primary() {
+    let dir = tempdir().unwrap();
+    let script = LlmScript::new();
+    let [cloud, local] = [&script, &LlmScript::new()].map(|it| FaultServer::llm(it).unwrap());
+    let hub = gateway(dir.path(), &cloud.url(), &local.url());
+    // Also where it is refused, or where nobody answers: errors have much to say.
+    for scenario in [LlmScenario::Healthy, LlmScenario::BadKey, LlmScenario::ResetAtOnce] {
+        script.play(scenario);
+        each_client(&hub, "cloud-model", |call| assert_eq!(call["ok"], true, "{call}"));
+        let (base, forms) = (format!("http://{}/v1", hub.address), "embeddings,models,model");
+        calls(&mut openai_probe().unwrap(), &base, forms, "cloud-model");
+    }
+    let has_key = |server: &FaultServer| {
+        let requests = server.take_requests();
+        assert!(!requests.is_empty());
+        requests.iter().any(|request| {
+            let heads = ["authorization", "x-api-key"].map(|name| request.header(name));
+            let body = String::from_utf8_lossy(request.body());
+            heads.into_iter().flatten().chain([request.path(), &body]).any(|it| it.contains(KEY))
+        })
+    };
+    assert!(has_key(&cloud));
+    assert!(!has_key(&local), "the fallback has the client's key");
+    // The negative control: what is said to a model is kept, and so it is found.
+    let prompt = "the word to be found";
+    let mut probe = openai_probe().unwrap();
+    probe.args(["--prompt", prompt]);
+    calls(&mut probe, &format!("http://{}/v1", hub.address), "chat", "cloud-model");
+    let all = everything(dir.path(), hub);
+    assert!(all.contains(prompt));
+    assert!(!all.contains(KEY), "the client's key was written or shown");
 }

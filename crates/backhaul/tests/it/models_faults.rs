@@ -220,3 +220,27 @@ fn every_form_is_answered_where_the_primary_cannot_be_reached() {
         }
     }
 }
+
+/// The negative control of the others: what they find right is not what clients make of such a
+/// primary by themselves.
+#[test]
+fn without_a_gateway_each_of_these_faults_is_found() {
+    let script = LlmScript::new();
+    let cloud = FaultServer::llm(&script).unwrap();
+    for scenario in [LlmScenario::ServerError, LlmScenario::EndsAt4] {
+        script.play(scenario);
+        let [whole, streamed] = expected(scenario);
+        for client in &CLIENTS {
+            let (url, forms) = (format!("{}{}", cloud.url(), client.base), client.forms);
+            let mut probe = (client.probe)().unwrap();
+            probe.args(["--max-retries", "0"]);
+            let told = calls(&mut probe, &url, forms, "cloud-model");
+            let found = told.iter().filter(|call| fault(call, whole, streamed).is_some()).count();
+            // One that ends too early fools all streams; those of whole answers fail.
+            assert!(found > told.len() / 4, "{scenario}, {}: {found}", client.name);
+            if scenario != LlmScenario::EndsAt4 {
+                assert_eq!(found, told.len(), "{scenario}, {}", client.name);
+            }
+        }
+    }
+}
