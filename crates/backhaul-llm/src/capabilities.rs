@@ -1,5 +1,7 @@
 //! What a model can do.
 
+use serde_json::{Map, Value};
+
 /// What a model can do, as its server or its settings say; never guessed from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,5 +44,23 @@ impl ModelCapabilities {
     #[must_use]
     pub fn with_context_tokens(self, tokens: u64) -> Self {
         Self { context_tokens: Some(tokens), ..self }
+    }
+
+    /// As a [`CapabilityManager`](crate::CapabilityManager) has them: `vision`,
+    /// `function_calling`, `json_schema`, and `max_tokens`, `null` where that is not known.
+    ///
+    /// ```
+    /// use backhaul_llm::ModelCapabilities;
+    /// let told = ModelCapabilities::TEXT.with_context_tokens(8_000).to_json();
+    /// assert_eq!((&told["vision"], &told["max_tokens"]), (&false.into(), &8_000.into()));
+    /// ```
+    pub fn to_json(&self) -> Map<String, Value> {
+        let told: [(&str, Value); 4] = [
+            ("vision", self.vision.into()),
+            ("function_calling", self.tools.into()),
+            ("json_schema", self.json_schema.into()),
+            ("max_tokens", self.context_tokens.into()),
+        ];
+        told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

@@ -9,6 +9,7 @@
 mod anthropic;
 mod api_key;
 mod capabilities;
+mod capability_manager;
 mod chunk;
 mod chunk_stream;
 mod client;
@@ -36,6 +37,7 @@ mod usage;
 pub use crate::anthropic::AnthropicClient;
 pub use crate::api_key::ApiKey;
 pub use crate::capabilities::ModelCapabilities;
+pub use crate::capability_manager::{Capabilities, CapabilityManager};
 pub use crate::chunk::StreamChunk;
 pub use crate::chunk_stream::ChunkStream;
 pub use crate::client::{LlmClient, LlmFuture, TokenCount};
@@ -52,8 +54,8 @@ pub use crate::llama_cpp::{LlamaCppClient, LlamaCppOptions};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{
-    Answer, Asked, BreakerState, ModelStatus, OfflineLlmClient, OfflineLlmClientBuilder,
-    OfflineLlmOptions,
+    Answer, AnswerCache, Asked, BreakerState, ModelStatus, OfflineLlmClient,
+    OfflineLlmClientBuilder, OfflineLlmOptions,
 };
 pub use crate::openai::OpenAiClient;
 pub use crate::request::{ChatRequest, Forwarded};

@@ -123,7 +123,7 @@ pub mod offline {
         Enqueued, OfflineQueue, OfflineQueueBuilder, OfflineRunLogger, OfflineRunLoggerBuilder,
         QueueError, QueueErrorKind, QueueStats,
     };
-    pub use backhaul_llm::{OfflineLlmClient, OfflineLlmOptions};
+    pub use backhaul_llm::{CapabilityManager, OfflineLlmClient, OfflineLlmOptions};
     pub use backhaul_sync::{
         BackoffStrategy, Entry, LaneScores, Oversized, PrioritizerConfig, RuleConfig, SyncManager,
         SyncOptions, SyncPrioritizer, SyncReport, SyncStatus,

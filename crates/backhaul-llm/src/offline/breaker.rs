@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::{LlmError, LlmErrorKind};
@@ -67,9 +68,28 @@ struct State {
     failures: u32,
 }
 
+impl State {
+    fn name(&self) -> BreakerState {
+        match self.phase {
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open(_) => BreakerState::Open,
+            Phase::HalfOpen(..) => BreakerState::HalfOpen,
+        }
+    }
+}
+
 /// What all calls of one model share.
-#[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    told: watch::Sender<BreakerState>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: Mutex::default(), told: watch::Sender::new(BreakerState::Closed) }
+    }
+}
 
 impl Breaker {
     /// Lets a call through, or says why not.
@@ -87,23 +107,30 @@ impl Breaker {
     }
 
     pub(super) fn state(&self) -> (BreakerState, Option<Opening>) {
-        match &self.lock().phase {
-            Phase::Closed => (BreakerState::Closed, None),
-            Phase::Open(opening) => (BreakerState::Open, Some(opening.clone())),
-            Phase::HalfOpen(opening, _) => (BreakerState::HalfOpen, Some(opening.clone())),
-        }
+        let state = self.lock();
+        let opening = match &state.phase {
+            Phase::Closed => None,
+            Phase::Open(opening) | Phase::HalfOpen(opening, _) => Some(opening.clone()),
+        };
+        (state.name(), opening)
+    }
+
+    /// The state and its changes.
+    pub(super) fn subscribe(&self) -> watch::Receiver<BreakerState> {
+        self.told.subscribe()
     }
 
     /// It answers.
     pub(super) fn close(&self) {
-        *self.lock() = State::default();
+        self.set(&mut self.lock(), State::default());
     }
 
     /// It can be reached: the next call tries it.
     pub(super) fn half_open(&self) {
         let mut state = self.lock();
         if let Phase::Open(opening) = &state.phase {
-            state.phase = Phase::HalfOpen(opening.clone(), false);
+            let (phase, failures) = (Phase::HalfOpen(opening.clone(), false), state.failures);
+            self.set(&mut state, State { phase, failures });
         }
     }
 
@@ -127,7 +154,7 @@ impl Breaker {
             }
         }
         let opening = Opening { error: error.clone(), since: Instant::now(), times: times + 1 };
-        *state = State { phase: Phase::Open(opening), failures: 0 };
+        self.set(&mut state, State { phase: Phase::Open(opening), failures: 0 });
         Some(times + 1)
     }
 
@@ -138,9 +165,16 @@ impl Breaker {
         }
     }
 
+    /// Told under the lock, so that changes are told in their order.
+    fn set(&self, state: &mut State, new: State) {
+        *state = new;
+        let name = state.name();
+        self.told.send_if_modified(|told| std::mem::replace(told, name) != name);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No call leaves it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -232,6 +266,23 @@ mod tests {
         assert_eq!(fail(&breaker, LlmErrorKind::Busy), None);
         assert_eq!(fail(&breaker, LlmErrorKind::Busy), Some(1));
         assert_eq!(state(&breaker), BreakerState::Open);
+    }
+
+    #[test]
+    fn each_change_is_told_and_nothing_else() {
+        let breaker = Breaker::default();
+        let mut told = breaker.subscribe();
+        fail(&breaker, LlmErrorKind::Busy);
+        breaker.admit().unwrap().succeeded();
+        assert!(!told.has_changed().unwrap());
+        fail(&breaker, LlmErrorKind::Unreachable);
+        assert_eq!(*told.borrow_and_update(), BreakerState::Open);
+        breaker.half_open();
+        assert_eq!(*told.borrow_and_update(), BreakerState::HalfOpen);
+        drop(breaker.admit().unwrap());
+        assert!(!told.has_changed().unwrap());
+        breaker.close();
+        assert_eq!(*told.borrow_and_update(), BreakerState::Closed);
     }
 
     #[test]

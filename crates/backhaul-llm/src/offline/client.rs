@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use backhaul_sync::{ConnectivityMonitor, OptionError, PlannedOutage};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::answer_cache::AnswerCache;
 use super::asked::Asked;
+use super::breaker::BreakerState;
 use super::failover::{Answer, Call, Failover};
 use super::member::{Member, ModelStatus};
 use super::options::OfflineLlmOptions;
@@ -95,8 +98,8 @@ impl OfflineLlmClientBuilder {
         self.options.check()?;
         let Self { primary, fallbacks, options } = self;
         let fallbacks = fallbacks.into_iter().map(|client| Member::fallback(client, &options));
-        let members = std::iter::once(Member::primary(primary)).chain(fallbacks);
-        Ok(OfflineLlmClient::of(members.map(Arc::new).collect(), options))
+        let fallbacks = fallbacks.map(Arc::new).collect();
+        Ok(OfflineLlmClient::of(Member::primary(primary), fallbacks, options))
     }
 }
 
@@ -114,12 +117,11 @@ impl OfflineLlmClient {
     pub fn new(primary: impl LlmClient + 'static, fallback: impl LlmClient + 'static) -> Self {
         let options = OfflineLlmOptions::default();
         let fallback = Member::fallback(Arc::new(fallback), &options);
-        let members = vec![Arc::new(Member::primary(Arc::new(primary))), Arc::new(fallback)];
-        Self::of(members, options)
+        Self::of(Member::primary(Arc::new(primary)), vec![Arc::new(fallback)], options)
     }
 
-    fn of(members: Vec<Arc<Member>>, options: OfflineLlmOptions) -> Self {
-        Self { failover: Arc::new(Failover::new(members, Arc::new(options))) }
+    fn of(primary: Member, fallbacks: Vec<Arc<Member>>, options: OfflineLlmOptions) -> Self {
+        Self { failover: Arc::new(Failover::new(primary, fallbacks, Arc::new(options))) }
     }
 
     /// The same fallbacks, links and options behind another primary. A fallback does not
@@ -171,9 +173,41 @@ impl OfflineLlmClient {
         self.failover.link.offline_while(Arc::new(outage));
     }
 
+    /// Keeps the primary's whole answers, and gives them again, marked as
+    /// [`Source::Cache`](crate::Source::Cache), where no model answers the very same request. What
+    /// is [asked](Self::ask) in a way of one's own has no part in it.
+    pub fn keep_answers(&self, cache: AnswerCache) {
+        self.failover.kept.set(cache);
+    }
+
     /// How the models stand, the primary first.
     pub fn status(&self) -> Vec<ModelStatus> {
-        self.failover.members().iter().map(|member| member.status()).collect()
+        self.failover.members().map(|member| member.status()).collect()
+    }
+
+    /// The models, the primary first.
+    pub fn models(&self) -> impl Iterator<Item = &dyn LlmClient> {
+        self.failover.members().map(|member| &**member.client())
+    }
+
+    /// Whether the primary would be asked now, be it by one call that tries it: there is a link
+    /// as far as is known, no outage is planned, and it is not left alone.
+    pub async fn is_primary_asked(&self) -> bool {
+        let is_left_alone = *self.primary_state().borrow() == BreakerState::Open;
+        !is_left_alone && self.failover.link.trouble().await.is_none()
+    }
+
+    /// Looks whether the primary is there, where it would be asked, so that not the first call
+    /// has to find out. One that is not is left alone as after a call.
+    pub async fn look(&self) {
+        if self.is_primary_asked().await {
+            self.failover.look().await;
+        }
+    }
+
+    /// Whether the primary is left alone, and each change of that.
+    pub fn primary_state(&self) -> watch::Receiver<BreakerState> {
+        self.failover.primary().breaker.subscribe()
     }
 
     /// Asks the models in a way of one's own, such as in another form than chat, one after the
@@ -195,7 +229,13 @@ impl OfflineLlmClient {
         let ask = |asked: Asked| -> LlmFuture<'_, CompletionResult> {
             Box::pin(async move { asked.complete(request).await })
         };
-        let mut answer = self.failover.run(call(request, false), &ask).await?;
+        let mut answer = match self.failover.run(call(request, false), &ask).await {
+            Ok(answer) => {
+                self.failover.kept.keep(self.name(), request, &answer).await;
+                answer
+            }
+            Err(error) => self.kept_answer(request, error).await?,
+        };
         answer.latency = began.elapsed();
         Ok(answer)
     }
@@ -204,7 +244,29 @@ impl OfflineLlmClient {
         let ask = |asked: Asked| -> LlmFuture<'_, ChunkStream> {
             Box::pin(async move { asked.stream(request).await })
         };
-        self.failover.run(call(request, true), &ask).await
+        match self.failover.run(call(request, true), &ask).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => self.kept_answer(request, error).await.map(ChunkStream::of_answer),
+        }
+    }
+
+    /// The answer that is kept for a request which no model answers.
+    ///
+    /// # Errors
+    /// `error`, where there is none.
+    async fn kept_answer(
+        &self,
+        request: &ChatRequest,
+        error: LlmError,
+    ) -> Result<CompletionResult, LlmError> {
+        let found = match self.failover.is_outage(&error) {
+            true => self.failover.kept.find(self.name(), request).await,
+            false => None,
+        };
+        let mut answer = found.ok_or_else(|| error.clone())?;
+        answer.metadata.attempts = error.attempts().to_vec();
+        error.kind().name().clone_into(&mut answer.metadata.reason);
+        Ok(answer)
     }
 }
 
@@ -227,7 +289,7 @@ impl Answer for ChunkStream {
 /// Tokens and capabilities are those of the primary.
 impl LlmClient for OfflineLlmClient {
     fn name(&self) -> &str {
-        self.failover.members().first().map_or("", |member| member.client().name())
+        self.failover.primary().client().name()
     }
 
     fn complete<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, CompletionResult> {
@@ -239,17 +301,11 @@ impl LlmClient for OfflineLlmClient {
     }
 
     fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, TokenCount> {
-        match self.failover.members().first() {
-            Some(primary) => primary.client().count_tokens(request),
-            None => Box::pin(async { Ok(TokenCount::estimate(request)) }),
-        }
+        self.failover.primary().client().count_tokens(request)
     }
 
     fn capabilities(&self) -> LlmFuture<'_, ModelCapabilities> {
-        match self.failover.members().first() {
-            Some(primary) => primary.client().capabilities(),
-            None => Box::pin(async { Ok(ModelCapabilities::TEXT) }),
-        }
+        self.failover.primary().client().capabilities()
     }
 }
 

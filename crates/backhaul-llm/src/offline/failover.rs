@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::asked::Asked;
+use super::kept::Kept;
 use super::link::Link;
 use super::member::Member;
 use super::options::OfflineLlmOptions;
@@ -14,7 +15,7 @@ use super::probing;
 use super::trail::Trail;
 use crate::client::LlmFuture;
 use crate::error::{LlmError, LlmErrorKind};
-use crate::metadata::Metadata;
+use crate::metadata::{Attempt, Metadata, Outcome};
 
 /// The wait before the primary is tried again; it doubles. Three tries of a server that
 /// answers at once end within a second.
@@ -37,27 +38,50 @@ pub(super) struct Call<'a> {
     pub(super) is_streamed: bool,
 }
 
-/// Models in the order in which they are asked. The first is the primary.
+/// Models in the order in which they are asked.
 pub(super) struct Failover {
-    members: Vec<Arc<Member>>,
+    primary: Arc<Member>,
+    fallbacks: Vec<Arc<Member>>,
     options: Arc<OfflineLlmOptions>,
     pub(super) link: Link,
+    pub(super) kept: Kept,
 }
 
 impl Failover {
-    pub(super) fn new(members: Vec<Arc<Member>>, options: Arc<OfflineLlmOptions>) -> Self {
-        Self { members, options, link: Link::default() }
+    pub(super) fn new(
+        primary: Member,
+        fallbacks: Vec<Arc<Member>>,
+        options: Arc<OfflineLlmOptions>,
+    ) -> Self {
+        let (link, kept) = (Link::default(), Kept::default());
+        Self { primary: Arc::new(primary), fallbacks, options, link, kept }
     }
 
     /// The same fallbacks behind another primary.
     pub(super) fn behind(&self, primary: Member) -> Self {
-        let fallbacks = self.members.iter().skip(1).map(Arc::clone);
-        let members = std::iter::once(Arc::new(primary)).chain(fallbacks).collect();
-        Self { members, options: Arc::clone(&self.options), link: self.link.clone() }
+        let (primary, fallbacks) = (Arc::new(primary), self.fallbacks.clone());
+        let (options, link, kept) =
+            (Arc::clone(&self.options), self.link.clone(), self.kept.clone());
+        Self { primary, fallbacks, options, link, kept }
     }
 
-    pub(super) fn members(&self) -> &[Arc<Member>] {
-        &self.members
+    pub(super) fn primary(&self) -> &Member {
+        &self.primary
+    }
+
+    /// Looks whether the primary is there; one that is not is left alone as after a call.
+    pub(super) async fn look(&self) {
+        match probing::probe(self.primary.client()).await {
+            Err(error) if error.kind() != LlmErrorKind::Unsupported => {
+                self.primary.opened_by(&error, &self.options);
+            }
+            _ => {}
+        }
+    }
+
+    /// All, the primary first.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        std::iter::once(&self.primary).chain(&self.fallbacks)
     }
 
     /// Asks one after the other.
@@ -67,7 +91,7 @@ impl Failover {
         ask: &Ask<'a, T>,
     ) -> Result<T, LlmError> {
         let mut trail = Trail::default();
-        for (place, member) in self.members.iter().enumerate() {
+        for (place, member) in self.members().enumerate() {
             let options = Arc::clone(&self.options);
             let asked = Asked { member: Arc::clone(member), place, options };
             match self.ask(&asked, call, ask, &mut trail).await {
@@ -155,9 +179,23 @@ impl Failover {
         answered
     }
 
+    /// Whether an error says that no model answers: not that of a request that none could
+    /// answer, nor of a key that the primary does not take.
+    pub(super) fn is_outage(&self, error: &LlmError) -> bool {
+        let kind = error.kind();
+        let primary = self.primary.client().name();
+        let is_refused = |it: &Attempt| {
+            let is_so = matches!(it.outcome, Outcome::Failed { kind, .. } if kind == LlmErrorKind::Credentials);
+            is_so && it.client == primary
+        };
+        let is_nobody =
+            kind == LlmErrorKind::Unavailable || self.options.fall_back_on.contains(&kind);
+        is_nobody && !error.attempts().iter().any(is_refused)
+    }
+
     /// When the next model is to be asked, where there is one.
     fn deadline(&self, member: &Member, call: Call<'_>) -> Option<Instant> {
-        let is_bounded = member.is_primary() && self.members.len() > 1;
+        let is_bounded = member.is_primary() && !self.fallbacks.is_empty();
         is_bounded.then(|| Instant::now() + self.options.budget(call.is_streamed))
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::breaker::BreakerState;
 use super::member::Member;
 use super::options::OfflineLlmOptions;
-use crate::error::LlmErrorKind;
+use crate::client::LlmClient;
+use crate::error::{LlmError, LlmErrorKind};
 
 /// How long a probe may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,20 +29,27 @@ async fn look_again(member: Weak<Member>, options: OfflineLlmOptions, mut times:
         let Some(member) = member.upgrade() else { return };
         let (state, opening) = member.breaker.state();
         let Some(opening) = opening.filter(|_| state == BreakerState::Open) else { return };
-        let probe = tokio::time::timeout(PATIENCE, member.client().probe());
-        match probe.await {
+        match probe(member.client()).await {
             // It was not there, and is now: nothing speaks against it.
-            Ok(Ok(())) if opening.error.kind() == LlmErrorKind::Unreachable => {
+            Ok(()) if opening.error.kind() == LlmErrorKind::Unreachable => {
                 member.breaker.close();
                 tracing::info!(client = member.client().name(), "a model answers again");
                 return;
             }
             // It was there before too, and did not answer: one call finds out.
-            Ok(Ok(())) => return member.breaker.half_open(),
-            Ok(Err(error)) if error.kind() == LlmErrorKind::Unsupported => {
+            Ok(()) => return member.breaker.half_open(),
+            Err(error) if error.kind() == LlmErrorKind::Unsupported => {
                 return member.breaker.half_open();
             }
-            Ok(Err(_)) | Err(_) => times = times.saturating_add(1),
+            Err(_) => times = times.saturating_add(1),
         }
     }
+}
+
+/// Looks at a model once.
+pub(super) async fn probe(client: &Arc<dyn LlmClient>) -> Result<(), LlmError> {
+    tokio::time::timeout(PATIENCE, client.probe()).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {PATIENCE:?} to whether it is there");
+        Err(LlmError::new(LlmErrorKind::Timeout, message))
+    })
 }

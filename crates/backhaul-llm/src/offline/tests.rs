@@ -1,5 +1,7 @@
 //! The client with models that do what a test says, on a clock that a test moves.
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -460,8 +462,71 @@ async fn a_primary_is_asked_nothing_while_the_device_is_offline_on_purpose() {
     assert_eq!((answer.content().as_str(), cloud.asked()), ("local", 0));
     let Outcome::Skipped { reason } = &answer.metadata.attempts[0].outcome else { panic!() };
     assert!(reason.contains("a test"), "{reason}");
+    assert!(!client.is_primary_asked().await);
     is_outage.store(false, Ordering::SeqCst);
+    assert!(client.is_primary_asked().await);
     assert_eq!(text(&client).await, "cloud");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_the_primary_is_asked_is_told_when_it_changes() {
+    let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+    let mut state = client.primary_state();
+    assert!(client.is_primary_asked().await);
+    text(&client).await;
+    state.changed().await.unwrap();
+    assert!(!client.is_primary_asked().await);
+    // Nobody asks anything, and still it is noticed that it is there again.
+    cloud.is_there(Some(true));
+    state.changed().await.unwrap();
+    assert!(client.is_primary_asked().await);
+    cloud.then(&[Act::Hang]);
+    text(&client).await;
+    state.changed().await.unwrap();
+    assert!(!client.is_primary_asked().await);
+    state.changed().await.unwrap();
+    assert_eq!(*state.borrow(), BreakerState::HalfOpen);
+    assert!(client.is_primary_asked().await, "one call tries it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_primary_is_not_asked_while_a_monitor_says_that_there_is_no_link() {
+    let cloud = Model::new("cloud", &[Act::Say("cloud")]);
+    let client = OfflineLlmClient::new(cloud, Model::local());
+    let monitor = backhaul_sync::ConnectivityMonitor::new(Default::default()).unwrap();
+    client.watch(&monitor);
+    assert!(client.is_primary_asked().await, "nothing is known");
+    monitor.set_offline();
+    assert!(!client.is_primary_asked().await);
+    monitor.set_online();
+    assert!(client.is_primary_asked().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_finds_out_what_the_first_call_would_pay_for() {
+    let cloud = Model::new("cloud", &[Act::Say("cloud")]);
+    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+    let mut state = client.primary_state();
+    client.look().await;
+    assert!(!client.is_primary_asked().await);
+    assert_eq!((text(&client).await.as_str(), cloud.asked()), ("local", 0));
+    state.borrow_and_update();
+    cloud.is_there(Some(true));
+    state.changed().await.unwrap();
+    client.look().await;
+    assert!(client.is_primary_asked().await);
+
+    // Who cannot be looked at is asked.
+    cloud.is_there(None);
+    client.look().await;
+    assert_eq!(text(&client).await, "cloud");
+    // While the device is offline on purpose nobody is looked at.
+    cloud.is_there(Some(false));
+    let planned = backhaul_sync::PlannedOutage { reason: "a test".to_owned(), left: None };
+    client.offline_while(move || Some(planned.clone()));
+    client.look().await;
+    assert_eq!(*client.primary_state().borrow(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

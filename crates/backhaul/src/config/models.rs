@@ -1,13 +1,13 @@
 //! What is told of models: who answers their calls, and what is kept of them.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_llm::{
-    ApiKey, Clocks, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmClientBuilder,
-    OfflineLlmOptions, OpenAiClient,
+    AnswerCache, ApiKey, Clocks, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient,
+    OfflineLlmClientBuilder, OfflineLlmOptions, OpenAiClient,
 };
 use backhaul_sync::OptionError;
 
@@ -187,6 +187,17 @@ impl ModelsConfig {
             };
         }
         builder.build().map_err(|error| error.to_string().into())
+    }
+
+    /// The answers that are kept in a folder for an outage, where any are to be.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or read.
+    pub fn answer_cache(&self, folder: &Path) -> Result<Option<AnswerCache>, ConfigError> {
+        let Some(ByteSize(most_bytes)) = self.cache else { return Ok(None) };
+        let cache = AnswerCache::open(folder, most_bytes, self.cache_age);
+        let why = |error| format!("llm_cache: {} cannot be used: {error}", folder.display());
+        Ok(Some(cache.map_err(why)?))
     }
 
     /// A fallback knows nothing of the primary's models: it answers with its own.

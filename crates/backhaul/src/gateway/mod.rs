@@ -105,6 +105,10 @@ impl Gateway {
         shutdown: impl Future<Output = ()>,
     ) -> usize {
         let router = self.weave.router().merge(self.runs.router()).merge(self.models.router());
+        let shutdown = async {
+            shutdown.await;
+            self.models.close();
+        };
         server::serve(listener, self.requests.bound(router), self.limits, shutdown).await
     }
 

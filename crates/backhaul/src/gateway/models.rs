@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use backhaul_agent::RunRecord;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::intake::answer_by;
@@ -21,6 +22,8 @@ use crate::models::{self, Endpoints, Models, Recorder};
 
 /// Where run records are taken.
 const RUNS: &str = "/v1/runs";
+/// The folder of answers that are kept for an outage.
+const CACHE: &str = "llm-cache";
 /// Records of calls that are being stored at one moment; beyond, calls are answered and not
 /// kept.
 const MOST_STORING: usize = 256;
@@ -34,6 +37,7 @@ struct Inner {
     config: Config,
     open: OnceCell<(Models, Router)>,
     storing: TaskTracker,
+    closing: CancellationToken,
     runs: Router,
 }
 
@@ -45,8 +49,8 @@ impl ModelsPart {
     pub(super) async fn open(plan: Plan, config: Config, runs: Router) -> anyhow::Result<Self> {
         let in_process = |place: &ModelPlace| matches!(place, ModelPlace::File(_));
         let is_needed = config.models.fallback.iter().any(in_process);
-        let (open, storing) = (OnceCell::new(), TaskTracker::new());
-        let part = Self(Arc::new(Inner { plan, config, open, storing, runs }));
+        let (open, storing, closing) = Default::default();
+        let part = Self(Arc::new(Inner { plan, config, open, storing, closing, runs }));
         if is_needed {
             part.opened().await?;
         }
@@ -64,6 +68,11 @@ impl ModelsPart {
         status.into_iter().flatten().map(ModelReport::from).collect()
     }
 
+    /// Ends the answers that would have no end, so that the server can.
+    pub(super) fn close(&self) {
+        self.0.closing.cancel();
+    }
+
     /// Waits for the records of calls to be stored.
     pub(super) async fn stop(&self) {
         self.0.storing.close();
@@ -75,10 +84,15 @@ impl ModelsPart {
         open.get_or_try_init(|| async {
             let config = config.clone();
             let (models, offline) = (config.models.clone(), config.offline.clone());
+            let cache = plan.hub.data_dir.join(CACHE);
             // It reads the machine's certificates, and perhaps a model.
             let open = move || {
+                let client = models.client(&offline)?;
+                if let Some(cache) = models.answer_cache(&cache)? {
+                    client.keep_answers(cache);
+                }
                 Ok::<_, ConfigError>((
-                    models.client(&offline)?,
+                    client,
                     Endpoints {
                         primary: models.endpoint(&offline)?,
                         anthropic: models.anthropic(&offline)?,
@@ -101,6 +115,7 @@ impl ModelsPart {
                     redact: config.models.redact,
                     store: self.store(),
                 },
+                closing: self.0.closing.clone(),
             });
             let router = models::router(models.clone())
                 .method_not_allowed_fallback(Refusal::method_not_allowed);

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use backhaul_llm::{
     Answer, Asked, ChatRequest, ChunkStream, CompletionResult, Form, FormRequest, Forwarded,
-    LlmError, LlmFuture, Metadata, RawRequest, Source, Stamp,
+    LlmClient, LlmError, LlmFuture, Metadata, RawRequest, Source, Stamp,
 };
 use backhaul_store::{Clock as _, SystemClock};
 use futures_util::{Stream, StreamExt as _};
@@ -213,15 +213,30 @@ impl Answer for Given {
 }
 
 impl Models {
+    /// A chat goes through the client as it is, so that an answer which it has kept may be given
+    /// again; other forms are asked in their own way.
     async fn ask(&self, asking: &Asking) -> Result<Given, LlmError> {
+        let client: &dyn LlmClient = &self.0.client;
+        match (asking.form, &asking.read) {
+            (Form::ChatCompletions, Ok(request)) if asking.is_streamed => {
+                client.stream(&request.chat).await.map(Given::Pieces)
+            }
+            (Form::ChatCompletions, Ok(request)) => {
+                client.complete(&request.chat).await.map(Given::Whole)
+            }
+            _ => self.ask_in_form(asking).await,
+        }
+    }
+
+    async fn ask_in_form(&self, asking: &Asking) -> Result<Given, LlmError> {
         let (client, endpoint) = match asking.form {
             Form::Messages => (&self.0.messages, &self.0.endpoints.anthropic),
             _ => (&self.0.client, &self.0.endpoints.primary),
         };
         let ask = |asked: Asked| -> LlmFuture<'_, Given> {
-            let passes = asked.source() == Source::Primary && asking.form != Form::ChatCompletions;
+            let is_primary = asked.source() == Source::Primary;
             Box::pin(async move {
-                if !passes {
+                if !is_primary {
                     return asking.as_a_chat(&asked).await;
                 }
                 let reply = endpoint.forward(asking.as_it_came()).await?;

@@ -4,6 +4,7 @@
 //! Who answered is said in headers and in the body, and is kept.
 
 mod call;
+mod capabilities;
 mod catalog;
 mod embeddings;
 mod forms;
@@ -15,15 +16,19 @@ mod routes;
 mod said;
 mod shortened;
 mod signature;
+mod standing;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use backhaul_llm::{AnthropicClient, Asked, Endpoint, Form, ModelStatus, OfflineLlmClient};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use self::forms::Asking;
 pub(crate) use self::recording::Recorder;
 use self::recording::Recording;
 pub(crate) use self::routes::{paths, router};
+use self::standing::Standing;
 use crate::hub::token::Token;
 use crate::intake::{Intake, MostBytes, Pace};
 
@@ -63,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) token: Option<Token>,
     pub(crate) pace: Pace,
     pub(crate) recorder: Recorder,
+    /// Ends answers that would have no end.
+    pub(crate) closing: CancellationToken,
 }
 
 /// Answers the calls of models. Clones are one.
@@ -74,6 +81,10 @@ struct Inner {
     endpoints: Endpoints,
     /// The same fallbacks behind Anthropic's server.
     messages: OfflineLlmClient,
+    standing: OnceLock<Standing>,
+    /// Places for those who listen to what can be done.
+    listeners: Arc<Semaphore>,
+    closing: CancellationToken,
     has_key: bool,
     token: Option<Token>,
     intake: Intake,
@@ -82,12 +93,23 @@ struct Inner {
 
 impl Models {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { client, endpoints, has_key, token, pace, recorder } = options;
+        let Options { client, endpoints, has_key, token, pace, recorder, closing } = options;
         let anthropic = AnthropicClient::at(endpoints.anthropic.clone(), "");
         let messages = client.behind(anthropic);
         let intake = Intake::new(MOST_BYTES, pace);
         let recorder = Arc::new(recorder);
-        Self(Arc::new(Inner { client, endpoints, messages, has_key, token, intake, recorder }))
+        Self(Arc::new(Inner {
+            client,
+            endpoints,
+            messages,
+            standing: OnceLock::new(),
+            listeners: Arc::new(Semaphore::new(capabilities::MOST_LISTENERS)),
+            closing,
+            has_key,
+            token,
+            intake,
+            recorder,
+        }))
     }
 
     /// How the models stand, the primary first; at the end Anthropic's server, where it was
@@ -96,6 +118,12 @@ impl Models {
         let was_asked = |it: &ModelStatus| it.answered + it.failed > 0;
         let anthropic = self.0.messages.status().into_iter().next().filter(was_asked);
         self.0.client.status().into_iter().chain(anthropic).collect()
+    }
+
+    /// In a runtime.
+    fn standing(&self) -> &Standing {
+        let Inner { client, messages, .. } = &*self.0;
+        self.0.standing.get_or_init(|| Standing::new(client.clone(), messages.clone()))
     }
 
     fn record(&self, asking: &Asking) -> Recording {

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::{get, post};
 
-use super::{Models, catalog, embeddings, forms};
+use super::{Models, capabilities, catalog, embeddings, forms};
 
 /// The paths of the forms of a chat.
 const FORMS: [&str; 4] =
@@ -12,10 +12,11 @@ const EMBEDDINGS: &str = "/v1/embeddings";
 const MODELS: &str = "/v1/models";
 /// Names of models may have a `/`.
 const MODEL: &str = "/v1/models/{*id}";
+const CAPABILITIES: &str = "/v1/capabilities";
 
 /// The paths that it answers at.
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
-    FORMS.into_iter().chain([EMBEDDINGS, MODELS, MODEL])
+    FORMS.into_iter().chain([EMBEDDINGS, MODELS, MODEL, CAPABILITIES])
 }
 
 /// All that it can be asked.
@@ -27,5 +28,6 @@ pub(crate) fn router(models: Models) -> Router {
         .route(EMBEDDINGS, post(embeddings::answer))
         .route(MODELS, get(catalog::list))
         .route(MODEL, get(catalog::show))
+        .route(CAPABILITIES, get(capabilities::show))
         .with_state(models)
 }

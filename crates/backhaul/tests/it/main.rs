@@ -26,6 +26,7 @@ mod limits;
 mod link;
 mod metrics;
 mod models;
+mod models_capabilities;
 mod models_faults;
 #[cfg(feature = "llama-cpp")]
 mod models_in_process;

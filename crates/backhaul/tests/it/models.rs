@@ -297,6 +297,50 @@ fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
     }
 }
 
+#[test]
+fn a_kept_answer_is_given_again_with_its_age_where_no_model_answers() {
+    let dir = tempdir().unwrap();
+    let script = LlmScript::new();
+    let cloud = FaultServer::llm(&script).unwrap();
+    let mut serve = command(&["serve", "--llm-primary", &format!("{}/v1", cloud.url())]);
+    let hub = Hub::try_start(serve.env("BACKHAUL_LLM_CACHE", "1MB"), dir.path());
+    let base = format!("http://{}/v1", hub.address);
+    let ask = |forms: &str| calls(&mut openai_probe().unwrap(), &base, forms, "cloud-model");
+    assert_eq!(source(&ask("chat")[0]), "primary");
+    for file in std::fs::read_dir(dir.path().join("llm-cache")).unwrap() {
+        let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(kept.contains(CLOUD_TEXT) && !kept.contains(KEY), "{kept}");
+    }
+    script.play(LlmScenario::ResetAtOnce);
+    for call in ask("chat,stream") {
+        assert_eq!((text(&call), source(&call)), (CLOUD_TEXT, "cache"), "{call}");
+        assert_eq!(call["finish_reason"], "stop", "{call}");
+        let age = call["headers"]["x-backhaul-age"].as_str().unwrap();
+        assert!(age.parse::<u64>().unwrap() < 60, "{call}");
+    }
+    // Nothing is kept of these.
+    assert_eq!(ask("embeddings")[0]["ok"], false);
+
+    script.play(LlmScenario::Healthy);
+    let ask_as = |key: &str| {
+        let messages = json!([{ "role": "user", "content": "Whose is it?" }]);
+        let body = json!({ "model": "cloud-model", "messages": messages }).to_string();
+        let key = [header("Authorization", format!("Bearer {key}"))];
+        hub.request("POST", "/v1/chat/completions", &key, body.as_bytes())
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ask_as("sk-mine").status != 200 {
+        assert!(Instant::now() < deadline, "the cloud is not asked again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    script.play(LlmScenario::ResetAtOnce);
+    assert_eq!(ask_as("sk-yours").status, 503, "another key's answer is not for this one");
+    let again = ask_as("sk-mine").json();
+    let said = &again["backhaul"];
+    assert_eq!((&said["source"], &said["reason"]), (&json!("cache"), &json!("unreachable")));
+    assert!(said["age_seconds"].as_u64().unwrap() < 60, "{again}");
+}
+
 /// The negative control: gateways that know nothing of each other's calls.
 #[test]
 fn where_nothing_is_remembered_each_call_of_an_outage_is_slow() {
