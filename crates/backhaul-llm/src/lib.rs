@@ -54,7 +54,7 @@ pub use crate::llama_cpp::{LlamaCppClient, LlamaCppOptions};
 pub use crate::message::{Message, Role};
 pub use crate::metadata::{Attempt, Metadata, Outcome, Source};
 pub use crate::offline::{
-    Answer, AnswerCache, Asked, BreakerState, ModelStatus, OfflineLlmClient,
+    Answer, AnswerCache, Asked, BreakerState, ModelCall, ModelStatus, OfflineLlmClient,
     OfflineLlmClientBuilder, OfflineLlmOptions,
 };
 pub use crate::openai::OpenAiClient;

@@ -1,5 +1,7 @@
 //! What a model is asked.
 
+use std::time::Duration;
+
 use backhaul_sync::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
@@ -31,6 +33,9 @@ pub struct ChatRequest {
     pub token_budget: Option<TokenBudget>,
     /// What goes to the primary and to nobody else.
     pub forwarded: Forwarded,
+    /// How long the caller waits for the answer, or for the beginning of one in pieces. Not
+    /// sent: where another model may answer, the primary has at most half of it.
+    pub patience: Option<Duration>,
 }
 
 /// What comes with a request and is meant for the primary alone.
@@ -120,6 +125,12 @@ impl ChatRequest {
     #[must_use]
     pub fn token_budget(self, budget: TokenBudget) -> Self {
         Self { token_budget: Some(budget), ..self }
+    }
+
+    /// With how long the caller waits.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// With what goes to the primary alone.

@@ -190,8 +190,9 @@ impl ConnectivityMonitor {
         self.shared().subscribe()
     }
 
-    /// Changes with each change of the machine's network.
-    pub(crate) fn network_changes(&self) -> watch::Receiver<u64> {
+    /// Changes with each change of the machine's network: an interface, an address or a route,
+    /// while the monitor runs. It keeps no monitor running.
+    pub fn network_changes(&self) -> watch::Receiver<u64> {
         self.shared().network_changes()
     }
 

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::answer_cache::AnswerCache;
 use super::asked::Asked;
 use super::breaker::BreakerState;
-use super::failover::{Answer, Call, Failover};
+use super::failover::{Answer, Failover, ModelCall};
+use super::link::Link;
 use super::member::{Member, ModelStatus};
 use super::options::OfflineLlmOptions;
 use crate::capabilities::ModelCapabilities;
@@ -97,9 +98,10 @@ impl OfflineLlmClientBuilder {
     pub fn build(self) -> Result<OfflineLlmClient, OptionError> {
         self.options.check()?;
         let Self { primary, fallbacks, options } = self;
-        let fallbacks = fallbacks.into_iter().map(|client| Member::fallback(client, &options));
-        let fallbacks = fallbacks.map(Arc::new).collect();
-        Ok(OfflineLlmClient::of(Member::primary(primary), fallbacks, options))
+        let link = Link::default();
+        let fallback = |client| Arc::new(Member::fallback(client, &options, link.clone()));
+        let fallbacks = fallbacks.into_iter().map(fallback).collect();
+        Ok(OfflineLlmClient::of(Member::primary(primary, link), fallbacks, options))
     }
 }
 
@@ -116,8 +118,9 @@ impl OfflineLlmClient {
     /// A client with one fallback and the default options.
     pub fn new(primary: impl LlmClient + 'static, fallback: impl LlmClient + 'static) -> Self {
         let options = OfflineLlmOptions::default();
-        let fallback = Member::fallback(Arc::new(fallback), &options);
-        Self::of(Member::primary(Arc::new(primary)), vec![Arc::new(fallback)], options)
+        let link = Link::default();
+        let fallback = Member::fallback(Arc::new(fallback), &options, link.clone());
+        Self::of(Member::primary(Arc::new(primary), link), vec![Arc::new(fallback)], options)
     }
 
     fn of(primary: Member, fallbacks: Vec<Arc<Member>>, options: OfflineLlmOptions) -> Self {
@@ -128,7 +131,7 @@ impl OfflineLlmClient {
     /// answer more at a time for that.
     #[must_use]
     pub fn behind(&self, primary: impl LlmClient + 'static) -> Self {
-        let primary = Member::primary(Arc::new(primary));
+        let primary = Member::primary(Arc::new(primary), self.failover.link().clone());
         Self { failover: Arc::new(self.failover.behind(primary)) }
     }
 
@@ -158,10 +161,10 @@ impl OfflineLlmClient {
         self.streamed(&request.into()).await
     }
 
-    /// Asks the primary nothing while a monitor says that there is no link, and tells it how
-    /// requests went.
+    /// Asks the primary nothing while a monitor says that there is no link, tells it how
+    /// requests went, and looks at what was left alone as soon as it hears of a network.
     pub fn watch(&self, monitor: &ConnectivityMonitor) {
-        self.failover.link.watch(monitor);
+        self.failover.link().watch(monitor);
     }
 
     /// Has `outage` asked before each call, on a thread that may wait. While it gives a
@@ -170,7 +173,7 @@ impl OfflineLlmClient {
         &self,
         outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,
     ) {
-        self.failover.link.offline_while(Arc::new(outage));
+        self.failover.link().offline_while(Arc::new(outage));
     }
 
     /// Keeps the primary's whole answers, and gives them again, marked as
@@ -194,7 +197,7 @@ impl OfflineLlmClient {
     /// as far as is known, no outage is planned, and it is not left alone.
     pub async fn is_primary_asked(&self) -> bool {
         let is_left_alone = *self.primary_state().borrow() == BreakerState::Open;
-        !is_left_alone && self.failover.link.trouble().await.is_none()
+        !is_left_alone && self.failover.link().trouble().await.is_none()
     }
 
     /// Looks whether the primary is there, where it would be asked, so that not the first call
@@ -211,17 +214,16 @@ impl OfflineLlmClient {
     }
 
     /// Asks the models in a way of one's own, such as in another form than chat, one after the
-    /// other until one answers. `model` is the one that the caller named, or nothing.
+    /// other until one answers.
     ///
     /// # Errors
     /// As [`complete`](Self::complete).
     pub async fn ask<'a, T: Answer>(
         &'a self,
-        model: &'a str,
-        is_streamed: bool,
+        call: ModelCall<'a>,
         ask: impl Fn(Asked) -> LlmFuture<'a, T> + Send + Sync + 'a,
     ) -> Result<T, LlmError> {
-        self.failover.run(Call { model, is_streamed }, &ask).await
+        self.failover.run(call, &ask).await
     }
 
     async fn completed(&self, request: &ChatRequest) -> Result<CompletionResult, LlmError> {
@@ -229,7 +231,7 @@ impl OfflineLlmClient {
         let ask = |asked: Asked| -> LlmFuture<'_, CompletionResult> {
             Box::pin(async move { asked.complete(request).await })
         };
-        let mut answer = match self.failover.run(call(request, false), &ask).await {
+        let mut answer = match self.failover.run(request.into(), &ask).await {
             Ok(answer) => {
                 self.failover.kept.keep(self.name(), request, &answer).await;
                 answer
@@ -244,7 +246,8 @@ impl OfflineLlmClient {
         let ask = |asked: Asked| -> LlmFuture<'_, ChunkStream> {
             Box::pin(async move { asked.stream(request).await })
         };
-        match self.failover.run(call(request, true), &ask).await {
+        let call = ModelCall { is_streamed: true, ..request.into() };
+        match self.failover.run(call, &ask).await {
             Ok(stream) => Ok(stream),
             Err(error) => self.kept_answer(request, error).await.map(ChunkStream::of_answer),
         }
@@ -268,10 +271,6 @@ impl OfflineLlmClient {
         error.kind().name().clone_into(&mut answer.metadata.reason);
         Ok(answer)
     }
-}
-
-fn call(request: &ChatRequest, is_streamed: bool) -> Call<'_> {
-    Call { model: request.model_name().unwrap_or_default(), is_streamed }
 }
 
 impl Answer for CompletionResult {

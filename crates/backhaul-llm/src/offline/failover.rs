@@ -16,6 +16,7 @@ use super::trail::Trail;
 use crate::client::LlmFuture;
 use crate::error::{LlmError, LlmErrorKind};
 use crate::metadata::{Attempt, Metadata, Outcome};
+use crate::request::ChatRequest;
 
 /// The wait before the primary is tried again; it doubles. Three tries of a server that
 /// answers at once end within a second.
@@ -31,11 +32,21 @@ pub trait Answer: Send {
 pub(super) type Ask<'a, T> = dyn Fn(Asked) -> LlmFuture<'a, T> + Send + Sync + 'a;
 
 /// What matters of a call for who is asked and how long.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelCall<'a> {
     /// The model that the caller named; empty for none.
-    pub(super) model: &'a str,
-    pub(super) is_streamed: bool,
+    pub model: &'a str,
+    /// Whether the answer is wanted in pieces.
+    pub is_streamed: bool,
+    /// How long the caller waits.
+    pub patience: Option<Duration>,
+}
+
+impl<'a> From<&'a ChatRequest> for ModelCall<'a> {
+    fn from(request: &'a ChatRequest) -> Self {
+        let (model, patience) = (request.model_name().unwrap_or_default(), request.patience);
+        Self { model, is_streamed: false, patience }
+    }
 }
 
 /// Models in the order in which they are asked.
@@ -43,7 +54,6 @@ pub(super) struct Failover {
     primary: Arc<Member>,
     fallbacks: Vec<Arc<Member>>,
     options: Arc<OfflineLlmOptions>,
-    pub(super) link: Link,
     pub(super) kept: Kept,
 }
 
@@ -53,16 +63,19 @@ impl Failover {
         fallbacks: Vec<Arc<Member>>,
         options: Arc<OfflineLlmOptions>,
     ) -> Self {
-        let (link, kept) = (Link::default(), Kept::default());
-        Self { primary: Arc::new(primary), fallbacks, options, link, kept }
+        Self { primary: Arc::new(primary), fallbacks, options, kept: Kept::default() }
     }
 
     /// The same fallbacks behind another primary.
     pub(super) fn behind(&self, primary: Member) -> Self {
         let (primary, fallbacks) = (Arc::new(primary), self.fallbacks.clone());
-        let (options, link, kept) =
-            (Arc::clone(&self.options), self.link.clone(), self.kept.clone());
-        Self { primary, fallbacks, options, link, kept }
+        let (options, kept) = (Arc::clone(&self.options), self.kept.clone());
+        Self { primary, fallbacks, options, kept }
+    }
+
+    /// What is known of the network, by all models.
+    pub(super) fn link(&self) -> &Link {
+        &self.primary.link
     }
 
     pub(super) fn primary(&self) -> &Member {
@@ -87,7 +100,7 @@ impl Failover {
     /// Asks one after the other.
     pub(super) async fn run<'a, T: Answer>(
         &'a self,
-        call: Call<'a>,
+        call: ModelCall<'a>,
         ask: &Ask<'a, T>,
     ) -> Result<T, LlmError> {
         let mut trail = Trail::default();
@@ -115,7 +128,7 @@ impl Failover {
     async fn ask<'a, T: Answer>(
         &'a self,
         asked: &Asked,
-        call: Call<'a>,
+        call: ModelCall<'a>,
         ask: &Ask<'a, T>,
         trail: &mut Trail,
     ) -> Result<T, LlmError> {
@@ -141,14 +154,14 @@ impl Failover {
     async fn ask_once<'a, T: Answer>(
         &'a self,
         asked: &Asked,
-        call: Call<'a>,
+        call: ModelCall<'a>,
         deadline: Option<Instant>,
         ask: &Ask<'a, T>,
         trail: &mut Trail,
     ) -> Result<T, LlmError> {
         let member = &asked.member;
         let name = member.client().name();
-        let offline = if member.is_primary() { self.link.trouble().await } else { None };
+        let offline = if member.is_primary() { member.link.trouble().await } else { None };
         let pass = match offline.map_or_else(|| member.admit(call.model), Err) {
             Ok(pass) => pass,
             Err(error) => {
@@ -161,7 +174,7 @@ impl Failover {
         let error = answered.as_ref().err();
         trail.tried(name, error, began.elapsed());
         if member.is_primary() {
-            self.link.report(error);
+            member.link.report(error);
         }
         match error {
             None => {
@@ -194,9 +207,10 @@ impl Failover {
     }
 
     /// When the next model is to be asked, where there is one.
-    fn deadline(&self, member: &Member, call: Call<'_>) -> Option<Instant> {
+    fn deadline(&self, member: &Member, call: ModelCall<'_>) -> Option<Instant> {
         let is_bounded = member.is_primary() && !self.fallbacks.is_empty();
-        is_bounded.then(|| Instant::now() + self.options.budget(call.is_streamed))
+        let of_caller = call.patience.map_or(Duration::MAX, |patience| patience / 2);
+        is_bounded.then(|| Instant::now() + self.options.budget(call.is_streamed).min(of_caller))
     }
 }
 

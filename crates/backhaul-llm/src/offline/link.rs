@@ -1,12 +1,16 @@
 //! What is known of the device's network.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use backhaul_sync::{ConnectivityMonitor, PlannedOutage};
 
 use crate::error::{LlmError, LlmErrorKind};
 
 type AskOutage = Arc<dyn Fn() -> Option<PlannedOutage> + Send + Sync>;
+
+/// The wait after a change of the network.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Whether the primary may be asked at all. Empty: nobody says otherwise. Clones are one.
 #[derive(Clone, Default)]
@@ -42,6 +46,29 @@ impl Link {
         // It may look at a file.
         let planned = tokio::task::spawn_blocking(move || outage()).await.ok().flatten();
         planned.map(|outage| offline(outage.reason))
+    }
+
+    /// Waits until the monitor hears of a network, or that somebody answers again.
+    pub(super) async fn is_back(&self) {
+        let Some(monitor) = self.monitor() else { return std::future::pending().await };
+        let (mut network, mut state) = (monitor.network_changes(), monitor.subscribe());
+        // Who has it would keep it running.
+        drop(monitor);
+        let online = async {
+            state.mark_unchanged();
+            while state.changed().await.is_ok() {
+                if state.borrow().is_online() {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            Ok(()) = network.changed() => {}
+            () = online => {}
+        }
+        // Networks come in several steps, of which the address is one of the last.
+        tokio::time::sleep(SETTLE).await;
     }
 
     /// Tells the monitor how it went.

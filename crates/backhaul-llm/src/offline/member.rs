@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, BreakerState, Pass};
+use super::link::Link;
 use super::options::OfflineLlmOptions;
 use super::probing;
 use super::slots::{Slot, Slots};
@@ -22,6 +23,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct Member {
     client: Arc<dyn LlmClient>,
     source: Source,
+    pub(super) link: Link,
     pub(super) breaker: Breaker,
     /// Models of its server that want no request before a time.
     limited: Mutex<BTreeMap<String, Instant>>,
@@ -54,19 +56,24 @@ pub struct ModelStatus {
 }
 
 impl Member {
-    pub(super) fn primary(client: Arc<dyn LlmClient>) -> Self {
-        Self::new(client, Source::Primary, None)
+    pub(super) fn primary(client: Arc<dyn LlmClient>, link: Link) -> Self {
+        Self::new(client, Source::Primary, link, None)
     }
 
-    pub(super) fn fallback(client: Arc<dyn LlmClient>, options: &OfflineLlmOptions) -> Self {
+    pub(super) fn fallback(
+        client: Arc<dyn LlmClient>,
+        options: &OfflineLlmOptions,
+        link: Link,
+    ) -> Self {
         let slots = Slots::new(options.fallback_calls, options.fallback_queue);
-        Self::new(client, Source::Fallback, Some(slots))
+        Self::new(client, Source::Fallback, link, Some(slots))
     }
 
-    fn new(client: Arc<dyn LlmClient>, source: Source, slots: Option<Slots>) -> Self {
+    fn new(client: Arc<dyn LlmClient>, source: Source, link: Link, slots: Option<Slots>) -> Self {
         Self {
             client,
             source,
+            link,
             breaker: Breaker::default(),
             limited: Mutex::default(),
             slots,

@@ -22,6 +22,6 @@ pub use self::answer_cache::AnswerCache;
 pub use self::asked::Asked;
 pub use self::breaker::BreakerState;
 pub use self::client::{OfflineLlmClient, OfflineLlmClientBuilder};
-pub use self::failover::Answer;
+pub use self::failover::{Answer, ModelCall};
 pub use self::member::ModelStatus;
 pub use self::options::OfflineLlmOptions;

@@ -25,7 +25,9 @@ pub(super) fn begin(member: &Arc<Member>, options: &OfflineLlmOptions, times: u3
 
 async fn look_again(member: Weak<Member>, options: OfflineLlmOptions, mut times: u32) {
     loop {
-        tokio::time::sleep(options.wait(times)).await;
+        let Some(link) = member.upgrade().map(|member| member.link.clone()) else { return };
+        // What comes back with the network need not wait.
+        let _ = tokio::time::timeout(options.wait(times), link.is_back()).await;
         let Some(member) = member.upgrade() else { return };
         let (state, opening) = member.breaker.state();
         let Some(opening) = opening.filter(|_| state == BreakerState::Open) else { return };

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use backhaul_sync::{ConnectivityMonitor, ConnectivityOptions};
 use futures_core::Stream;
 use serde_json::json;
 use tokio::time::Instant;
@@ -239,6 +240,42 @@ async fn a_minute_without_a_network_costs_one_slow_call_of_fifteen() {
     // It was there and did not answer: the call after the next probe tries it.
     tokio::time::sleep(OfflineLlmOptions::default().probe_max).await;
     assert_eq!(text(&client).await, "cloud");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_comes_back_with_the_network_is_looked_at_without_waiting() {
+    let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
+    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+    let monitor = ConnectivityMonitor::new(ConnectivityOptions::default()).unwrap();
+    client.watch(&monitor);
+    assert_eq!(text(&client).await, "local");
+    monitor.set_offline();
+    // Long enough for the longest wait between two looks.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    cloud.then(&[Act::Say("cloud")]);
+    cloud.is_there(Some(true));
+    monitor.set_online();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(text(&client).await, "cloud");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_primary_has_no_more_than_half_of_the_callers_patience() {
+    let options =
+        OfflineLlmOptions { answer_timeout_seconds: Some(60.0), ..OfflineLlmOptions::default() };
+    for (patience, waited) in [(None, 60.0), (Some(20), 10.0), (Some(600), 60.0)] {
+        let cloud = Model::new("cloud", &[Act::Hang]);
+        let builder = OfflineLlmClient::builder(cloud).fallback(Model::local());
+        let client = builder.options(options.clone()).build().unwrap();
+        let request = ChatRequest::new(asking());
+        let request = match patience {
+            Some(seconds) => request.patience(Duration::from_secs(seconds)),
+            None => request,
+        };
+        let began = Instant::now();
+        assert_eq!(client.complete(request).await.unwrap().content(), "local");
+        assert!((began.elapsed().as_secs_f64() - waited).abs() < 0.1, "{patience:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -101,7 +101,12 @@ impl ModelsPart {
                 ))
             };
             let (client, endpoints) = tokio::task::spawn_blocking(open).await??;
-            client.watch(&config.offline.monitor()?);
+            // Of a server on this machine the link says nothing.
+            if !endpoints.primary.is_loopback() {
+                let monitor = config.offline.monitor()?;
+                client.watch(&monitor);
+                monitor.start().await;
+            }
             let outage = Arc::clone(&plan.outage);
             client.offline_while(move || outage.outage());
             let models = Models::new(models::Options {

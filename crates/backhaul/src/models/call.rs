@@ -1,5 +1,7 @@
 //! A call of a model, received whole.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
@@ -22,6 +24,13 @@ static PASSED_ON: [HeaderName; 7] = [
     HeaderName::from_static("idempotency-key"),
     header::USER_AGENT,
 ];
+/// How long the clients of OpenAI and Anthropic wait: those for Python always say it, those for
+/// Node where it was set for the one call.
+const PATIENCE: [&str; 2] = ["x-stainless-read-timeout", "x-stainless-timeout"];
+/// The how manieth time they ask again.
+const RETRIES: &str = "x-stainless-retry-count";
+/// How long one is taken to wait who has not said it, and did not wait before.
+const PATIENCE_LEFT: Duration = Duration::from_secs(5);
 /// What of a call may be kept, from one who knows what it is about.
 const RECORD: HeaderName = HeaderName::from_static("x-backhaul-record");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -35,6 +44,8 @@ pub(super) struct Call {
     pub(super) forwarded: Forwarded,
     /// The most that the caller wants to be kept of it.
     pub(super) keep: RecordCalls,
+    /// How long the caller waits, where he says it.
+    pub(super) patience: Option<Duration>,
     _share: Share,
 }
 
@@ -84,7 +95,8 @@ impl Call {
                 format!("the body is no JSON object ({error}): expected such as {{\"model\": …}}");
             LlmError::new(LlmErrorKind::Invalid, message)
         })?;
-        Ok(Self { body, bytes, forwarded, keep: keep_of(headers)?, _share: share })
+        let (keep, patience) = (keep_of(headers)?, patience_of(headers));
+        Ok(Self { body, bytes, forwarded, keep, patience, _share: share })
     }
 
     /// The model that the caller names.
@@ -125,6 +137,16 @@ fn keep_of(headers: &HeaderMap) -> Result<RecordCalls, LlmError> {
         let message = format!("{RECORD} is {said:?}: expected full, metadata or off");
         LlmError::new(LlmErrorKind::Invalid, message)
     })
+}
+
+/// How long the client waits before it asks again, as the official ones say it in seconds. One
+/// that asks again without saying it has not waited for the answer before.
+fn patience_of(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<f64>().ok();
+    let said = PATIENCE.iter().find_map(|name| number(name));
+    let said = said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let is_again = number(RETRIES).is_some_and(|retries| retries > 0.0);
+    said.or(is_again.then_some(PATIENCE_LEFT))
 }
 
 /// The key that a client sends: as a bearer's, or where Anthropic's server looks for it.

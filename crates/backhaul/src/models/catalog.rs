@@ -3,7 +3,9 @@
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use backhaul_llm::{Asked, LlmError, LlmErrorKind, LlmFuture, Metadata, RawRequest, Source};
+use backhaul_llm::{
+    Asked, LlmError, LlmErrorKind, LlmFuture, Metadata, ModelCall, RawRequest, Source,
+};
 use serde_json::{Value, json};
 
 use super::Models;
@@ -53,7 +55,7 @@ impl Models {
                 Ok(Given::PassedWhole(Metadata::default(), body))
             })
         };
-        match self.0.client.ask("", false, ask).await {
+        match self.0.client.ask(ModelCall::default(), ask).await {
             Ok(Given::PassedWhole(metadata, body)) => signed(&metadata, body),
             Ok(_) => Refused::from(none("no list")).into_response(),
             Err(error) => Refused::from(error).into_response(),

@@ -3,7 +3,8 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use backhaul_llm::{
-    Asked, EmbeddingEncoding, LlmError, LlmErrorKind, LlmFuture, Metadata, RawRequest, Source,
+    Asked, EmbeddingEncoding, LlmError, LlmErrorKind, LlmFuture, Metadata, ModelCall, RawRequest,
+    Source,
 };
 use serde_json::Value;
 
@@ -25,8 +26,9 @@ pub(super) async fn answer(State(models): State<Models>, request: Request) -> Re
 
 async fn answer_call(models: &Models, call: Call) -> Result<Response, LlmError> {
     let model = call.model().to_owned();
-    let Call { body, bytes, forwarded, .. } = call;
+    let Call { body, bytes, forwarded, patience, .. } = call;
     let encoding = EmbeddingEncoding::of_request(&Value::Object(body))?;
+    let called = ModelCall { model: &model, patience, ..ModelCall::default() };
     let ask = |asked: Asked| -> LlmFuture<'_, Given> {
         let request = RawRequest::post(PATH, bytes.clone());
         let request = RawRequest { forwarded: forwarded.clone(), ..request };
@@ -44,7 +46,7 @@ async fn answer_call(models: &Models, call: Call) -> Result<Response, LlmError> 
             Ok(Given::PassedWhole(metadata, encoding.encode(answer)?))
         })
     };
-    match models.0.client.ask(&model, false, ask).await? {
+    match models.0.client.ask(called, ask).await? {
         Given::PassedWhole(metadata, body) => Ok(signed(&metadata, body)),
         _ => Err(LlmError::new(LlmErrorKind::Garbled, "the answer is no embedding")),
     }

@@ -4,6 +4,7 @@
 //! and its answer goes back in the form that was asked for.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use backhaul_llm::{
     Answer, Asked, ChatRequest, ChunkStream, CompletionResult, Form, FormRequest, Forwarded,
-    LlmClient, LlmError, LlmFuture, Metadata, RawRequest, Source, Stamp,
+    LlmClient, LlmError, LlmFuture, Metadata, ModelCall, RawRequest, Source, Stamp,
 };
 use backhaul_store::{Clock as _, SystemClock};
 use futures_util::{Stream, StreamExt as _};
@@ -74,6 +75,7 @@ pub(super) struct Asking {
     /// The most that is kept of it.
     pub(super) keep: RecordCalls,
     is_streamed: bool,
+    patience: Option<Duration>,
     bytes: Bytes,
     forwarded: Forwarded,
     /// As a chat, which a fallback is asked, or why it is none.
@@ -85,17 +87,18 @@ impl Asking {
     /// Where a chat is none: no server could make anything of it.
     fn new(form: Form, call: Call) -> Result<Self, LlmError> {
         let (model, is_streamed) = (call.model().to_owned(), call.is_streamed());
-        let Call { body, bytes, forwarded, keep, .. } = call;
+        let Call { body, bytes, forwarded, keep, patience, .. } = call;
         let bytes = for_cloud(form, &body).map_or_else(|| bytes.into(), Bytes::from);
         let read = form.read(Value::Object(body)).map(|mut request| {
             if form == Form::ChatCompletions {
                 request.chat.forwarded.clone_from(&forwarded);
+                request.chat.patience = patience;
             }
             request
         });
         match read {
             Err(error) if form == Form::ChatCompletions => Err(error),
-            read => Ok(Self { form, model, keep, is_streamed, bytes, forwarded, read }),
+            read => Ok(Self { form, model, keep, is_streamed, patience, bytes, forwarded, read }),
         }
     }
 
@@ -114,6 +117,11 @@ impl Asking {
         };
         given.metadata_mut().changes.extend(request.left_out.iter().cloned());
         Ok(given)
+    }
+
+    fn call(&self) -> ModelCall<'_> {
+        let Self { model, is_streamed, patience, .. } = self;
+        ModelCall { model, is_streamed: *is_streamed, patience: *patience }
     }
 
     pub(super) fn chat(&self) -> Option<&ChatRequest> {
@@ -243,6 +251,6 @@ impl Models {
                 Passing::of(asking.form, asked, reply, asking.is_streamed).await
             })
         };
-        client.ask(&asking.model, asking.is_streamed, ask).await
+        client.ask(asking.call(), ask).await
     }
 }

@@ -491,3 +491,19 @@ fn what_the_primary_says_beside_an_answer_reaches_the_caller() {
     script.play(LlmScenario::ServerError);
     assert!(!ask(paths[0], false).head.contains(&id));
 }
+
+#[test]
+fn a_client_that_does_not_wait_long_is_answered_before_it_gives_up() {
+    let (dir, script, llama) = (tempdir().unwrap(), LlmScript::new(), llama());
+    let cloud = FaultServer::llm(&script).unwrap();
+    script.play(LlmScenario::Silent);
+    // The client for Node does not say how long it waits, and so it asks twice.
+    for (probe, attempts) in [(openai_probe().unwrap(), 1), (openai_node_probe().unwrap(), 2)] {
+        // The gateway would wait a minute for the whole answer of the primary.
+        let hub = patient_gateway(dir.path(), &cloud.url(), &llama.url(), 60);
+        let (mut probe, base) = (probe, format!("http://{}/v1", hub.address));
+        probe.args(["--timeout", "6"]);
+        let call = &calls(&mut probe, &base, "chat", "cloud-model")[0];
+        assert_eq!((text(call), &call["attempts"]), (LOCAL_TEXT, &json!(attempts)), "{call}");
+    }
+}
