@@ -15,6 +15,10 @@ use super::said::Said;
 /// The longest event: a whole answer with images is in the last one of some.
 const MOST_EVENT: usize = 64 << 20;
 
+/// The most events without a word that are kept back. What goes on longer says something in a
+/// way that is not known here.
+const MOST_WORDLESS: usize = 64;
+
 /// An answer in pieces. Nothing of it is passed on before the model has said something.
 pub(super) struct Passing {
     form: Form,
@@ -56,7 +60,7 @@ impl Passing {
 
     /// Returns the model, as far as it was named.
     async fn wait_for_word(&mut self) -> Result<String, LlmError> {
-        let mut model = String::new();
+        let (mut model, mut wordless) = (String::new(), 0);
         loop {
             let Some(piece) = self.reply.piece().await? else {
                 let message = "the answer came to its end before the model had said anything";
@@ -72,8 +76,9 @@ impl Passing {
             let said: Vec<Said> =
                 events.iter().map(|event| Said::of_event(self.form, event)).collect();
             let has_spoken = said.iter().any(|said| said.is_meaningful);
+            wordless += said.len();
             self.held.push_back((piece, said));
-            if has_spoken {
+            if has_spoken || wordless >= MOST_WORDLESS {
                 self.reply.has_spoken();
                 return Ok(model);
             }

@@ -43,10 +43,7 @@ impl Said {
                 Self {
                     text: if is_text { text_at(event, "/delta").to_owned() } else { String::new() },
                     usage: usage_of(response),
-                    is_meaningful: !matches!(
-                        kind,
-                        "" | "response.created" | "response.in_progress" | "response.queued"
-                    ),
+                    is_meaningful: !is_preamble_of_response(kind, event),
                     is_end: matches!(
                         kind,
                         "response.completed" | "response.incomplete" | "response.failed" | "error"
@@ -56,7 +53,7 @@ impl Said {
             Form::Messages => Self {
                 text: text_at(event, "/delta/text").to_owned(),
                 usage: usage_of(event),
-                is_meaningful: !matches!(kind, "" | "message_start" | "ping"),
+                is_meaningful: !is_preamble_of_message(kind, event),
                 is_end: matches!(kind, "message_stop" | "error"),
             },
             Form::ChatCompletions | Form::Completions => {
@@ -67,6 +64,30 @@ impl Said {
                 Self { text, usage: usage_of(event), is_meaningful, is_end }
             }
         }
+    }
+}
+
+/// Whether an event of a response says only that something may come.
+fn is_preamble_of_response(kind: &str, event: &Value) -> bool {
+    match kind {
+        "" | "response.created" | "response.in_progress" | "response.queued" => true,
+        "response.content_part.added" | "response.reasoning_summary_part.added" => true,
+        // Others are calls, by name.
+        "response.output_item.added" => {
+            matches!(text_at(event, "/item/type"), "message" | "reasoning")
+        }
+        _ => false,
+    }
+}
+
+/// The same of a message.
+fn is_preamble_of_message(kind: &str, event: &Value) -> bool {
+    match kind {
+        "" | "message_start" | "ping" => true,
+        "content_block_start" => {
+            matches!(text_at(event, "/content_block/type"), "text" | "thinking")
+        }
+        _ => false,
     }
 }
 
@@ -127,6 +148,25 @@ mod tests {
             assert_eq!(event(form, says), ("Yes".to_owned(), true, false), "{form:?}");
             assert_eq!(event(form, ends), (String::new(), true, true), "{form:?}");
         }
+    }
+
+    #[test]
+    fn room_for_words_says_nothing_and_a_call_says_its_name() {
+        let response = |kind: &str, item: &str| {
+            event(Form::Responses, json!({ "type": kind, "item": { "type": item } })).1
+        };
+        assert!(!response("response.output_item.added", "message"));
+        assert!(!response("response.output_item.added", "reasoning"));
+        assert!(!response("response.content_part.added", ""));
+        assert!(response("response.output_item.added", "function_call"));
+        assert!(response("response.function_call_arguments.delta", ""));
+        assert!(response("response.reasoning_summary_text.delta", ""));
+        let block = |kind: &str| {
+            let start = json!({ "type": "content_block_start", "content_block": { "type": kind } });
+            event(Form::Messages, start).1
+        };
+        assert!(!block("text") && !block("thinking"));
+        assert!(block("tool_use") && block("redacted_thinking"));
     }
 
     #[test]

@@ -195,7 +195,7 @@ fn every_form_is_answered_where_the_primary_does_not_answer() {
 fn every_form_is_answered_where_the_primary_answers_with_an_error() {
     let says_so = |it: &LlmScenario| it.number() >= 10 && expected(*it)[0] == expected(*it)[1];
     play(&wanted(
-        &[LlmScenario::ServerError, LlmScenario::Overloaded, LlmScenario::BadRequest],
+        &[LlmScenario::ServerError, LlmScenario::ErrorAfterRole, LlmScenario::BadRequest],
         says_so,
     ));
 }
