@@ -100,21 +100,23 @@ impl Connection {
         Self { url: url.to_owned(), sender: Some(connect(url).await) }
     }
 
-    /// Asks, on a new connection where the last one has ended.
+    /// Asks, on a new connection where the last one has ended; connecting is not timed.
     pub async fn call(&mut self, body: Bytes) -> Called {
-        let mut sender = match self.sender.take() {
-            Some(sender) if !sender.is_closed() => sender,
-            _ => connect(&self.url).await,
+        let mut kept = self.sender.take();
+        let (mut sender, began, answer) = loop {
+            let is_kept = kept.is_some();
+            let mut sender = match kept.take() {
+                Some(sender) => sender,
+                None => connect(&self.url).await,
+            };
+            let began = Instant::now();
+            match sender.send_request(request(body.clone())).await {
+                Ok(answer) => break (sender, began, answer),
+                // The server has ended it meanwhile.
+                Err(_) if is_kept => {}
+                Err(error) => panic!("{} does not answer: {error}", self.url),
+            }
         };
-        sender.ready().await.expect("an open connection");
-        let request = Request::post("/v1/chat/completions")
-            .header("host", "127.0.0.1")
-            .header("accept", "application/json")
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {KEY}"))
-            .body(Full::new(body));
-        let began = Instant::now();
-        let answer = sender.send_request(request.expect("a request")).await.expect("an answer");
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         let (mut text, mut first, mut is_cut) = (Vec::new(), None, false);
@@ -129,12 +131,23 @@ impl Connection {
             }
         }
         let end = began.elapsed();
-        if !is_cut {
+        let came = Came::of(status, &String::from_utf8_lossy(&text), is_cut);
+        // Some servers close it behind an error.
+        if matches!(came, Came::Cloud | Came::Local) && sender.ready().await.is_ok() {
             self.sender = Some(sender);
         }
-        let came = Came::of(status, &String::from_utf8_lossy(&text), is_cut);
         Called { first: first.unwrap_or(end), end, came }
     }
+}
+
+fn request(body: Bytes) -> Request<Full<Bytes>> {
+    Request::post("/v1/chat/completions")
+        .header("host", "127.0.0.1")
+        .header("accept", "application/json")
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {KEY}"))
+        .body(Full::new(body))
+        .expect("a request")
 }
 
 impl Came {

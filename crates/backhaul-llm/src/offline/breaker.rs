@@ -94,6 +94,10 @@ impl Breaker {
         }
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed)
+    }
+
     /// It answers.
     pub(super) fn close(&self) {
         *self.lock() = State::default();

@@ -162,8 +162,8 @@ impl OfflineLlmClient {
         self.failover.link.watch(monitor);
     }
 
-    /// Has `outage` asked before each call, on a thread that may wait. While it gives a
-    /// [`PlannedOutage`] the primary is asked nothing.
+    /// Has `outage` asked before each call, which waits for it: it may look at a file, and no
+    /// longer than that. While it gives a [`PlannedOutage`] the primary is asked nothing.
     pub fn offline_while(
         &self,
         outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,

@@ -293,6 +293,10 @@ async fn all_tries_share_one_budget() {
     text(&client).await;
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(cloud.asked(), 3, "max_retries are retries after the first try");
+    // It is left alone by now, and that needs no second look.
+    let began = Instant::now();
+    assert_eq!(text(&client).await, "local");
+    assert_eq!((cloud.asked(), began.elapsed()), (3, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,18 +318,21 @@ async fn what_a_server_says_for_sure_is_not_asked_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_is_rate_limited_is_left_alone_as_long_as_its_server_asks() {
+async fn a_model_is_left_alone_as_long_as_its_server_asks() {
     let wait = Duration::from_secs(10);
-    let limited = LlmError::new(LlmErrorKind::RateLimited, "slow down").with_retry_after(wait);
-    let cloud = Model::new("cloud", &[Act::Fail(limited), Act::Say("cloud")]);
-    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
-    let ask = |model: &str| client.complete(ChatRequest::new(asking()).model(model));
-    assert_eq!(ask("large").await.unwrap().content(), "local");
-    assert_eq!(ask("large").await.unwrap().content(), "local");
-    // Another model of the same server is not meant.
-    assert_eq!(ask("small").await.unwrap().content(), "cloud");
-    tokio::time::sleep(wait).await;
-    assert_eq!(ask("large").await.unwrap().content(), "cloud");
+    for kind in [LlmErrorKind::RateLimited, LlmErrorKind::Busy] {
+        let limited = LlmError::new(kind, "slow down").with_retry_after(wait);
+        let cloud = Model::new("cloud", &[Act::Fail(limited), Act::Say("cloud")]);
+        let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+        let ask = |model: &str| client.complete(ChatRequest::new(asking()).model(model));
+        assert_eq!(ask("large").await.unwrap().content(), "local");
+        let answer = ask("large").await.unwrap();
+        assert_eq!((answer.content().as_str(), &*answer.metadata.reason), ("local", kind.name()));
+        // Another model of the same server is not meant.
+        assert_eq!(ask("small").await.unwrap().content(), "cloud");
+        tokio::time::sleep(wait).await;
+        assert_eq!(ask("large").await.unwrap().content(), "cloud");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,6 @@ use backhaul_agent::RunRecord;
 use backhaul_llm::{
     AnthropicClient, Asked, ChatRequest, Endpoint, Form, ModelStatus, OfflineLlmClient,
 };
-use serde_json::Value;
 
 use self::recording::{Recorder, Recording};
 pub(crate) use self::routes::{paths, router};
@@ -104,11 +103,8 @@ impl Models {
     }
 
     fn record(&self, form: Form, model: &str, chat: Option<&ChatRequest>) -> Recording {
-        let recorder = &self.0.recorder;
-        let is_full = recorder.keep == RecordCalls::Full;
-        let messages = chat.filter(|_| is_full).map_or(&[][..], |chat| &chat.messages);
-        let messages = messages.iter().map(|it| Value::Object(it.as_json().clone())).collect();
-        recorder.begin(name_of(form), model, messages)
+        let messages = chat.map_or(&[][..], |chat| &chat.messages);
+        self.0.recorder.begin(name_of(form), model, messages)
     }
 }
 

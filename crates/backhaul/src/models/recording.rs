@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backhaul_agent::{LlmCall, RunRecord};
-use backhaul_llm::{CompletionResult, FinishReason, LlmError, Metadata, StreamChunk, Usage};
+use backhaul_llm::{
+    CompletionResult, FinishReason, LlmError, Message, Metadata, StreamChunk, Usage,
+};
 use backhaul_store::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -29,9 +31,12 @@ impl Recorder {
         self: &Arc<Self>,
         form: &'static str,
         model: &str,
-        asked: Vec<Value>,
+        asked: &[Message],
     ) -> Recording {
-        let asked = shortened(&asked);
+        let asked = match self.keep {
+            RecordCalls::Full => shortened(asked.iter().map(Message::as_json)),
+            RecordCalls::Metadata | RecordCalls::Off => Vec::new(),
+        };
         Recording {
             recorder: Arc::clone(self),
             form,
