@@ -54,8 +54,8 @@ const CASES: [Case; 11] = [
     case(Fault::Refused, Ask::Streamed, "connection refused", "50 ms, then +5"),
     case(Fault::Plays(LlmScenario::Slow), Ask::Streamed, "no head for 30 s", "2 s, then +5 ms"),
     case(Fault::Plays(LlmScenario::ServerError), Ask::Streamed, "500", "1 s"),
-    case(Fault::Plays(LlmScenario::CutAt4), Ask::Streamed, "reset after 4 tokens", "an error"),
-    case(Fault::Plays(LlmScenario::EndsAt4), Ask::Streamed, "ends after 4 tokens", "an error"),
+    case(Fault::Plays(LlmScenario::HangUpAt4), Ask::Streamed, "cut after 4 tokens", "an error"),
+    case(Fault::Plays(LlmScenario::EndsAt4), Ask::Streamed, "ended after 4 tokens", "an error"),
 ];
 
 /// What came of one case.
