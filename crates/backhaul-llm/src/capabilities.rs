@@ -14,6 +14,8 @@ pub struct ModelCapabilities {
     pub forced_tools: bool,
     /// Whether its answer can be bound to a JSON schema (`response_format`).
     pub json_schema: bool,
+    /// Whether it gives several answers to one request (`n`).
+    pub choices: bool,
 }
 
 impl ModelCapabilities {
@@ -24,6 +26,7 @@ impl ModelCapabilities {
         tools: true,
         forced_tools: true,
         json_schema: true,
+        choices: true,
     };
     /// What is safe to expect of any model: text.
     pub const TEXT: Self = Self {
@@ -32,6 +35,7 @@ impl ModelCapabilities {
         tools: false,
         forced_tools: false,
         json_schema: false,
+        choices: false,
     };
 
     /// The same in a context of so many tokens.

@@ -18,7 +18,7 @@ pub type LlmFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LlmError>> + S
 /// large vocabulary has 2.9 on average.
 const BYTES_OF_A_TOKEN: u64 = 3;
 /// Tokens of an image where nobody can be asked: what Ollama takes for every one.
-const TOKENS_OF_AN_IMAGE: u64 = 768;
+pub(crate) const TOKENS_OF_AN_IMAGE: u64 = 768;
 
 /// How many tokens a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Estimate {
 }
 
 /// Whether a part of a message is an image: of chat completions, or of Anthropic's messages.
-fn is_image(part: &Map<String, Value>) -> bool {
+pub(crate) fn is_image(part: &Map<String, Value>) -> bool {
     matches!(part.get("type").and_then(Value::as_str), Some("image_url" | "image"))
 }
 

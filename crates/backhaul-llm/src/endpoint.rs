@@ -149,6 +149,11 @@ impl Endpoint {
         Self { api_key: key.into(), ..self }
     }
 
+    /// Whether requests that bring no key have one.
+    pub fn has_api_key(&self) -> bool {
+        self.api_key.is_some()
+    }
+
     /// With the key in `x-api-key`, where Anthropic's server looks for it.
     #[must_use]
     pub fn for_anthropic(self) -> Self {

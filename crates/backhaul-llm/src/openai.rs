@@ -3,6 +3,8 @@
 mod body;
 mod pieces;
 mod server_facts;
+#[cfg(feature = "tiktoken")]
+mod tiktoken;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -171,7 +173,10 @@ impl OpenAiClient {
 
     async fn count(&self, request: &ChatRequest) -> Result<TokenCount, LlmError> {
         let estimate = TokenCount::estimate(request);
-        if !self.is_local || self.known().cannot_count {
+        if !self.is_local {
+            return Ok(self.count_here(request).await.unwrap_or(estimate));
+        }
+        if self.known().cannot_count {
             return Ok(estimate);
         }
         let own = self.own_model().await;
@@ -184,12 +189,26 @@ impl OpenAiClient {
                 Some(tokens) => return Ok(TokenCount { tokens, is_exact: true }),
                 None => self.known().cannot_count = true,
             },
+            // This request is wrong, which tells nothing of others.
+            Err(error) if error.kind() == LlmErrorKind::Invalid => {}
             Err(error) if server_facts::is_no_such_question(&error) => {
                 self.known().cannot_count = true;
             }
             Err(error) => return Err(error),
         }
         Ok(estimate)
+    }
+
+    /// Of a cloud's model, without asking it.
+    #[cfg(feature = "tiktoken")]
+    async fn count_here(&self, request: &ChatRequest) -> Option<TokenCount> {
+        let model = self.body(request, self.model.as_deref()).model?;
+        tiktoken::count(model, request).await
+    }
+
+    #[cfg(not(feature = "tiktoken"))]
+    async fn count_here(&self, _: &ChatRequest) -> Option<TokenCount> {
+        None
     }
 
     async fn find_capabilities(&self) -> Result<ModelCapabilities, LlmError> {
@@ -230,7 +249,8 @@ impl LlmClient for OpenAiClient {
 
     /// By `POST {base}/chat/completions/input_tokens` of llama-server, which counts with its
     /// template; any other server is asked once, and then it is estimated. A cloud is not
-    /// asked.
+    /// asked: with the feature `tiktoken` OpenAI's models are counted on this machine, where
+    /// plain texts of the GPT-3.5, GPT-4 and GPT-4o families are exact; else it is estimated.
     fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, TokenCount> {
         Box::pin(self.count(request))
     }

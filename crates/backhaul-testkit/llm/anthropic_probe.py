@@ -67,7 +67,6 @@ FORMS = {
 arguments = probe.options("anthropic_probe.py", FORMS, "ANTHROPIC_API_KEY")
 told = probe.Told()
 client = anthropic.Anthropic(
-    base_url=arguments.base_url,
     api_key=arguments.api_key or os.environ.get("ANTHROPIC_API_KEY", "probe-key"),
     max_retries=arguments.max_retries,
     timeout=arguments.timeout,
@@ -77,5 +76,6 @@ client = anthropic.Anthropic(
     ),
 )
 
-for form in arguments.form:
+for form, base_url in probe.calls(arguments):
+    client = client.with_options(base_url=base_url)
     told.call(form, FORMS[form])

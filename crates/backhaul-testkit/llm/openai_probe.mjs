@@ -38,8 +38,7 @@ async function countedFetch(url, init) {
   return response;
 }
 
-const client = new OpenAI({
-  baseURL: options["base-url"],
+let client = new OpenAI({
   apiKey: options["api-key"] ?? process.env.OPENAI_API_KEY ?? "probe-key",
   maxRetries: Number(options["max-retries"]),
   timeout: Number(options.timeout) * 1000,
@@ -150,13 +149,17 @@ async function vision() {
   ]);
 }
 
-async function completions() {
+async function completions(stream = false) {
   const { model, prompt } = options;
   const max_tokens = Number(options["max-tokens"]);
-  const completion = await client.completions.create({ model, prompt, max_tokens });
-  holds(completion);
-  said.finish_reason = completion.choices[0].finish_reason;
-  text(completion.choices[0].text);
+  const answer = await client.completions.create({ model, prompt, max_tokens, stream });
+  for await (const completion of stream ? events(answer) : [answer]) {
+    holds(completion);
+    for (const choice of completion.choices) {
+      said.finish_reason = choice.finish_reason ?? said.finish_reason;
+      text(choice.text);
+    }
+  }
 }
 
 async function responses() {
@@ -210,7 +213,8 @@ const FORMS = {
   embeddings,
   models,
   model,
-  completions,
+  completions: () => completions(),
+  "completions-stream": () => completions(true),
 };
 const forms = (options.form ?? "").split(",");
 for (const form of forms) {
@@ -219,7 +223,15 @@ for (const form of forms) {
     process.exit(2);
   }
 }
-for (const form of forms) {
+const baseURLs = options["base-url"]?.split(",") ?? [];
+if (baseURLs.length > 1 && baseURLs.length !== forms.length) {
+  console.error("--base-url: expected one, or one for each form");
+  process.exit(2);
+}
+for (const [number, form] of forms.entries()) {
+  if (baseURLs.length > 0) {
+    client = client.withOptions({ baseURL: baseURLs[number % baseURLs.length] });
+  }
   said = {
     form,
     ok: false,

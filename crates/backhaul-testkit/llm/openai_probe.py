@@ -59,13 +59,18 @@ def vision():
     chat(content=[{"type": "text", "text": arguments.prompt}, picture])
 
 
-def completions():
-    completion = client.completions.create(
-        model=arguments.model, prompt=arguments.prompt, max_tokens=arguments.max_tokens
+def completions(stream=False):
+    answer = client.completions.create(
+        model=arguments.model,
+        prompt=arguments.prompt,
+        max_tokens=arguments.max_tokens,
+        stream=stream,
     )
-    told.holds(completion)
-    told.said["finish_reason"] = completion.choices[0].finish_reason
-    told.text(completion.choices[0].text)
+    for completion in probe.events(answer, arguments.max_chunks) if stream else [answer]:
+        told.holds(completion)
+        for choice in completion.choices:
+            told.said["finish_reason"] = choice.finish_reason or told.said["finish_reason"]
+            told.text(choice.text)
 
 
 def responses():
@@ -112,12 +117,12 @@ FORMS = {
     "models": models,
     "model": model,
     "completions": completions,
+    "completions-stream": partial(completions, stream=True),
 }
 
 arguments = probe.options("openai_probe.py", FORMS, "OPENAI_API_KEY")
 told = probe.Told()
 client = openai.OpenAI(
-    base_url=arguments.base_url,
     api_key=arguments.api_key or os.environ.get("OPENAI_API_KEY", "probe-key"),
     max_retries=arguments.max_retries,
     timeout=arguments.timeout,
@@ -127,5 +132,6 @@ client = openai.OpenAI(
     ),
 )
 
-for form in arguments.form:
+for form, base_url in probe.calls(arguments):
+    client = client.with_options(base_url=base_url)
     told.call(form, FORMS[form])

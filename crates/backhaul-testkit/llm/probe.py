@@ -47,7 +47,10 @@ SCHEMA = {
 
 def options(name: str, forms: Iterable[str], key: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=name, description="Makes calls with a real client.")
-    parser.add_argument("--base-url", help="default: what the client takes from its environment")
+    parser.add_argument(
+        "--base-url",
+        help="one, or one for each form; default: what the client takes from its environment",
+    )
     parser.add_argument("--form", required=True, help=f"one or more of {','.join(forms)}")
     parser.add_argument("--model", default="cloud-model")
     parser.add_argument("--prompt", default="Is the network up?")
@@ -62,7 +65,16 @@ def options(name: str, forms: Iterable[str], key: str) -> argparse.Namespace:
     for form in arguments.form:
         if form not in forms:
             parser.error(f"--form {form}: expected one or more of {','.join(forms)}")
+    arguments.base_url = (arguments.base_url or "").split(",")
+    if len(arguments.base_url) not in (1, len(arguments.form)):
+        parser.error("--base-url: expected one, or one for each form")
     return arguments
+
+
+def calls(arguments: argparse.Namespace) -> Iterable[tuple[str, str | None]]:
+    """Each form, and where it is to be asked."""
+    for number, form in enumerate(arguments.form):
+        yield form, arguments.base_url[number % len(arguments.base_url)] or None
 
 
 class Told:

@@ -80,10 +80,13 @@ impl Cli {
             let request = request.flag("weave_url", arg.weave_url.clone());
             request.flag("wandb_url", arg.wandb_url.clone())
         };
+        let to_models = |request: Request, arg: &ModelArgs| {
+            let request = request.flag("llm_primary", arg.llm_primary.clone());
+            request.flag("llm_fallback", arg.llm_fallback.clone())
+        };
         let of_gateway = |args: &Gateway| {
-            to_weave(in_data_dir(&args.data_dir), &args.weave)
-                .flag("llm_primary", args.models.llm_primary.clone())
-                .flag("llm_fallback", args.models.llm_fallback.clone())
+            let request = to_weave(in_data_dir(&args.data_dir), &args.weave);
+            to_models(request, &args.models)
                 .flag("listen", args.listen.clone())
                 .flag("runs_url", args.runs_url.clone())
                 .flag("token_file", args.token_file.clone())
@@ -101,8 +104,10 @@ impl Cli {
             Command::Sync(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
                 .flag("runs_url", args.runs_url.clone())
                 .flag("api_key_file", args.api_key_file.clone()),
-            Command::Doctor(args) => to_weave(in_data_dir(&args.data_dir), &args.weave)
-                .flag("runs_url", args.runs_url.clone()),
+            Command::Doctor(args) => {
+                let request = to_weave(in_data_dir(&args.data_dir), &args.weave);
+                to_models(request, &args.models).flag("runs_url", args.runs_url.clone())
+            }
             Command::Status(args) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::List(args)) => in_data_dir(&args.data_dir),
             Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),

@@ -1,211 +1,181 @@
 //! A call of a tool that a model gives as JSON.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use futures_core::Stream;
 use serde_json::{Map, Value, json};
 
-use crate::chunk::StreamChunk;
+use super::call_stream::CallStream;
+use super::downgrade::OF_TOOLS;
+use super::instructions;
 use crate::chunk_stream::ChunkStream;
 use crate::completion::CompletionResult;
 use crate::error::LlmError;
+use crate::request::ChatRequest;
 
-/// What the answer is called as a call. One is made for each answer.
-const ID: &str = "call_0";
-
-/// A call that has to come, and comes as JSON.
+/// A call that has to come, and comes as JSON: the arguments of the one tool that there is, or
+/// the name of one of several and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ForcedCall {
-    /// Of this tool: the answer is its arguments.
-    Of(String),
-    /// Of one of several: the answer says which.
-    OfAny,
+pub(super) struct ForcedCall {
+    names: Vec<String>,
+    /// How long the conversation was: no two calls in it have the same id.
+    messages: usize,
 }
 
 impl ForcedCall {
-    /// Of one of these tools, of which there is at least one.
-    pub(super) fn of(tools: &[Value]) -> Self {
-        match tools {
-            [tool] => Self::Of(name_of(tool).to_owned()),
-            _ => Self::OfAny,
+    /// Of the tools of a request, which stay in it until it is put. `None`: there are none.
+    pub(super) fn in_place_of(request: &ChatRequest) -> Option<Self> {
+        let names: Vec<String> = tools(request).map(|tool| name_of(tool).to_owned()).collect();
+        let messages = request.messages.len();
+        (!names.is_empty()).then_some(Self { names, messages })
+    }
+
+    /// Asks for it in place of offering the tools, which the model then does not see: it is
+    /// told of them.
+    pub(super) fn ask(&self, request: &mut ChatRequest) {
+        let tools: Vec<Value> = tools(request).cloned().collect();
+        for field in OF_TOOLS {
+            request.fields.remove(field);
+        }
+        let (schema, asked) = match tools.as_slice() {
+            [tool] => (parameters_of(tool), "Call this tool. Answer with its arguments alone"),
+            tools => (
+                one_of(tools),
+                "Call one of these tools. Answer with its `name` and `arguments` alone",
+            ),
+        };
+        let told: Vec<String> = tools.iter().map(told_of).collect();
+        let text = format!("{asked}, as JSON.\n\n{}", told.join("\n\n"));
+        instructions::add(&mut request.messages, text);
+        *request = std::mem::take(request).json_schema("call", schema);
+    }
+
+    /// The tool whose arguments the answer is, where there is one.
+    pub(super) fn only(&self) -> Option<&str> {
+        match self.names.as_slice() {
+            [name] => Some(name),
+            _ => None,
         }
     }
 
-    /// What the answer has to follow.
-    pub(super) fn schema(&self, tools: &[Value]) -> Value {
-        match (self, tools.first()) {
-            (Self::Of(_), Some(tool)) => parameters_of(tool),
-            _ => {
-                let call = |tool: &Value| {
-                    json!({
-                        "type": "object",
-                        "properties": {
-                            "name": { "const": name_of(tool) }, "arguments": parameters_of(tool),
-                        },
-                        "required": ["name", "arguments"],
-                        "additionalProperties": false,
-                    })
-                };
-                json!({ "anyOf": tools.iter().map(call).collect::<Vec<_>>() })
-            }
-        }
+    /// The id of the call that a choice makes.
+    pub(super) fn id(&self, choice: u64) -> String {
+        format!("call_{}_{choice}", self.messages)
     }
 
-    /// What the model is told of it: it sees no tools.
-    pub(super) fn instruction(&self, tools: &[Value]) -> String {
-        let described = tools.iter().map(|tool| {
-            let about = tool.pointer("/function/description").and_then(Value::as_str);
-            format!("{}: {}", name_of(tool), about.unwrap_or("no description"))
-        });
-        let described: Vec<String> = described.collect();
-        let what = match self {
-            Self::Of(_) => "Call this tool. Answer with its arguments alone, as JSON.",
-            Self::OfAny => {
-                "Call one of these tools. Answer with its name and arguments alone, as JSON."
+    /// The call that a choice makes with its whole text. `None`: it makes none, such as where
+    /// it was cut off before it had said of which tool.
+    pub(super) fn call(&self, choice: u64, text: &str) -> Option<Value> {
+        let (name, arguments) = match self.only() {
+            Some(name) => (name.to_owned(), Some(text).filter(|it| begins(it))?.to_owned()),
+            None => {
+                let said: Value = serde_json::from_str(text).ok()?;
+                let name = self.names.iter().find(|name| said.get("name") == Some(&json!(name)))?;
+                (name.clone(), said.get("arguments")?.to_string())
             }
         };
-        format!("{what}\n{}", described.join("\n"))
+        let function = json!({ "name": name, "arguments": arguments });
+        Some(json!({ "id": self.id(choice), "type": "function", "function": function }))
     }
 
-    /// The answer as a call. What is no call, such as an answer that was cut short, stays text.
+    /// An answer with calls in place of their text.
     pub(super) fn answer(&self, answer: CompletionResult) -> Result<CompletionResult, LlmError> {
-        let Some((name, arguments)) = self.call_in(&answer.content()) else { return Ok(answer) };
         let (metadata, latency) = (answer.metadata.clone(), answer.latency);
-        let mut body = Value::Object(answer.into_body());
-        if let Some(message) = body.pointer_mut("/choices/0/message").and_then(Value::as_object_mut)
-        {
-            message.insert("content".to_owned(), Value::Null);
-            let function = json!({ "name": name, "arguments": arguments });
-            let call = json!({ "id": ID, "type": "function", "function": function });
-            message.insert("tool_calls".to_owned(), json!([call]));
+        let mut body = answer.into_body();
+        let choices = body.get_mut("choices").and_then(Value::as_array_mut);
+        for (choice, place) in choices.into_iter().flatten().zip(0..) {
+            self.put_call(choice, place);
         }
-        if let Some(finish) = body.pointer_mut("/choices/0/finish_reason") {
-            rename_stop(finish);
-        }
-        let mut answer = CompletionResult::from_json(body, metadata)?;
+        let mut answer = CompletionResult::from_json(Value::Object(body), metadata)?;
         answer.latency = latency;
         Ok(answer)
     }
 
-    /// Name and arguments, as text.
-    fn call_in(&self, content: &str) -> Option<(String, String)> {
-        let value: Value = serde_json::from_str(content).ok()?;
-        match self {
-            Self::Of(name) => Some((name.clone(), content.to_owned())),
-            Self::OfAny => {
-                let name = value.get("name")?.as_str()?.to_owned();
-                Some((name, value.get("arguments")?.to_string()))
-            }
+    fn put_call(&self, choice: &mut Value, place: u64) {
+        let text = choice.pointer("/message/content").and_then(Value::as_str);
+        let Some(call) = text.and_then(|text| self.call(place, text)) else { return };
+        if let Some(message) = choice.get_mut("message").and_then(Value::as_object_mut) {
+            message.insert("content".to_owned(), Value::Null);
+            message.insert("tool_calls".to_owned(), json!([call]));
         }
+        finish(choice);
     }
 
-    /// The pieces of the answer as pieces of a call; of several tools, as one piece.
+    /// The pieces of the answer as pieces of a call.
     pub(super) fn stream(self, mut stream: ChunkStream) -> ChunkStream {
         let metadata = std::mem::take(&mut stream.metadata);
-        let calling = Calling {
-            forced: self,
-            stream,
-            content: String::new(),
-            has_begun: false,
-            ready: VecDeque::new(),
-        };
-        ChunkStream::new(calling, metadata)
+        ChunkStream::new(CallStream::new(stream, self), metadata)
     }
+}
+
+/// Whether a text begins as arguments do. A model that is bound by no schema after all may say
+/// something else, which is no call.
+pub(super) fn begins(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
+/// Who has made its call stops for that; who was cut off was cut off.
+pub(super) fn finish(choice: &mut Value) {
+    if let Some(reason) = choice.get_mut("finish_reason").filter(|it| *it == "stop") {
+        *reason = "tool_calls".into();
+    }
+}
+
+fn tools(request: &ChatRequest) -> impl Iterator<Item = &Value> {
+    request.fields.get("tools").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn name_of(tool: &Value) -> &str {
     tool.pointer("/function/name").and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A schema without a word in it would let the model answer with anything.
 fn parameters_of(tool: &Value) -> Value {
-    let parameters = tool.pointer("/function/parameters").filter(|it| it.is_object());
-    parameters.cloned().unwrap_or_else(|| json!({ "type": "object", "properties": {} }))
-}
-
-fn rename_stop(finish: &mut Value) {
-    if finish == "stop" {
-        *finish = "tool_calls".into();
+    let stated = tool.pointer("/function/parameters").and_then(Value::as_object);
+    match stated.filter(|fields| !fields.is_empty()) {
+        Some(fields) => Value::Object(fields.clone()),
+        None => json!({ "type": "object", "properties": {} }),
     }
 }
 
-/// A stream of text that becomes one of a call.
-struct Calling {
-    forced: ForcedCall,
-    stream: ChunkStream,
-    /// What of a call of several tools has come.
-    content: String,
-    has_begun: bool,
-    ready: VecDeque<StreamChunk>,
+fn told_of(tool: &Value) -> String {
+    let about = tool.pointer("/function/description").and_then(Value::as_str).unwrap_or_default();
+    format!("{}: {about}\nArguments: {}", name_of(tool), parameters_of(tool))
 }
 
-impl Calling {
-    fn take(&mut self, mut chunk: StreamChunk) {
-        let text = chunk.content().to_owned();
-        let is_end = chunk.finish_reason().is_some();
-        if let ForcedCall::OfAny = self.forced {
-            self.content.push_str(&text);
-        }
-        let call = match &self.forced {
-            ForcedCall::Of(name) if !text.is_empty() => {
-                let name = (!self.has_begun).then(|| name.clone());
-                Some(delta(name.as_deref(), &text))
-            }
-            ForcedCall::OfAny if is_end => {
-                let call = self.forced.call_in(&self.content);
-                call.map(|(name, arguments)| delta(Some(&name), &arguments))
-            }
-            _ => None,
-        };
-        let left = (is_end && call.is_none()).then(|| std::mem::take(&mut self.content));
-        self.has_begun |= call.is_some();
-        if let Some(fields) = fields_of_delta(&mut chunk) {
-            match (call, left.filter(|text| !text.is_empty())) {
-                (Some(call), _) => {
-                    fields.remove("content");
-                    fields.insert("tool_calls".to_owned(), json!([call]));
+/// The schema of a call of one of several tools. Their parameters stand under `$defs`, by
+/// number: a name may be none that a reference can have in it.
+fn one_of(tools: &[Value]) -> Value {
+    let call = |(place, tool): (usize, &Value)| {
+        json!({
+            "type": "object",
+            "properties": {
+                "name": { "const": name_of(tool) },
+                "arguments": { "$ref": format!("#/$defs/{place}") },
+            },
+            "required": ["name", "arguments"],
+            "additionalProperties": false,
+        })
+    };
+    let calls: Vec<Value> = tools.iter().enumerate().map(call).collect();
+    let parameters = tools.iter().enumerate().map(|(place, tool)| {
+        let mut parameters = parameters_of(tool);
+        move_references(&mut parameters, place);
+        (place.to_string(), parameters)
+    });
+    json!({ "anyOf": calls, "$defs": parameters.collect::<Map<_, _>>() })
+}
+
+/// References of a schema to itself, for one that stands under `$defs`.
+fn move_references(schema: &mut Value, place: usize) {
+    match schema {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let to = value.as_str().filter(|_| field == "$ref");
+                match to.and_then(|to| to.strip_prefix('#')) {
+                    Some(to) => *value = format!("#/$defs/{place}{to}").into(),
+                    None => move_references(value, place),
                 }
-                // What is no call, as where it was cut short, stays text.
-                (None, Some(text)) => drop(fields.insert("content".to_owned(), text.into())),
-                (None, None) => drop(fields.remove("content")),
             }
         }
-        let finish = chunk.as_json_mut().get_mut("choices");
-        let finish = finish.and_then(|choices| choices.get_mut(0)?.get_mut("finish_reason"));
-        if let Some(finish) = finish.filter(|_| self.has_begun) {
-            rename_stop(finish);
-        }
-        self.ready.push_back(chunk);
-    }
-}
-
-fn delta(name: Option<&str>, arguments: &str) -> Value {
-    match name {
-        Some(name) => json!({
-            "index": 0, "id": ID, "type": "function",
-            "function": { "name": name, "arguments": arguments },
-        }),
-        None => json!({ "index": 0, "function": { "arguments": arguments } }),
-    }
-}
-
-fn fields_of_delta(chunk: &mut StreamChunk) -> Option<&mut Map<String, Value>> {
-    chunk.as_json_mut().get_mut("choices")?.get_mut(0)?.get_mut("delta")?.as_object_mut()
-}
-
-impl Stream for Calling {
-    type Item = Result<StreamChunk, LlmError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(chunk)));
-            }
-            match ready!(Pin::new(&mut self.stream).poll_next(context)) {
-                Some(Ok(chunk)) => self.take(chunk),
-                other => return Poll::Ready(other),
-            }
-        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_references(item, place)),
+        _ => {}
     }
 }

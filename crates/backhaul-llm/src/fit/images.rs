@@ -20,19 +20,20 @@ fn sort_of(part: &Value) -> Option<Sort> {
     }
 }
 
-/// Puts a text in the place of each part of a sort, which the model sees: one that is not told
-/// would answer as if there had been nothing. Returns how many there were.
-pub(super) fn replace(messages: &mut [Message], wanted: Sort) -> usize {
+/// Puts a text in the place of parts of a sort, `most` of them, the oldest first. The model
+/// sees it: one that is not told would answer as if there had been nothing. Returns how many
+/// there were.
+pub(super) fn replace<'a>(
+    messages: impl IntoIterator<Item = &'a mut Message>,
+    wanted: Sort,
+    most: usize,
+) -> usize {
     let text = match wanted {
         Sort::Image => "[an image was here; this model cannot see it]",
         Sort::Other => "[a file or sound was here; this model cannot read it]",
     };
-    let contents = messages.iter_mut().filter_map(|it| it.as_json_mut().get_mut("content"));
+    let contents = messages.into_iter().filter_map(|it| it.as_json_mut().get_mut("content"));
     let parts = contents.filter_map(Value::as_array_mut).flatten();
-    let mut replaced = 0;
-    for part in parts.filter(|part| sort_of(part) == Some(wanted)) {
-        *part = json!({ "type": "text", "text": text });
-        replaced += 1;
-    }
-    replaced
+    let parts = parts.filter(|part| sort_of(part) == Some(wanted)).take(most);
+    parts.map(|part| *part = json!({ "type": "text", "text": text })).count()
 }

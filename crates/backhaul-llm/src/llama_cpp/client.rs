@@ -20,6 +20,7 @@ use crate::completion::CompletionResult;
 use crate::error::{LlmError, LlmErrorKind};
 use crate::llama_cpp::call::{Call, Work};
 use crate::llama_cpp::event::Event;
+use crate::llama_cpp::gguf;
 use crate::llama_cpp::model::{Model, conversation};
 use crate::llama_cpp::options::LlamaCppOptions;
 use crate::llama_cpp::owner;
@@ -87,6 +88,14 @@ struct Answer {
 }
 
 impl LlamaCppClient {
+    /// Looks at a model's file without loading it, and gives its architecture: `llama`.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), as far as the file's header shows.
+    pub fn architecture_of(path: impl AsRef<Path>) -> Result<String, LlmError> {
+        gguf::architecture(path.as_ref())
+    }
+
     /// Loads a model file, and waits until it is loaded.
     ///
     /// # Errors

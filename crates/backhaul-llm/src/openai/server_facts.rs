@@ -62,7 +62,7 @@ pub(super) fn is_no_such_question(error: &LlmError) -> bool {
 }
 
 /// llama-server: the context of one slot, of which it may have several, and what its chat
-/// template knows. It takes `tool_choice` for a wish.
+/// template knows. It takes `tool_choice` for a wish, and gives as many answers as it has slots.
 fn of_props(props: &Value) -> Option<ModelCapabilities> {
     let context = props.pointer("/default_generation_settings/n_ctx")?.as_u64();
     let is = |pointer: &str| props.pointer(pointer).and_then(Value::as_bool).unwrap_or(false);
@@ -72,6 +72,7 @@ fn of_props(props: &Value) -> Option<ModelCapabilities> {
         tools: is("/chat_template_caps/supports_tools"),
         forced_tools: false,
         json_schema: true,
+        choices: false,
     })
 }
 
@@ -93,6 +94,7 @@ fn of_show(show: &Value) -> Option<ModelCapabilities> {
         tools: can("tools"),
         forced_tools: false,
         json_schema: true,
+        choices: false,
     })
 }
 

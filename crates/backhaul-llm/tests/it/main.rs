@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod anthropic;
+mod fit;
 mod forms;
 mod llama;
 #[cfg(feature = "llama-cpp")]

@@ -237,6 +237,16 @@ async fn tokens_are_counted_by_the_server_and_it_is_asked_once_whether_it_can() 
 }
 
 #[tokio::test]
+async fn a_request_that_a_server_does_not_count_is_estimated_and_the_next_one_is_counted() {
+    let server = server(Answer::ok(r#"{"input_tokens":18}"#));
+    let client = client(&server);
+    server.next(Answer::new(400));
+    for is_exact in [false, true] {
+        assert_eq!(client.count_tokens(&question()).await.unwrap().is_exact, is_exact);
+    }
+}
+
+#[tokio::test]
 async fn a_local_server_tells_what_its_model_can_do_until_it_is_gone() {
     let props = json!({ "default_generation_settings": { "n_ctx": 512 }, "modalities": {} });
     let server = server(Answer::ok(props.to_string()));

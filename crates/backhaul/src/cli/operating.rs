@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::read_time;
 use clap::{Args, Subcommand};
 
-use super::{Common, DataDirArg, WeaveArgs};
+use super::{Common, DataDirArg, ModelArgs, WeaveArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueRetry {
@@ -58,7 +58,7 @@ pub(crate) struct Clean {
     pub(crate) common: Common,
 }
 
-/// Look for what is in the way: folders, spools, clock, link, servers, keys, environment.
+/// Look for what is in the way: folders, spools, clock, link, servers, models, keys, environment.
 ///
 /// One line for each check, and what to do where something is not well. Exits with 0 if
 /// nothing is wrong; a warning is about what may become so. Nothing is changed, and no key
@@ -77,6 +77,8 @@ pub(crate) struct Doctor {
     pub(crate) runs_url: Option<OsString>,
     #[command(flatten)]
     pub(crate) weave: WeaveArgs,
+    #[command(flatten)]
+    pub(crate) models: ModelArgs,
     /// Print one JSON object: {"healthy": …, "checks": [{"check": …, "level": …}]}.
     #[arg(long)]
     pub(crate) json: bool,

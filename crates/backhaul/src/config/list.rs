@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::kind::{Given, Kind, Shape};
 use super::models::ModelPlace;
+use super::pattern::Pattern;
 
 impl Kind for Vec<CheckUrl> {
     const SHAPE: Shape = Shape::List;
@@ -62,6 +63,33 @@ impl Kind for Vec<LlmErrorKind> {
         let shown: Vec<&str> = self.iter().map(|kind| kind.name()).collect();
         Some(shown.join(" "))
     }
+}
+
+impl Kind for Vec<Pattern> {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str = "a regular expression, several as a list";
+
+    fn read(given: Given<'_>) -> Option<Self> {
+        patterns(given)?.iter().map(|pattern| pattern.parse().ok()).collect()
+    }
+
+    fn mistake(given: Given<'_>) -> Option<String> {
+        patterns(given)?.iter().find_map(|text| {
+            let error = text.parse::<Pattern>().err()?;
+            Some(format!("{text:?} is no pattern to strike out: {error}"))
+        })
+    }
+
+    fn text(&self) -> Option<String> {
+        let shown: Vec<String> = self.iter().map(ToString::to_string).collect();
+        (!shown.is_empty()).then(|| serde_json::to_string(&shown).ok())?
+    }
+}
+
+/// In JSON, or one alone, which may have blanks and begin with a bracket.
+fn patterns(given: Given<'_>) -> Option<Vec<String>> {
+    let text = given.text.to_str()?.trim();
+    Some(serde_json::from_str(text).unwrap_or_else(|_| vec![text.to_owned()]))
 }
 
 /// A list of texts: in JSON, or words with blanks or commas between them.

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backhaul_llm::{
-    ApiKey, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmClientBuilder,
+    ApiKey, Clocks, Endpoint, LlmError, LlmErrorKind, OfflineLlmClient, OfflineLlmClientBuilder,
     OfflineLlmOptions, OpenAiClient,
 };
 use backhaul_sync::OptionError;
 
 use super::byte_size::ByteSize;
+use super::pattern::Pattern;
 use super::value::{SecretPlace, WebUrl};
 use super::{ConfigError, OfflineConfig};
 
@@ -39,7 +40,9 @@ pub struct ModelsConfig {
     pub timeout_seconds: f64,
     /// How long it may take for a whole answer, in seconds. Default: 60.
     pub answer_timeout_seconds: f64,
-    /// Retries of the primary within that time. Default: 2.
+    /// How long a streamed answer of it that has begun may pause, in seconds. Default: 60.
+    pub idle_timeout_seconds: f64,
+    /// Retries of the primary within the time that it has. Default: 2.
     pub max_retries: u32,
     /// How much of a token budget a fallback has, 0 to 1. Default: 0.5.
     pub fallback_budget_ratio: f64,
@@ -49,6 +52,8 @@ pub struct ModelsConfig {
     pub fall_back_on: Vec<LlmErrorKind>,
     /// What is kept of each call. Default: everything.
     pub record: RecordCalls,
+    /// What is struck out of it. Default: nothing.
+    pub redact: Vec<Pattern>,
     /// The most bytes of earlier answers that are kept for an outage. Default: none are.
     pub cache: Option<ByteSize>,
     /// How old such an answer may be. Default: a day.
@@ -66,11 +71,13 @@ impl Default for ModelsConfig {
             fallback_model: None,
             timeout_seconds: options.timeout_seconds,
             answer_timeout_seconds: 60.0,
+            idle_timeout_seconds: 60.0,
             max_retries: options.max_retries,
             fallback_budget_ratio: options.fallback_budget_ratio,
             fallback_calls: options.fallback_calls,
             fall_back_on: options.fall_back_on.into_iter().collect(),
             record: RecordCalls::Full,
+            redact: Vec::new(),
             cache: None,
             cache_age: Duration::from_secs(24 * 3600),
         }
@@ -88,6 +95,11 @@ impl ModelsConfig {
     /// # Errors
     /// Names the option, what was found and what was expected.
     pub fn check(&self) -> Result<(), OptionError> {
+        let idle = self.idle_timeout_seconds;
+        if !(idle > 0.0 && idle <= 86_400.0) {
+            let expected = "more than 0 and at most 86400 seconds";
+            return Err(OptionError::new("llm_idle_timeout_seconds", idle.to_string(), expected));
+        }
         self.options().check().map_err(|error| {
             let setting = name_of(error.option());
             error.called(setting)
@@ -125,7 +137,7 @@ impl ModelsConfig {
     pub fn endpoint(&self, offline: &OfflineConfig) -> Result<Endpoint, ConfigError> {
         let url = self.primary.as_ref().map_or(Self::PRIMARY, WebUrl::as_str);
         let key = self.key()?.or_else(|| ApiKey::from_env(KEY_VARIABLE).ok());
-        server(url, offline).map(|endpoint| endpoint.with_api_key(key))
+        server(url, offline).map(|endpoint| self.bounded(endpoint).with_api_key(key))
     }
 
     /// Anthropic's server, for clients that speak its form.
@@ -135,7 +147,15 @@ impl ModelsConfig {
     pub fn anthropic(&self, offline: &OfflineConfig) -> Result<Endpoint, ConfigError> {
         let url = self.anthropic_url.as_ref().map_or(Self::ANTHROPIC, WebUrl::as_str);
         let key = ApiKey::from_env(ANTHROPIC_KEY_VARIABLE).ok();
-        server(url, offline).map(|endpoint| endpoint.with_api_key(key).for_anthropic())
+        let endpoint = self.bounded(server(url, offline)?);
+        Ok(endpoint.with_api_key(key).for_anthropic())
+    }
+
+    /// A primary, which is not waited for as a model on this machine is.
+    fn bounded(&self, primary: Endpoint) -> Endpoint {
+        let idle = Duration::try_from_secs_f64(self.idle_timeout_seconds).unwrap_or(Duration::MAX);
+        let clocks = Clocks { idle, ..primary.clocks() };
+        primary.with_clocks(clocks)
     }
 
     /// The servers of the fallbacks; `None` for a model in this process.
@@ -287,15 +307,15 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// What is kept of the calls of models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What is kept of the calls of models, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordCalls {
-    /// Messages and answers, who answered, tokens and times.
-    Full,
-    /// Who answered, tokens and times, and no word of what was said.
-    Metadata,
     /// Nothing.
     Off,
+    /// Who answered, tokens and times, and no word of what was said.
+    Metadata,
+    /// Messages and answers, who answered, tokens and times.
+    Full,
 }
 
 impl RecordCalls {

@@ -17,7 +17,7 @@ use super::plan::Plan;
 use crate::config::{Config, ConfigError, ModelPlace};
 use crate::intake::Refusal;
 use crate::model_report::ModelReport;
-use crate::models::{self, Endpoints, Models};
+use crate::models::{self, Endpoints, Models, Recorder};
 
 /// Where run records are taken.
 const RUNS: &str = "/v1/runs";
@@ -96,8 +96,11 @@ impl ModelsPart {
                 has_key: config.models.key()?.is_some(),
                 token: plan.token.clone(),
                 pace: plan.limits.pace,
-                record: config.models.record,
-                store: self.store(),
+                recorder: Recorder {
+                    keep: config.models.record,
+                    redact: config.models.redact,
+                    store: self.store(),
+                },
             });
             let router = models::router(models.clone())
                 .method_not_allowed_fallback(Refusal::method_not_allowed);

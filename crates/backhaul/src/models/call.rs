@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Models;
 use super::refused::Refused;
+use crate::config::RecordCalls;
 use crate::intake::{Coding, Refusal, Share};
 
 /// Headers that say something to the primary's server.
@@ -21,6 +22,8 @@ static PASSED_ON: [HeaderName; 7] = [
     HeaderName::from_static("idempotency-key"),
     header::USER_AGENT,
 ];
+/// What of a call may be kept, from one who knows what it is about.
+const RECORD: HeaderName = HeaderName::from_static("x-backhaul-record");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A call, and what it takes of the memory for all.
@@ -30,6 +33,8 @@ pub(super) struct Call {
     pub(super) bytes: Vec<u8>,
     /// What goes to the primary, and to nobody else.
     pub(super) forwarded: Forwarded,
+    /// The most that the caller wants to be kept of it.
+    pub(super) keep: RecordCalls,
     _share: Share,
 }
 
@@ -79,7 +84,7 @@ impl Call {
                 format!("the body is no JSON object ({error}): expected such as {{\"model\": …}}");
             LlmError::new(LlmErrorKind::Invalid, message)
         })?;
-        Ok(Self { body, bytes, forwarded, _share: share })
+        Ok(Self { body, bytes, forwarded, keep: keep_of(headers)?, _share: share })
     }
 
     /// The model that the caller names.
@@ -110,6 +115,16 @@ impl Models {
         let headers = passed.map(|(name, value)| (name.clone(), value.clone())).collect();
         Forwarded { api_key: key.and_then(ApiKey::new), headers }
     }
+}
+
+/// What a caller wants to be kept of the call, where he says it.
+fn keep_of(headers: &HeaderMap) -> Result<RecordCalls, LlmError> {
+    let Some(said) = headers.get(RECORD) else { return Ok(RecordCalls::Full) };
+    let found = RecordCalls::ALL.into_iter().find(|keep| keep.name().as_bytes() == said.as_bytes());
+    found.ok_or_else(|| {
+        let message = format!("{RECORD} is {said:?}: expected full, metadata or off");
+        LlmError::new(LlmErrorKind::Invalid, message)
+    })
 }
 
 /// The key that a client sends: as a bearer's, or where Anthropic's server looks for it.

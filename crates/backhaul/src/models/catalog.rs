@@ -47,7 +47,7 @@ impl Models {
                     None => json!({ "object": "list", "data": [own(asked.client().name())] }),
                 };
                 let body = match id {
-                    Some(id) => find(&list, id)?,
+                    Some(id) => find(&list, id, asked.source())?,
                     None => list,
                 };
                 Ok(Given::PassedWhole(Metadata::default(), body))
@@ -66,10 +66,14 @@ fn own(name: &str) -> Value {
     json!({ "id": name, "object": "model", "created": 0, "owned_by": "this device" })
 }
 
-fn find(list: &Value, id: &str) -> Result<Value, LlmError> {
+/// A fallback answers for any model, so it has them all.
+fn find(list: &Value, id: &str, source: Source) -> Result<Value, LlmError> {
     let models = list.get("data").and_then(Value::as_array);
     let found = models.into_iter().flatten().find(|it| it.get("id").is_some_and(|it| it == id));
-    found.cloned().ok_or_else(|| none(&format!("no model {id}")))
+    match found {
+        None if source == Source::Fallback => Ok(own(id)),
+        _ => found.cloned().ok_or_else(|| none(&format!("no model {id}"))),
+    }
 }
 
 fn none(what: &str) -> LlmError {

@@ -27,6 +27,7 @@ use super::recording::Recording;
 use super::refused::Refused;
 use super::said::Said;
 use super::signature::Signature;
+use crate::config::RecordCalls;
 use crate::intake::Refusal;
 
 pub(super) async fn answer(State(models): State<Models>, uri: Uri, request: Request) -> Response {
@@ -41,7 +42,7 @@ pub(super) async fn answer(State(models): State<Models>, uri: Uri, request: Requ
         Ok(asking) => asking,
         Err(error) => return refuse(form, &error),
     };
-    let mut recording = models.record(form, &asking.model, asking.chat());
+    let mut recording = models.record(&asking);
     match models.ask(&asking).await {
         Ok(Given::Whole(answer)) => asking.whole(&answer, recording),
         Ok(Given::Pieces(stream)) => asking.pieces(stream, recording),
@@ -67,9 +68,11 @@ fn refuse(form: Form, error: &LlmError) -> Response {
 }
 
 /// A call in one of the forms, read as far as it can be.
-struct Asking {
-    form: Form,
-    model: String,
+pub(super) struct Asking {
+    pub(super) form: Form,
+    pub(super) model: String,
+    /// The most that is kept of it.
+    pub(super) keep: RecordCalls,
     is_streamed: bool,
     bytes: Bytes,
     forwarded: Forwarded,
@@ -82,7 +85,7 @@ impl Asking {
     /// Where a chat is none: no server could make anything of it.
     fn new(form: Form, call: Call) -> Result<Self, LlmError> {
         let (model, is_streamed) = (call.model().to_owned(), call.is_streamed());
-        let Call { body, bytes, forwarded, .. } = call;
+        let Call { body, bytes, forwarded, keep, .. } = call;
         let bytes = for_cloud(form, &body).map_or_else(|| bytes.into(), Bytes::from);
         let read = form.read(Value::Object(body)).map(|mut request| {
             if form == Form::ChatCompletions {
@@ -92,7 +95,7 @@ impl Asking {
         });
         match read {
             Err(error) if form == Form::ChatCompletions => Err(error),
-            read => Ok(Self { form, model, is_streamed, bytes, forwarded, read }),
+            read => Ok(Self { form, model, keep, is_streamed, bytes, forwarded, read }),
         }
     }
 
@@ -113,7 +116,7 @@ impl Asking {
         Ok(given)
     }
 
-    fn chat(&self) -> Option<&ChatRequest> {
+    pub(super) fn chat(&self) -> Option<&ChatRequest> {
         self.read.as_ref().ok().map(|request| &request.chat)
     }
 

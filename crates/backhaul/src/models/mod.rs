@@ -18,14 +18,12 @@ mod signature;
 
 use std::sync::Arc;
 
-use backhaul_agent::RunRecord;
-use backhaul_llm::{
-    AnthropicClient, Asked, ChatRequest, Endpoint, Form, ModelStatus, OfflineLlmClient,
-};
+use backhaul_llm::{AnthropicClient, Asked, Endpoint, Form, ModelStatus, OfflineLlmClient};
 
-use self::recording::{Recorder, Recording};
+use self::forms::Asking;
+pub(crate) use self::recording::Recorder;
+use self::recording::Recording;
 pub(crate) use self::routes::{paths, router};
-use crate::config::RecordCalls;
 use crate::hub::token::Token;
 use crate::intake::{Intake, MostBytes, Pace};
 
@@ -64,9 +62,7 @@ pub(crate) struct Options {
     /// What callers have to show as their key. None: any key will do.
     pub(crate) token: Option<Token>,
     pub(crate) pace: Pace,
-    pub(crate) record: RecordCalls,
-    /// Keeps the record of a call. It must not block.
-    pub(crate) store: Box<dyn Fn(RunRecord) + Send + Sync>,
+    pub(crate) recorder: Recorder,
 }
 
 /// Answers the calls of models. Clones are one.
@@ -86,11 +82,11 @@ struct Inner {
 
 impl Models {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { client, endpoints, has_key, token, pace, record, store } = options;
+        let Options { client, endpoints, has_key, token, pace, recorder } = options;
         let anthropic = AnthropicClient::at(endpoints.anthropic.clone(), "");
         let messages = client.behind(anthropic);
         let intake = Intake::new(MOST_BYTES, pace);
-        let recorder = Arc::new(Recorder { keep: record, store });
+        let recorder = Arc::new(recorder);
         Self(Arc::new(Inner { client, endpoints, messages, has_key, token, intake, recorder }))
     }
 
@@ -102,9 +98,9 @@ impl Models {
         self.0.client.status().into_iter().chain(anthropic).collect()
     }
 
-    fn record(&self, form: Form, model: &str, chat: Option<&ChatRequest>) -> Recording {
-        let messages = chat.map_or(&[][..], |chat| &chat.messages);
-        self.0.recorder.begin(name_of(form), model, messages)
+    fn record(&self, asking: &Asking) -> Recording {
+        let messages = asking.chat().map_or(&[][..], |chat| &chat.messages);
+        self.0.recorder.begin(asking.keep, name_of(asking.form), &asking.model, messages)
     }
 }
 

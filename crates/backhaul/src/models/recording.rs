@@ -1,5 +1,6 @@
 //! What is kept of a call: a run record, which is stored and delivered as any other.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,31 +15,37 @@ use uuid::Uuid;
 
 use super::said::Said;
 use super::shortened::shortened;
-use crate::config::RecordCalls;
+use crate::config::{Pattern, RecordCalls};
 
 /// The most bytes that are kept of an answer; the rest is cut, and said to be.
 const MOST_OUTPUT: usize = 256 << 10;
 
 /// Keeps calls.
-pub(super) struct Recorder {
-    pub(super) keep: RecordCalls,
-    pub(super) store: Box<dyn Fn(RunRecord) + Send + Sync>,
+pub(crate) struct Recorder {
+    /// The most that is kept of any.
+    pub(crate) keep: RecordCalls,
+    /// What is struck out of all texts.
+    pub(crate) redact: Vec<Pattern>,
+    /// Keeps the record of a call. It must not block.
+    pub(crate) store: Box<dyn Fn(RunRecord) + Send + Sync>,
 }
 
 impl Recorder {
-    /// Begins with a call of a form, such as `chat.completions`, and what was asked.
+    /// Begins with a call of a form, such as `chat.completions`, of which no more than `keep`
+    /// is kept, and what was asked.
     pub(super) fn begin(
         self: &Arc<Self>,
+        keep: RecordCalls,
         form: &'static str,
         model: &str,
         asked: &[Message],
     ) -> Recording {
-        let asked = match self.keep {
-            RecordCalls::Full => shortened(asked.iter().map(Message::as_json)),
-            RecordCalls::Metadata | RecordCalls::Off => Vec::new(),
-        };
+        let keep = keep.min(self.keep);
+        let asked = if keep == RecordCalls::Full { asked } else { &[] };
+        let asked = shortened(asked.iter().map(|message| self.redacted(message.as_json())));
         Recording {
             recorder: Arc::clone(self),
+            keep,
             form,
             model: model.to_owned(),
             asked,
@@ -49,11 +56,38 @@ impl Recorder {
             at: SystemClock::new().now().wall,
         }
     }
+
+    /// A message without what is struck out of its texts.
+    fn redacted<'a>(&self, message: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
+        let mut message = Cow::Borrowed(message);
+        if !self.redact.is_empty() {
+            let fields = message.to_mut().values_mut();
+            fields.for_each(|field| each_text(field, &|text| self.without_secrets(text)));
+        }
+        message
+    }
+
+    fn without_secrets(&self, text: &mut String) {
+        for pattern in &self.redact {
+            *text = pattern.struck_out(text);
+        }
+    }
+}
+
+/// The texts of a value; names of fields are not among them.
+fn each_text(value: &mut Value, change: &impl Fn(&mut String)) {
+    match value {
+        Value::String(text) => change(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, change)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| each_text(field, change)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// A call that is under way.
 pub(super) struct Recording {
     recorder: Arc<Recorder>,
+    keep: RecordCalls,
     form: &'static str,
     model: String,
     asked: Vec<Value>,
@@ -69,7 +103,7 @@ impl Recording {
     pub(super) fn add(&mut self, chunk: &StreamChunk) {
         self.usage = chunk.usage().unwrap_or(self.usage);
         self.finish_reason = chunk.finish_reason().or(self.finish_reason.take());
-        if self.recorder.keep == RecordCalls::Full {
+        if self.keep == RecordCalls::Full {
             self.output.add(chunk);
         }
     }
@@ -78,7 +112,7 @@ impl Recording {
     pub(super) fn answered(mut self, answer: &CompletionResult) {
         self.usage = answer.usage();
         self.finish_reason = answer.finish_reason();
-        if self.recorder.keep == RecordCalls::Full {
+        if self.keep == RecordCalls::Full {
             self.output.text = answer.content();
             for (place, call) in (0_u64..).zip(answer.tool_calls()) {
                 let arguments = Value::Object(call.arguments).to_string();
@@ -91,7 +125,7 @@ impl Recording {
     /// So much more came of an answer in another form.
     pub(super) fn said(&mut self, said: &Said) {
         self.usage = said.usage.unwrap_or(self.usage);
-        if self.recorder.keep == RecordCalls::Full && self.output.text.len() <= MOST_OUTPUT {
+        if self.keep == RecordCalls::Full && self.output.text.len() <= MOST_OUTPUT {
             self.output.text.push_str(&said.text);
         }
     }
@@ -118,10 +152,13 @@ impl Recording {
         self.end(&metadata, Some(error.to_string()));
     }
 
-    fn end(self, metadata: &Metadata, error: Option<String>) {
-        if self.recorder.keep == RecordCalls::Off {
+    fn end(mut self, metadata: &Metadata, mut error: Option<String>) {
+        let recorder = self.recorder;
+        if self.keep == RecordCalls::Off {
             return;
         }
+        self.output.each_text(|text| recorder.without_secrets(text));
+        error.iter_mut().for_each(|text| recorder.without_secrets(text));
         let model = if metadata.model.is_empty() { &self.model } else { &metadata.model };
         let mut call = LlmCall::new(model.clone(), self.asked, self.output.into_text())
             .tokens(self.usage.prompt_tokens, self.usage.completion_tokens)
@@ -140,7 +177,7 @@ impl Recording {
             answered.insert("finish_reason".to_owned(), reason.name().into());
         }
         record.metadata = Map::from_iter([("model_call".to_owned(), Value::Object(answered))]);
-        (self.recorder.store)(record);
+        (recorder.store)(record);
     }
 }
 
@@ -168,6 +205,11 @@ impl Output {
                 arguments.push_str(said("arguments"));
             }
         }
+    }
+
+    fn each_text(&mut self, change: impl Fn(&mut String)) {
+        change(&mut self.text);
+        self.calls.values_mut().for_each(|(_, arguments)| change(arguments));
     }
 
     /// The text; where tools are called, an object with both.

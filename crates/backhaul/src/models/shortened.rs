@@ -1,5 +1,6 @@
 //! What was asked, short enough to be kept.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
@@ -14,11 +15,11 @@ const MOST_BYTES: usize = 256 << 10;
 /// The items with their long texts cut, images above all, the newest that have room. What was
 /// cut is said in its place.
 pub(super) fn shortened<'a>(
-    items: impl DoubleEndedIterator<Item = &'a Map<String, Value>> + ExactSizeIterator,
+    items: impl DoubleEndedIterator<Item = Cow<'a, Map<String, Value>>> + ExactSizeIterator,
 ) -> Vec<Value> {
     let (mut left_out, mut kept, mut room) = (items.len(), Vec::new(), MOST_BYTES);
     for item in items.rev() {
-        let item = cut_fields(item);
+        let item = cut_fields(&item);
         let bytes = length(&item);
         if bytes > room {
             break;
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     fn shortened(items: &[Value]) -> Vec<Value> {
-        super::shortened(items.iter().map(|item| item.as_object().unwrap()))
+        super::shortened(items.iter().map(|item| Cow::Borrowed(item.as_object().unwrap())))
     }
 
     #[test]

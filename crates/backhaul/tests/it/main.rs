@@ -26,6 +26,9 @@ mod limits;
 mod link;
 mod metrics;
 mod models;
+mod models_faults;
+#[cfg(feature = "llama-cpp")]
+mod models_in_process;
 mod oversized;
 mod reserve;
 mod run;

@@ -1,5 +1,6 @@
 //! Real clients of models ask through a gateway, whatever the primary does.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,27 +11,33 @@ use backhaul_testkit::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Hub, backhaul, command};
+use crate::support::{Hub, backhaul, command, header};
 
 /// A key that is to be seen at the primary, and nowhere else.
 const KEY: &str = "sk-of-the-client-0123456789";
 
-fn llama() -> LlamaServer {
+pub(crate) fn llama() -> LlamaServer {
     LlamaServer::start(&TinyModel::chain(), LlamaOptions::default()).unwrap()
 }
 
 /// A gateway before two servers.
-fn gateway(dir: &std::path::Path, primary: &str, fallback: &str) -> Hub {
+fn gateway(dir: &Path, primary: &str, fallback: &str) -> Hub {
+    patient_gateway(dir, primary, fallback, 3)
+}
+
+/// One that waits so many seconds for the primary.
+pub(crate) fn patient_gateway(dir: &Path, primary: &str, fallback: &str, seconds: u64) -> Hub {
     let mut serve = command(&["serve", "--llm-primary", &format!("{primary}/v1")]);
     serve.args(["--llm-fallback", &format!("{fallback}/v1")]);
     serve.env("BACKHAUL_LLM_ANTHROPIC_URL", primary);
-    serve.env("BACKHAUL_LLM_TIMEOUT_SECONDS", "3");
-    serve.env("BACKHAUL_LLM_ANSWER_TIMEOUT_SECONDS", "3");
+    serve.env("BACKHAUL_LLM_TIMEOUT_SECONDS", seconds.to_string());
+    serve.env("BACKHAUL_LLM_ANSWER_TIMEOUT_SECONDS", seconds.to_string());
+    serve.env("BACKHAUL_LLM_IDLE_TIMEOUT_SECONDS", seconds.to_string());
     Hub::try_start(&mut serve, dir)
 }
 
 /// What a client gets of some forms, one after the other.
-fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value> {
+pub(crate) fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value> {
     let probe = probe.args(["--base-url", base, "--form", forms, "--model", model]);
     let output = probe.args(["--api-key", KEY]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -44,11 +51,11 @@ fn calls(probe: &mut Command, base: &str, forms: &str, model: &str) -> Vec<Value
     calls
 }
 
-fn text(call: &Value) -> &str {
+pub(crate) fn text(call: &Value) -> &str {
     call["text"].as_str().unwrap()
 }
 
-fn source(call: &Value) -> &str {
+pub(crate) fn source(call: &Value) -> &str {
     call["headers"]["x-backhaul-source"].as_str().unwrap_or("")
 }
 
@@ -212,6 +219,35 @@ fn calls_are_kept_as_run_records_and_shown_by_status() {
 }
 
 #[test]
+fn a_conversation_that_is_too_long_for_the_local_model_is_answered_and_what_was_left_out_is_said() {
+    let dir = tempdir().unwrap();
+    let options = LlamaOptions { context: 256, ..LlamaOptions::default() };
+    let llama = LlamaServer::start(&TinyModel::chain().with_context(256), options).unwrap();
+    let hub = gateway(dir.path(), "http://127.0.0.1:9", &llama.url());
+    let ask = |messages: Vec<Value>| {
+        let request = json!({ "model": "cloud-model", "messages": messages, "temperature": 0 });
+        let headers = [header("Content-Type", "application/json")];
+        hub.request("POST", "/v1/chat/completions", &headers, request.to_string().as_bytes())
+    };
+    let said = |role: &str, text: &str| json!({ "role": role, "content": text });
+    let turn = [said("user", "Is it warm?"), said("assistant", "It is.")];
+    let answer = ask([vec![turn; 50].concat(), vec![said("user", "And outside?")]].concat());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let body = answer.json();
+    assert_eq!(body["choices"][0]["message"]["content"], LOCAL_TEXT);
+    let change = body["backhaul"]["changes"][0].as_str().unwrap();
+    assert!(change.ends_with(" oldest turns left out"), "{body}");
+    let trimmed = &body["backhaul"]["trimmed_tokens"];
+    assert!(trimmed.as_u64().unwrap() > 500, "{body}");
+    let told = format!("x-backhaul-trimmed-tokens: {trimmed}\r\n");
+    assert!(answer.head.contains(&told), "{}", answer.head);
+    assert!(body["usage"]["prompt_tokens"].as_u64().unwrap() <= 192, "{body}");
+    let too_long = ask(vec![said("user", &"hello ".repeat(200))]);
+    assert_eq!(too_long.json()["error"]["code"], "context_length_exceeded", "{}", too_long.body);
+    assert_eq!(too_long.status, 400);
+}
+
+#[test]
 fn run_gives_a_program_its_gateway_and_takes_over_the_server_that_it_was_told_of() {
     let dir = tempdir().unwrap();
     let (llama, script) = (llama(), LlmScript::new());
@@ -233,6 +269,12 @@ fn run_gives_a_program_its_gateway_and_takes_over_the_server_that_it_was_told_of
     assert_eq!((text(&answered), source(&answered)), (LOCAL_TEXT, "fallback"), "{answered}");
 }
 
+/// How many of these calls waited for the primary, and in vain.
+fn slow(calls: &[Value]) -> usize {
+    let tried = |call: &&Value| call["backhaul"]["attempts"][0]["outcome"] == "failed";
+    calls.iter().filter(tried).count()
+}
+
 #[test]
 fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
     let dir = tempdir().unwrap();
@@ -243,9 +285,7 @@ fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
     script.play(LlmScenario::Silent);
     let forms = ["stream"; 15].join(",");
     let answered = calls(&mut openai_probe().unwrap(), &base, &forms, "cloud-model");
-    let tried =
-        answered.iter().filter(|call| call["backhaul"]["attempts"][0]["outcome"] == "failed");
-    assert_eq!(tried.count(), 1, "{answered:?}");
+    assert_eq!(slow(&answered), 1, "{answered:?}");
     script.play(LlmScenario::Healthy);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -254,5 +294,128 @@ fn an_outage_costs_one_slow_call_and_the_cloud_is_asked_again_after_it() {
             break;
         }
         assert!(Instant::now() < deadline, "{call}");
+    }
+}
+
+/// The negative control: gateways that know nothing of each other's calls.
+#[test]
+fn where_nothing_is_remembered_each_call_of_an_outage_is_slow() {
+    let dir = tempdir().unwrap();
+    let (llama, script) = (llama(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    script.play(LlmScenario::Silent);
+    let answered: Vec<Value> = (0..3)
+        .flat_map(|_| {
+            let hub = patient_gateway(dir.path(), &cloud.url(), &llama.url(), 1);
+            let base = format!("http://{}/v1", hub.address);
+            calls(&mut openai_probe().unwrap(), &base, "stream", "cloud-model")
+        })
+        .collect();
+    assert_eq!(slow(&answered), 3, "{answered:?}");
+}
+
+/// Everything that a gateway has written in its folder, and all that it shows, as text.
+fn everything(dir: &Path, hub: Hub) -> String {
+    let mut all = hub.get("/metrics").body + &hub.get("/v1/models").body;
+    for show in [&["status"][..], &["status", "--json"], &["config", "show"], &["doctor"]] {
+        let (_, stdout, stderr) = backhaul(show, dir);
+        all += &(stdout + &stderr);
+    }
+    all += &hub.said();
+    drop(hub);
+    all += &files_in(dir);
+    // What lies in the files is compressed.
+    let (_, listed, _) = backhaul(&["queue", "list", "--json"], dir);
+    for record in listed.lines() {
+        let record: Value = serde_json::from_str(record).unwrap();
+        let id = record["id"].as_str().unwrap();
+        all += &backhaul(&["queue", "show", id, "--spool", "runs", "--json"], dir).1;
+    }
+    all + &listed
+}
+
+fn files_in(dir: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        all += &path.to_string_lossy();
+        if path.is_dir() {
+            all += &files_in(&path);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            all += &String::from_utf8_lossy(&bytes);
+        }
+    }
+    all
+}
+
+#[test]
+fn the_clients_key_is_nowhere_but_at_the_primary() {
+    let dir = tempdir().unwrap();
+    let script = LlmScript::new();
+    let [cloud, local] = [&script, &LlmScript::new()].map(|it| FaultServer::llm(it).unwrap());
+    let hub = gateway(dir.path(), &cloud.url(), &local.url());
+    // Also where it is refused, or where nobody answers: errors have much to say.
+    for scenario in [LlmScenario::Healthy, LlmScenario::BadKey, LlmScenario::ResetAtOnce] {
+        script.play(scenario);
+        each_client(&hub, "cloud-model", |call| assert_eq!(call["ok"], true, "{call}"));
+        let (base, forms) = (format!("http://{}/v1", hub.address), "embeddings,models,model");
+        calls(&mut openai_probe().unwrap(), &base, forms, "cloud-model");
+    }
+    let has_key = |server: &FaultServer| {
+        let requests = server.take_requests();
+        assert!(!requests.is_empty());
+        requests.iter().any(|request| {
+            let heads = ["authorization", "x-api-key"].map(|name| request.header(name));
+            let body = String::from_utf8_lossy(request.body());
+            heads.into_iter().flatten().chain([request.path(), &body]).any(|it| it.contains(KEY))
+        })
+    };
+    assert!(has_key(&cloud));
+    assert!(!has_key(&local), "the fallback has the client's key");
+    // The negative control: what is said to a model is kept, and so it is found.
+    let prompt = "the word to be found";
+    let mut probe = openai_probe().unwrap();
+    probe.args(["--prompt", prompt]);
+    calls(&mut probe, &format!("http://{}/v1", hub.address), "chat", "cloud-model");
+    let all = everything(dir.path(), hub);
+    assert!(all.contains(prompt));
+    assert!(!all.contains(KEY), "the client's key was written or shown");
+}
+
+#[test]
+fn what_is_secret_is_struck_out_of_what_is_kept_and_a_call_may_ask_to_be_left_out() {
+    let dir = tempdir().unwrap();
+    let llama = llama();
+    let cloud = FaultServer::llm(&LlmScript::new()).unwrap();
+    let mut serve = command(&["serve", "--llm-primary", &format!("{}/v1", cloud.url())]);
+    serve.env("BACKHAUL_LLM_FALLBACK", format!("{}/v1", llama.url()));
+    serve.env("BACKHAUL_LLM_REDACT", r#"["\\b[0-9]{16}\\b", "(?i)cloud"]"#);
+    let hub = Hub::try_start(&mut serve, dir.path());
+    let base = format!("http://{}/v1", hub.address);
+    let ask = |prompt: &str, record: &str, forms: &str| {
+        let mut probe = openai_probe().unwrap();
+        let header = format!("x-backhaul-record={record}");
+        probe.args(["--prompt", prompt, "--header", &header]);
+        calls(&mut probe, &base, forms, "cloud-model")
+    };
+    for call in ask("of card 4111111111111111", "full", "chat,stream,responses,responses-stream") {
+        // The caller has it whole.
+        assert_eq!(text(&call), CLOUD_TEXT);
+    }
+    ask("between you and me", "metadata", "chat,stream");
+    ask("nobody was here", "off", "chat,stream");
+    let refused = &ask("?", "perhaps", "chat")[0]["error"];
+    assert_eq!(
+        (&refused["status"], &refused["body"]["type"]),
+        (&json!(400), &json!("invalid_request_error"))
+    );
+    let all = everything(dir.path(), hub);
+    let count = |text: &str| all.matches(text).count();
+    // Six are kept, two of them without a word.
+    assert!(count("of card [redacted]") > 0, "{all}");
+    assert_eq!(count("of card [redacted]") * 6, count("asked_model") * 4, "{all}");
+    assert_eq!(count("of card [redacted]"), count("[redacted] model"), "{all}");
+    for secret in ["4111111111111111", CLOUD_TEXT, "between you", "nobody was here"] {
+        assert!(!all.contains(secret), "{secret}: {all}");
     }
 }

@@ -6,6 +6,7 @@
 mod clock;
 mod finding;
 mod folders;
+mod models;
 mod network;
 mod prototype;
 mod spools;
@@ -36,12 +37,14 @@ pub(crate) fn run(args: &cli::Doctor, settings: &Settings) -> anyhow::Result<Out
     let mut findings = surroundings::settings(&patient);
     findings.extend(folders::check(&patient));
     let runtime = runtime::start(1)?;
-    let (of_spools, of_network) =
-        runtime.block_on(async { tokio::join!(spools::check(&patient), network::check(&patient)) });
+    let (of_spools, of_network, of_models) = runtime.block_on(async {
+        tokio::join!(spools::check(&patient), network::check(&patient), models::check(&patient))
+    });
     runtime.shutdown_background();
     findings.extend(of_spools);
     findings.push(clock::check());
     findings.extend(of_network);
+    findings.extend(of_models);
     findings.extend(surroundings::credentials(&patient));
     findings.extend(surroundings::environment(own));
     findings.push(surroundings::outage(&patient));
