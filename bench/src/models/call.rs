@@ -162,7 +162,8 @@ impl Came {
                 data.filter_map(|data| serde_json::from_str(data).ok()).collect()
             }
         };
-        let at = |place: &'static str| events.iter().filter_map(move |it| it.pointer(place)?.as_str());
+        let at =
+            |place: &'static str| events.iter().filter_map(move |it| it.pointer(place)?.as_str());
         let text: String =
             at("/choices/0/message/content").chain(at("/choices/0/delta/content")).collect();
         let is_finished = at("/choices/0/finish_reason").next().is_some();

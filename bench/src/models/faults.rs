@@ -44,7 +44,7 @@ const fn case(fault: Fault, ask: Ask, says: &'static str, goal: &'static str) ->
     Case { fault, ask, says, goal }
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 10] = [
     case(Fault::Refused, Ask::Whole, "connection refused", "50 ms, then +5"),
     case(Fault::BlackHole, Ask::Whole, "black hole", "2 s, then +5 ms"),
     case(Fault::Plays(LlmScenario::Slow), Ask::Whole, "no head for 30 s", "2 s, then +5 ms"),
@@ -53,7 +53,6 @@ const CASES: [Case; 11] = [
     case(Fault::Plays(LlmScenario::RateLimit), Ask::Whole, "429", "at once"),
     case(Fault::Refused, Ask::Streamed, "connection refused", "50 ms, then +5"),
     case(Fault::Plays(LlmScenario::Slow), Ask::Streamed, "no head for 30 s", "2 s, then +5 ms"),
-    case(Fault::Plays(LlmScenario::ServerError), Ask::Streamed, "500", "1 s"),
     case(Fault::Plays(LlmScenario::HangUpAt4), Ask::Streamed, "cut after 4 tokens", "an error"),
     case(Fault::Plays(LlmScenario::EndsAt4), Ask::Streamed, "ended after 4 tokens", "an error"),
 ];
