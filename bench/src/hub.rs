@@ -2,9 +2,8 @@
 //! record, and counts what goes over its sockets.
 
 use std::convert::Infallible;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io;
 use std::pin::Pin;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
@@ -18,12 +17,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::child::{self, Asked};
+
 /// A hub that runs until this is dropped.
 pub struct Hub {
     pub url: String,
-    child: Child,
-    asks: ChildStdin,
-    says: BufReader<ChildStdout>,
+    asked: Asked,
 }
 
 /// What has gone over its sockets, both ways.
@@ -38,39 +37,16 @@ pub struct Counts {
 
 impl Hub {
     pub fn start() -> Self {
-        let program = std::env::current_exe().expect("the program's own path");
-        let mut child = Command::new(program)
-            .arg("hub")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a hub");
-        let asks = child.stdin.take().expect("piped");
-        let mut says = BufReader::new(child.stdout.take().expect("piped"));
-        let url = line(&mut says);
-        Self { url, child, asks, says }
+        let asked = Asked::start(&mut child::own("hub"));
+        Self { url: asked.url.clone(), asked }
     }
 
     pub fn counts(&mut self) -> Counts {
-        self.asks.write_all(b"\n").expect("the hub lives");
-        let said = line(&mut self.says);
+        let said = self.asked.ask("");
         let (payload, wire) = said.split_once(' ').expect("two counts");
         let number = |text: &str| text.parse().expect("a count");
         Counts { payload: number(payload), wire: number(wire) }
     }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn line(says: &mut BufReader<ChildStdout>) -> String {
-    let mut line = String::new();
-    says.read_line(&mut line).expect("the hub lives");
-    line.trim().to_owned()
 }
 
 /// The child: tells its address, and its counts whenever it is asked.

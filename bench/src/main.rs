@@ -1,25 +1,29 @@
-//! Measures the store beside SQLite, the courier beside a bare loop, and what is done for Weave
-//! beside Weave.
+//! Measures the store beside SQLite, the courier beside a bare loop, what is done for Weave
+//! beside Weave, and the gateway of models beside LiteLLM's proxy.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of
 //! the rounds, and the lowest and highest. See `docs/benchmarks.md`.
 
+mod child;
 mod choosing;
 mod courier;
 mod device;
 mod drain;
 mod engines;
+mod http;
 mod hub;
+mod models;
 mod rate;
 mod records;
 mod report;
+mod rounds;
 mod weave;
 
 use report::Table;
 
-const USAGE: &str =
-    "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | choose RECORDS | open FOLDER";
+const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | \
+                     models PART ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +32,7 @@ fn main() {
         ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
         ["courier", rounds] => courier::measure(number(rounds)),
         ["weave", part, rounds] => weave::measure(part, number(rounds)),
+        ["models", part, rounds] => models::measure(part, number(rounds)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.
@@ -36,6 +41,7 @@ fn main() {
         }
         ["hub"] => hub::run_child(),
         ["drain", ref drain @ ..] => drain::run_child(drain),
+        ["models-primary"] => models::run_child(),
         _ if weave::run_child(&arguments) => {}
         _ => panic!("expected {USAGE}"),
     }

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::client::conn::http1::SendRequest;
 
 use super::calls::{Call, Post};
 use super::child;
+use crate::http::connect;
 
 /// What is posted, and how.
 #[derive(Clone)]
@@ -117,15 +116,6 @@ async fn post_on(
         latencies.push(posted.elapsed().as_nanos() as u64);
     }
     latencies
-}
-
-pub async fn connect(url: &str) -> SendRequest<Full<Bytes>> {
-    let address = url.trim_start_matches("http://");
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    stream.set_nodelay(true).expect("a socket option");
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
-    tokio::spawn(connection);
-    sender
 }
 
 /// With the headers of client 0.54.0 that say something.

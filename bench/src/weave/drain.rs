@@ -221,7 +221,7 @@ async fn post_bare(url: &str) -> (Duration, f64) {
         .chunks(IN_ONE)
         .map(|numbers| post.body(numbers.iter().copied().map(Call::long)))
         .collect();
-    let mut sender = super::client::connect(url).await;
+    let mut sender = crate::http::connect(url).await;
     let (began, cpu) = (Instant::now(), device::cpu_seconds());
     for body in bodies {
         let request = super::client::request(&post.path(), body);

@@ -6,6 +6,7 @@ use super::calls::Post;
 use super::child::{self, Server};
 use super::client::{self, Load};
 use crate::engines::folder;
+use crate::http::connect;
 
 const IDLE: u64 = 10_000;
 const WORKING: Load = Load {
@@ -66,7 +67,7 @@ pub fn run_child(url: &str, connections: &str) {
     runtime.expect("a runtime").block_on(async {
         let mut held = Vec::new();
         for _ in 0..connections {
-            let mut sender = client::connect(url).await;
+            let mut sender = connect(url).await;
             let asked = hyper::Request::get("/server_info").header("host", "127.0.0.1");
             client::send(&mut sender, asked.body(Default::default()).expect("a request")).await;
             held.push(sender);

@@ -2,7 +2,6 @@
 //! sender, and the least that could be done.
 
 mod calls;
-mod child;
 mod client;
 mod disk;
 mod drain;
@@ -14,9 +13,8 @@ mod memory;
 mod reads;
 mod sink;
 
-use std::collections::BTreeMap;
-
-use crate::report::{Spread, spread};
+use crate::child;
+use crate::rounds::Rounds;
 
 /// What is measured, each by itself.
 pub fn measure(part: &str, rounds: u64) {
@@ -45,34 +43,4 @@ pub fn run_child(arguments: &[&str]) -> bool {
         _ => return false,
     }
     true
-}
-
-/// What was measured in each round, by what was measured.
-struct Rounds<K, V>(BTreeMap<(u64, K), V>);
-
-impl<K: Ord + Copy, V> Rounds<K, V> {
-    fn new() -> Self {
-        Self(BTreeMap::new())
-    }
-
-    fn add(&mut self, round: u64, key: K, value: V) {
-        self.0.insert((round, key), value);
-    }
-
-    fn column(&self, key: K, value: impl Fn(&V) -> f64) -> Spread {
-        let of_key = self.0.iter().filter(|((_, of), _)| *of == key);
-        spread(of_key.map(|(_, it)| value(it)).collect())
-    }
-
-    /// What one is beside a peer within each round.
-    fn ratio(&self, ours: K, peer: K, value: impl Fn(&V) -> f64) -> Spread {
-        let of_key = self.0.iter().filter(|((_, of), _)| *of == ours);
-        spread(
-            of_key
-                .filter_map(|((round, _), it)| {
-                    Some(value(it) / value(self.0.get(&(*round, peer))?))
-                })
-                .collect(),
-        )
-    }
 }

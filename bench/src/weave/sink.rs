@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -17,14 +16,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::child;
+use super::child::{self, Asked};
 
 /// One that runs until this is dropped.
 pub struct Sink {
     pub url: String,
-    child: Child,
-    asks: ChildStdin,
-    says: BufReader<ChildStdout>,
+    asked: Asked,
 }
 
 /// What came since it was asked last.
@@ -46,16 +43,8 @@ pub struct Came {
 
 impl Sink {
     pub fn start() -> Self {
-        let mut child = child::own("weave-sink")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a sink");
-        let asks = child.stdin.take().expect("piped");
-        let mut says = BufReader::new(child.stdout.take().expect("piped"));
-        let mut url = String::new();
-        says.read_line(&mut url).expect("the sink lives");
-        Self { url: url.trim().to_owned(), child, asks, says }
+        let asked = Asked::start(&mut child::own("weave-sink"));
+        Self { url: asked.url.clone(), asked }
     }
 
     /// What came since the last [`forget`](Self::forget).
@@ -69,17 +58,7 @@ impl Sink {
     }
 
     fn ask(&mut self, what: &str) -> [f64; 6] {
-        writeln!(self.asks, "{what}").expect("the sink lives");
-        let mut line = String::new();
-        self.says.read_line(&mut line).expect("the sink lives");
-        child::figures_of(&line)
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        child::figures_of(&self.asked.ask(what))
     }
 }
 

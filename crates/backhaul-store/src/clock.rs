@@ -7,6 +7,7 @@
 //! tells it the time.
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Microseconds since the Unix epoch, as the device's wall clock tells them.
@@ -82,24 +83,20 @@ pub trait Clock: Send + Sync + fmt::Debug {
 }
 
 /// The machine's own clocks.
-#[derive(Debug, Clone)]
-pub struct SystemClock {
-    boot_id: String,
-}
+#[derive(Debug, Clone, Default)]
+pub struct SystemClock(());
+
+/// From the kernel, once; a random one stands in where it has none.
+static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_else(|_| uuid::Uuid::new_v4().to_string())
+});
 
 impl SystemClock {
-    /// Reads the boot id from the kernel; a random one stands in where it has none.
+    /// A handle on them, which costs nothing.
     pub fn new() -> Self {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .map(|text| text.trim().to_owned())
-            .unwrap_or_else(|_| uuid::Uuid::new_v4().to_string());
-        Self { boot_id }
-    }
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
+        Self(())
     }
 }
 
@@ -116,6 +113,6 @@ impl Clock for SystemClock {
     }
 
     fn boot_id(&self) -> &str {
-        &self.boot_id
+        &BOOT_ID
     }
 }

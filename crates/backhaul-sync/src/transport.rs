@@ -252,6 +252,7 @@ impl Transport {
         request: &Request,
         timeout: Option<Duration>,
     ) -> Result<Incoming, NotOpened> {
+        let may_be_kept = self.connections.may_be_kept();
         let is_reused = self.connections.take_open();
         let traffic = self.traffic(request, is_reused).await?;
         let (method, url) = (request.method.clone(), request.url.clone());
@@ -273,7 +274,7 @@ impl Transport {
         match sending.body(body).send().await {
             Ok(response) => Ok(Incoming::new(response, traffic, Arc::clone(&self.connections))),
             Err(error) => {
-                let is_stale = is_reused && was_closed(&error);
+                let is_stale = may_be_kept && was_closed(&error);
                 Err(NotOpened { error: self.not_opened(error), is_stale })
             }
         }
@@ -308,7 +309,7 @@ impl Transport {
 /// Why there is no head of an answer.
 struct NotOpened {
     error: LinkError,
-    /// Whether the connection was one of before, and the server had closed it.
+    /// Whether the connection may be one of before, and the server has closed it.
     is_stale: bool,
 }
 

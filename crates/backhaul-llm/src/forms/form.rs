@@ -94,11 +94,12 @@ impl Form {
         Ok(request)
     }
 
-    /// Takes out of a request what a model here has said earlier and the cloud refuses: thoughts
-    /// that Anthropic has not signed. For requests that go on as they are.
-    pub fn clean_for_cloud(self, body: &mut Value) {
-        if self == Form::Messages {
-            messages::remove_unsigned_thoughts(body);
+    /// A request without what a model here has said earlier and the cloud refuses: thoughts
+    /// that Anthropic has not signed. `None`: it has nothing of that, and can go on as it is.
+    pub fn cleaned_for_cloud(self, body: &Map<String, Value>) -> Option<Map<String, Value>> {
+        match self {
+            Form::Messages => messages::without_unsigned_thoughts(body),
+            Form::ChatCompletions | Form::Responses | Form::Completions => None,
         }
     }
 

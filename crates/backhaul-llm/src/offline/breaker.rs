@@ -120,6 +120,10 @@ impl Breaker {
         self.told.subscribe()
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed)
+    }
+
     /// It answers.
     pub(super) fn close(&self) {
         self.set(&mut self.lock(), State::default());

@@ -167,8 +167,8 @@ impl OfflineLlmClient {
         self.failover.link().watch(monitor);
     }
 
-    /// Has `outage` asked before each call, on a thread that may wait. While it gives a
-    /// [`PlannedOutage`] the primary is asked nothing.
+    /// Has `outage` asked before each call, which waits for it: it may look at a file, and no
+    /// longer than that. While it gives a [`PlannedOutage`] the primary is asked nothing.
     pub fn offline_while(
         &self,
         outage: impl Fn() -> Option<PlannedOutage> + Send + Sync + 'static,
@@ -195,15 +195,15 @@ impl OfflineLlmClient {
 
     /// Whether the primary would be asked now, be it by one call that tries it: there is a link
     /// as far as is known, no outage is planned, and it is not left alone.
-    pub async fn is_primary_asked(&self) -> bool {
+    pub fn is_primary_asked(&self) -> bool {
         let is_left_alone = *self.primary_state().borrow() == BreakerState::Open;
-        !is_left_alone && self.failover.link().trouble().await.is_none()
+        !is_left_alone && self.failover.link().trouble().is_none()
     }
 
     /// Looks whether the primary is there, where it would be asked, so that not the first call
     /// has to find out. One that is not is left alone as after a call.
     pub async fn look(&self) {
-        if self.is_primary_asked().await {
+        if self.is_primary_asked() {
             self.failover.look().await;
         }
     }

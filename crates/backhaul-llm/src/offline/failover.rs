@@ -143,7 +143,8 @@ impl Failover {
             let wait = RETRY_WAIT.saturating_mul(2_u32.saturating_pow(retries));
             let is_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
             let may_retry = member.is_primary() && retries < self.options.max_retries && is_time;
-            if !may_retry || !may_be_gone_in_a_moment(&error) {
+            // One that is left alone by now is not asked, however often.
+            if !may_retry || !member.breaker.is_closed() || !may_be_gone_in_a_moment(&error) {
                 return Err(error);
             }
             retries += 1;
@@ -161,7 +162,7 @@ impl Failover {
     ) -> Result<T, LlmError> {
         let member = &asked.member;
         let name = member.client().name();
-        let offline = if member.is_primary() { member.link.trouble().await } else { None };
+        let offline = if member.is_primary() { member.link.trouble() } else { None };
         let pass = match offline.map_or_else(|| member.admit(call.model), Err) {
             Ok(pass) => pass,
             Err(error) => {

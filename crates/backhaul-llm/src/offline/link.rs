@@ -32,7 +32,7 @@ impl Link {
     }
 
     /// Why nobody beyond this device is to be asked now.
-    pub(super) async fn trouble(&self) -> Option<LlmError> {
+    pub(super) fn trouble(&self) -> Option<LlmError> {
         let offline = |why: String| {
             LlmError::new(
                 LlmErrorKind::Unreachable,
@@ -43,9 +43,7 @@ impl Link {
             return Some(offline(why));
         }
         let outage = self.0.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        // It may look at a file.
-        let planned = tokio::task::spawn_blocking(move || outage()).await.ok().flatten();
-        planned.map(|outage| offline(outage.reason))
+        outage().map(|outage| offline(outage.reason))
     }
 
     /// Waits until the monitor hears of a network, or that somebody answers again.

@@ -26,13 +26,20 @@ pub(super) struct Member {
     pub(super) link: Link,
     pub(super) breaker: Breaker,
     /// Models of its server that want no request before a time.
-    limited: Mutex<BTreeMap<String, Instant>>,
+    limited: Mutex<BTreeMap<String, Limit>>,
     /// `None`: as many at a time as come.
     slots: Option<Slots>,
     /// Why the server does not take the key.
     credentials: Mutex<Option<String>>,
     answered: AtomicU64,
     failed: AtomicU64,
+}
+
+/// Until when a model is left alone, and what its server said.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    until: Instant,
+    kind: LlmErrorKind,
 }
 
 /// How one of the models stands.
@@ -105,11 +112,11 @@ impl Member {
 
     /// Lets a call through, or says why not.
     pub(super) fn admit(&self, model: &str) -> Result<Pass<'_>, LlmError> {
-        let until = lock(&self.limited).get(model).copied();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
+        let now = Instant::now();
+        let limit = lock(&self.limited).get(model).copied();
+        if let Some(Limit { until, kind }) = limit.filter(|limit| limit.until > now) {
             let message = "not asked: its server wants no request of this model yet";
-            return Err(LlmError::new(LlmErrorKind::RateLimited, message).with_retry_after(left));
+            return Err(LlmError::new(kind, message).with_retry_after(until - now));
         }
         self.breaker.admit()
     }
@@ -125,7 +132,7 @@ impl Member {
     pub(super) fn note_failure(&self, model: &str, error: &LlmError) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         match error.kind() {
-            LlmErrorKind::RateLimited => self.limit(model, error.retry_after()),
+            LlmErrorKind::RateLimited | LlmErrorKind::Busy => self.limit(model, error),
             LlmErrorKind::Credentials => {
                 let before = lock(&self.credentials).replace(error.to_string());
                 if before.is_none() {
@@ -137,12 +144,13 @@ impl Member {
         }
     }
 
-    fn limit(&self, model: &str, wait: Option<Duration>) {
-        let Some(wait) = wait else { return };
+    fn limit(&self, model: &str, error: &LlmError) {
+        let Some(wait) = error.retry_after() else { return };
         let now = Instant::now();
+        let limit = Limit { until: now + wait.min(LONGEST_RETRY_AFTER), kind: error.kind() };
         let mut limited = lock(&self.limited);
-        limited.retain(|_, until| *until > now);
-        limited.insert(model.to_owned(), now + wait.min(LONGEST_RETRY_AFTER));
+        limited.retain(|_, limit| limit.until > now);
+        limited.insert(model.to_owned(), limit);
     }
 
     /// Notes how an answer that had begun ended.

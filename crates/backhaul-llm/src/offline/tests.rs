@@ -332,6 +332,10 @@ async fn all_tries_share_one_budget() {
     text(&client).await;
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(cloud.asked(), 3, "max_retries are retries after the first try");
+    // It is left alone by now, and that needs no second look.
+    let began = Instant::now();
+    assert_eq!(text(&client).await, "local");
+    assert_eq!((cloud.asked(), began.elapsed()), (3, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,18 +357,21 @@ async fn what_a_server_says_for_sure_is_not_asked_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_is_rate_limited_is_left_alone_as_long_as_its_server_asks() {
+async fn a_model_is_left_alone_as_long_as_its_server_asks() {
     let wait = Duration::from_secs(10);
-    let limited = LlmError::new(LlmErrorKind::RateLimited, "slow down").with_retry_after(wait);
-    let cloud = Model::new("cloud", &[Act::Fail(limited), Act::Say("cloud")]);
-    let client = OfflineLlmClient::new(cloud.clone(), Model::local());
-    let ask = |model: &str| client.complete(ChatRequest::new(asking()).model(model));
-    assert_eq!(ask("large").await.unwrap().content(), "local");
-    assert_eq!(ask("large").await.unwrap().content(), "local");
-    // Another model of the same server is not meant.
-    assert_eq!(ask("small").await.unwrap().content(), "cloud");
-    tokio::time::sleep(wait).await;
-    assert_eq!(ask("large").await.unwrap().content(), "cloud");
+    for kind in [LlmErrorKind::RateLimited, LlmErrorKind::Busy] {
+        let limited = LlmError::new(kind, "slow down").with_retry_after(wait);
+        let cloud = Model::new("cloud", &[Act::Fail(limited), Act::Say("cloud")]);
+        let client = OfflineLlmClient::new(cloud.clone(), Model::local());
+        let ask = |model: &str| client.complete(ChatRequest::new(asking()).model(model));
+        assert_eq!(ask("large").await.unwrap().content(), "local");
+        let answer = ask("large").await.unwrap();
+        assert_eq!((answer.content().as_str(), &*answer.metadata.reason), ("local", kind.name()));
+        // Another model of the same server is not meant.
+        assert_eq!(ask("small").await.unwrap().content(), "cloud");
+        tokio::time::sleep(wait).await;
+        assert_eq!(ask("large").await.unwrap().content(), "cloud");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -499,9 +506,9 @@ async fn a_primary_is_asked_nothing_while_the_device_is_offline_on_purpose() {
     assert_eq!((answer.content().as_str(), cloud.asked()), ("local", 0));
     let Outcome::Skipped { reason } = &answer.metadata.attempts[0].outcome else { panic!() };
     assert!(reason.contains("a test"), "{reason}");
-    assert!(!client.is_primary_asked().await);
+    assert!(!client.is_primary_asked());
     is_outage.store(false, Ordering::SeqCst);
-    assert!(client.is_primary_asked().await);
+    assert!(client.is_primary_asked());
     assert_eq!(text(&client).await, "cloud");
 }
 
@@ -510,21 +517,21 @@ async fn whether_the_primary_is_asked_is_told_when_it_changes() {
     let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
     let client = OfflineLlmClient::new(cloud.clone(), Model::local());
     let mut state = client.primary_state();
-    assert!(client.is_primary_asked().await);
+    assert!(client.is_primary_asked());
     text(&client).await;
     state.changed().await.unwrap();
-    assert!(!client.is_primary_asked().await);
+    assert!(!client.is_primary_asked());
     // Nobody asks anything, and still it is noticed that it is there again.
     cloud.is_there(Some(true));
     state.changed().await.unwrap();
-    assert!(client.is_primary_asked().await);
+    assert!(client.is_primary_asked());
     cloud.then(&[Act::Hang]);
     text(&client).await;
     state.changed().await.unwrap();
-    assert!(!client.is_primary_asked().await);
+    assert!(!client.is_primary_asked());
     state.changed().await.unwrap();
     assert_eq!(*state.borrow(), BreakerState::HalfOpen);
-    assert!(client.is_primary_asked().await, "one call tries it");
+    assert!(client.is_primary_asked(), "one call tries it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -533,11 +540,11 @@ async fn the_primary_is_not_asked_while_a_monitor_says_that_there_is_no_link() {
     let client = OfflineLlmClient::new(cloud, Model::local());
     let monitor = backhaul_sync::ConnectivityMonitor::new(Default::default()).unwrap();
     client.watch(&monitor);
-    assert!(client.is_primary_asked().await, "nothing is known");
+    assert!(client.is_primary_asked(), "nothing is known");
     monitor.set_offline();
-    assert!(!client.is_primary_asked().await);
+    assert!(!client.is_primary_asked());
     monitor.set_online();
-    assert!(client.is_primary_asked().await);
+    assert!(client.is_primary_asked());
 }
 
 #[tokio::test(start_paused = true)]
@@ -546,13 +553,13 @@ async fn a_look_finds_out_what_the_first_call_would_pay_for() {
     let client = OfflineLlmClient::new(cloud.clone(), Model::local());
     let mut state = client.primary_state();
     client.look().await;
-    assert!(!client.is_primary_asked().await);
+    assert!(!client.is_primary_asked());
     assert_eq!((text(&client).await.as_str(), cloud.asked()), ("local", 0));
     state.borrow_and_update();
     cloud.is_there(Some(true));
     state.changed().await.unwrap();
     client.look().await;
-    assert!(client.is_primary_asked().await);
+    assert!(client.is_primary_asked());
 
     // Who cannot be looked at is asked.
     cloud.is_there(None);

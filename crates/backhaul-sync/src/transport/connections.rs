@@ -31,6 +31,8 @@ struct Kept {
     client: Option<Client>,
     /// When connections were left open that nobody has taken since, the last one last.
     left_open: Vec<Instant>,
+    /// Whether there was an answer: one of its connections may be kept.
+    has_answers: bool,
 }
 
 impl Connections {
@@ -68,6 +70,17 @@ impl Connections {
 
     pub(super) fn forget(&self) {
         *self.kept() = Kept::default();
+    }
+
+    /// An answer has begun to come. When the client keeps its connection for the next request
+    /// is the client's to know: that may be before its end was read.
+    pub(super) fn note_answer(&self) {
+        self.kept().has_answers = true;
+    }
+
+    /// Whether a request may go over a connection that was kept.
+    pub(super) fn may_be_kept(&self) -> bool {
+        self.kept().has_answers
     }
 
     /// A request has left its connection open.

@@ -44,6 +44,7 @@ impl Incoming {
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let incoming = Self { status, headers, response, traffic, connections };
+        incoming.connections.note_answer();
         incoming.count(ANSWER_LINES + length(&incoming.headers));
         incoming
     }

@@ -112,6 +112,18 @@ async fn a_kept_connection_that_the_server_has_closed_is_no_outage() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_may_have_ended_before_the_end_of_its_answer_was_read() {
+    let server = FaultServer::new(|_| Answer::events().piece("all of it")).unwrap();
+    let transport = transport();
+    let mut first = transport.open(request(&server, Method::POST)).await.unwrap();
+    assert_eq!(first.piece().await.unwrap().as_deref(), Some(&b"all of it"[..]));
+    server.next(Answer::hang_up());
+    let second = transport.open(request(&server, Method::POST)).await.unwrap();
+    assert_eq!(second.whole(100).await.unwrap().body, b"all of it");
+    assert_eq!((server.requests().len(), first.piece().await.unwrap()), (3, None));
+}
+
+#[tokio::test]
 async fn a_new_connection_that_ends_without_an_answer_is_told_of_at_once() {
     let server = FaultServer::new(|_| Answer::hang_up()).unwrap();
     let error = transport().open(request(&server, Method::POST)).await.unwrap_err();

@@ -129,7 +129,8 @@ impl Asking {
     }
 
     fn whole(&self, answer: &CompletionResult, recording: Recording) -> Response {
-        let body = self.read.clone().and_then(|request| request.answer(answer, &stamp()));
+        let request = self.read.as_ref().map_err(LlmError::clone);
+        let body = request.and_then(|request| request.answer(answer, &stamp()));
         match body {
             Ok(body) => {
                 recording.answered(answer);
@@ -157,10 +158,8 @@ impl Asking {
 /// A request without what a model here has said earlier and the cloud refuses. `None`: it goes
 /// on as it came.
 fn for_cloud(form: Form, body: &Map<String, Value>) -> Option<Vec<u8>> {
-    let mut cleaned = Value::Object(body.clone());
-    form.clean_for_cloud(&mut cleaned);
-    let is_changed = cleaned.as_object() != Some(body);
-    is_changed.then(|| serde_json::to_vec(&cleaned).ok())?
+    let cleaned = form.cleaned_for_cloud(body)?;
+    serde_json::to_vec(&cleaned).ok()
 }
 
 /// Where a server has a form, behind its base: OpenAI's base ends in `/v1`, Anthropic's not.

@@ -1,5 +1,6 @@
 //! What is kept of a call: a run record, which is stored and delivered as any other.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,8 +42,7 @@ impl Recorder {
     ) -> Recording {
         let keep = keep.min(self.keep);
         let asked = if keep == RecordCalls::Full { asked } else { &[] };
-        let asked = asked.iter().map(|it| self.redacted(Value::Object(it.as_json().clone())));
-        let asked = shortened(&asked.collect::<Vec<_>>());
+        let asked = shortened(asked.iter().map(|message| self.redacted(message.as_json())));
         Recording {
             recorder: Arc::clone(self),
             keep,
@@ -57,12 +57,14 @@ impl Recorder {
         }
     }
 
-    /// A value without what is struck out of its texts.
-    fn redacted(&self, mut value: Value) -> Value {
+    /// A message without what is struck out of its texts.
+    fn redacted<'a>(&self, message: &'a Map<String, Value>) -> Cow<'a, Map<String, Value>> {
+        let mut message = Cow::Borrowed(message);
         if !self.redact.is_empty() {
-            each_text(&mut value, &|text| self.without_secrets(text));
+            let fields = message.to_mut().values_mut();
+            fields.for_each(|field| each_text(field, &|text| self.without_secrets(text)));
         }
-        value
+        message
     }
 
     fn without_secrets(&self, text: &mut String) {

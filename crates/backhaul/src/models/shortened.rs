@@ -1,5 +1,8 @@
 //! What was asked, short enough to be kept.
 
+use std::borrow::Cow;
+use std::io::{self, Write};
+
 use serde_json::{Map, Value};
 
 /// The longest text that is kept whole.
@@ -11,18 +14,20 @@ const MOST_BYTES: usize = 256 << 10;
 
 /// The items with their long texts cut, images above all, the newest that have room. What was
 /// cut is said in its place.
-pub(super) fn shortened(items: &[Value]) -> Vec<Value> {
-    let (mut kept, mut room) = (Vec::new(), MOST_BYTES);
-    for item in items.iter().rev() {
-        let item = cut(item);
-        let bytes = item.to_string().len();
+pub(super) fn shortened<'a>(
+    items: impl DoubleEndedIterator<Item = Cow<'a, Map<String, Value>>> + ExactSizeIterator,
+) -> Vec<Value> {
+    let (mut left_out, mut kept, mut room) = (items.len(), Vec::new(), MOST_BYTES);
+    for item in items.rev() {
+        let item = cut_fields(&item);
+        let bytes = length(&item);
         if bytes > room {
             break;
         }
         room -= bytes;
+        left_out -= 1;
         kept.push(item);
     }
-    let left_out = items.len() - kept.len();
     if left_out > 0 {
         kept.push(Value::String(format!("[{left_out} older items left out]")));
     }
@@ -38,12 +43,31 @@ fn cut(value: &Value) -> Value {
             Value::String(format!("{}… [{left} bytes cut]", text.get(..end).unwrap_or_default()))
         }
         Value::Array(items) => items.iter().map(cut).collect(),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| (name.clone(), cut(value)));
-            Value::Object(fields.collect::<Map<_, _>>())
-        }
+        Value::Object(fields) => cut_fields(fields),
         other => other.clone(),
     }
+}
+
+fn cut_fields(fields: &Map<String, Value>) -> Value {
+    fields.iter().map(|(name, value)| (name.clone(), cut(value))).collect()
+}
+
+/// Of the text.
+fn length(item: &Value) -> usize {
+    struct Counted(usize);
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counted = Counted(0);
+    // Neither it nor a value fails.
+    let _ = serde_json::to_writer(&mut counted, item);
+    counted.0
 }
 
 #[cfg(test)]
@@ -51,6 +75,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn shortened(items: &[Value]) -> Vec<Value> {
+        super::shortened(items.iter().map(|item| Cow::Borrowed(item.as_object().unwrap())))
+    }
 
     #[test]
     fn long_texts_are_cut_and_say_so() {

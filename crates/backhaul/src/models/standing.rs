@@ -89,7 +89,7 @@ impl Observer {
     async fn judge(&self) {
         let is_left_alone = *self.messages.primary_state().borrow() == BreakerState::Open;
         let is_online =
-            self.looked.initialized() && !is_left_alone && self.client.is_primary_asked().await;
+            self.looked.initialized() && !is_left_alone && self.client.is_primary_asked();
         self.manager.set_online(is_online);
     }
 

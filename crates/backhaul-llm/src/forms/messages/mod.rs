@@ -12,5 +12,5 @@ mod writer;
 
 pub(super) use self::answer::answer;
 pub(super) use self::request::read;
-pub(super) use self::thoughts::remove_unsigned_thoughts;
+pub(super) use self::thoughts::without_unsigned_thoughts;
 pub(super) use self::writer::Writer;

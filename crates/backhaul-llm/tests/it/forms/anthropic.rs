@@ -192,21 +192,23 @@ fn thoughts_that_nobody_signed_do_not_go_to_the_cloud() {
         |signature: &str| json!({ "type": "thinking", "thinking": "Hm.", "signature": signature });
     let text = json!({ "type": "text", "text": "Yes." });
     let turn = |content: Value| json!({ "role": "assistant", "content": content });
-    let mut request = json!({ "messages": [
+    let request = json!({ "model": "m", "messages": [
         { "role": "user", "content": "?" },
         turn(json!([thought(""), text])),
         turn(json!([thought("")])),
         turn(json!([thought("s"), text])),
         turn(json!([])),
     ] });
-    Form::Messages.clean_for_cloud(&mut request);
+    let cleaned = Form::Messages.cleaned_for_cloud(request.as_object().unwrap()).unwrap();
     let left = json!([
         { "role": "user", "content": "?" },
         turn(json!([text])),
         turn(json!([thought("s"), text])),
         turn(json!([])),
     ]);
-    assert_eq!(request["messages"], left);
+    assert_eq!(Value::Object(cleaned.clone()), json!({ "model": "m", "messages": left }));
+    assert_eq!(Form::Messages.cleaned_for_cloud(&cleaned), None);
+    assert_eq!(Form::Responses.cleaned_for_cloud(request.as_object().unwrap()), None);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Processes beside this one: what they print, and that they end with it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::device::Process;
 
@@ -47,25 +47,69 @@ impl Server {
 
     /// One that says it on stderr.
     pub fn start_talking(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a server");
+        Self::try_start_talking(command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, of a program that may not work here.
+    ///
+    /// # Errors
+    /// When it does not say where it is.
+    pub fn try_start_talking(command: &mut Command) -> Result<Self, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
         let mut says = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
         while !line.contains("http://") {
             line.clear();
-            let read = says.read_line(&mut line).expect("the server lives");
-            assert!(read > 0, "{command:?} ended before it listened");
+            if says.read_line(&mut line).unwrap_or(0) == 0 {
+                return Err(format!("{command:?} ended before it listened"));
+            }
         }
         std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::stderr()));
-        Self { url: address(&line), child }
+        Ok(Self { url: address(&line), child })
     }
 
     pub fn process(&self) -> Process {
         Process::of(&self.child)
+    }
+}
+
+/// A process that says its address, and then a line whenever it is asked something, until this
+/// is dropped.
+pub struct Asked {
+    pub url: String,
+    child: Child,
+    asks: ChildStdin,
+    says: BufReader<ChildStdout>,
+}
+
+impl Asked {
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("a process");
+        let asks = child.stdin.take().expect("piped");
+        let says = BufReader::new(child.stdout.take().expect("piped"));
+        let mut asked = Self { url: String::new(), child, asks, says };
+        asked.url = asked.line();
+        asked
+    }
+
+    pub fn ask(&mut self, what: &str) -> String {
+        writeln!(self.asks, "{what}").expect("the process lives");
+        self.line()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.says.read_line(&mut line).expect("the process lives");
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -90,12 +134,23 @@ pub fn of_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
+/// The Python that a script of the repository makes.
+///
+/// # Errors
+/// What the script says when it does not.
+pub fn python_of(script: &str, arguments: &[&str]) -> Result<Command, String> {
+    let made = Command::new(of_repository(script)).args(arguments).output();
+    let made = made.map_err(|error| format!("{script}: {error}"))?;
+    if !made.status.success() {
+        return Err(format!("{script}: {}", String::from_utf8_lossy(&made.stderr)));
+    }
+    Ok(Command::new(String::from_utf8_lossy(&made.stdout).trim_end()))
+}
+
 /// The Python that has weave `version`, with what keeps it on this machine.
 pub fn python(version: &str) -> Command {
-    let made =
-        Command::new(of_repository("scripts/weave-venv")).arg(version).output().expect("a script");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let mut command = Command::new(String::from_utf8_lossy(&made.stdout).trim_end());
+    let python = python_of("scripts/weave-venv", &[version]);
+    let mut command = python.unwrap_or_else(|error| panic!("{error}"));
     command.env("WANDB_ERROR_REPORTING", "false").env("HTTPS_PROXY", "http://127.0.0.1:9");
     command
 }
