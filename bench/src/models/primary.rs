@@ -41,7 +41,8 @@ impl Primary {
 pub fn run_child() {
     let script = LlmScript::new();
     script.set_delay(SLOW);
-    let answer = move |request: &Request| broken_off(request).unwrap_or_else(|| script.answer(request));
+    let answer =
+        move |request: &Request| broken_off(request).unwrap_or_else(|| script.answer(request));
     let server = FaultServer::new(answer).expect("a server");
     println!("{}", server.url());
     for _ in io::stdin().lines() {
