@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::call::{Ask, Called, Came, Connection};
 use super::gateway::{Gateway, Model, free_port};
 use super::latencies::{Latencies, ms};
-use super::primary::Primary;
+use super::primary::{self, Primary};
 use crate::child::Server;
 use crate::engines::folder;
 use crate::report::Spread;
@@ -31,6 +31,8 @@ enum Fault {
     Refused,
     BlackHole,
     Plays(LlmScenario),
+    Cut,
+    Ended,
 }
 
 struct Case {
@@ -53,8 +55,8 @@ const CASES: [Case; 10] = [
     case(Fault::Plays(LlmScenario::RateLimit), Ask::Whole, "429", "at once"),
     case(Fault::Refused, Ask::Streamed, "connection refused", "50 ms, then +5"),
     case(Fault::Plays(LlmScenario::Slow), Ask::Streamed, "no head for 30 s", "2 s, then +5 ms"),
-    case(Fault::Plays(LlmScenario::HangUpAt4), Ask::Streamed, "cut after 4 tokens", "an error"),
-    case(Fault::Plays(LlmScenario::EndsAt4), Ask::Streamed, "ended after 4 tokens", "an error"),
+    case(Fault::Cut, Ask::Streamed, "cut after 4 tokens", "an error"),
+    case(Fault::Ended, Ask::Streamed, "ended after 4 tokens", "an error"),
 ];
 
 /// What came of one case.
@@ -70,12 +72,19 @@ struct Answered {
 }
 
 impl Fault {
+    /// Whether there is somebody who sees requests.
+    fn has_server(self) -> bool {
+        !matches!(self, Fault::Refused | Fault::BlackHole)
+    }
+
     /// The model that is asked for.
     fn model(self) -> String {
         match self {
             Fault::Refused => "refused".to_owned(),
             Fault::BlackHole => "black-hole".to_owned(),
             Fault::Plays(scenario) => scenario.model(),
+            Fault::Cut => primary::CUT.to_owned(),
+            Fault::Ended => primary::ENDED.to_owned(),
         }
     }
 }
@@ -117,7 +126,7 @@ impl Measuring {
         match fault {
             Fault::Refused => self.refusing.clone(),
             Fault::BlackHole => self.hole.url(),
-            Fault::Plays(_) => self.primary.url.clone(),
+            Fault::Plays(_) | Fault::Cut | Fault::Ended => self.primary.url.clone(),
         }
     }
 
@@ -191,7 +200,7 @@ impl Measuring {
         let models = [Model { name: "any", primary: &primary }];
         let server = Gateway::Backhaul.start(dir.path(), &models, &self.llama.url());
         let server = server.expect("ours starts");
-        if let Fault::Plays(_) = case.fault {
+        if case.fault.has_server() {
             self.warm_up(&server.url);
         }
         self.ask(&server.url, case, direct)
@@ -233,7 +242,6 @@ impl Measuring {
                 let key = (place, gateway);
                 let of = |value: fn(&Answered) -> f64| self.answered.column(key, value);
                 let is_local = self.answered.all(key).all(|it| it.later == [Came::Local].into());
-                let is_seen = matches!(case.fault, Fault::Plays(_));
                 println!(
                     "| {} | {} | {gateway} | {} | {} | {} | {} | {} | {} |",
                     case.says,
@@ -242,7 +250,7 @@ impl Measuring {
                     in_ms(&of(|it| it.later_ms)),
                     some(is_local, format!("{:+.1}", of(|it| it.later_added_ms).median)),
                     self.comes_from(key),
-                    some(is_seen, format!("{:.1}", of(|it| it.seen).median)),
+                    some(case.fault.has_server(), format!("{:.1}", of(|it| it.seen).median)),
                     some(gateway.is_ours(), case.goal.to_owned()),
                 );
             }
