@@ -1,15 +1,16 @@
 //! The models' part of a gateway, opened with the first call of one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use backhaul_agent::RunRecord;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,15 +19,15 @@ use super::plan::Plan;
 use crate::config::{Config, ConfigError, ModelPlace};
 use crate::intake::Refusal;
 use crate::model_report::ModelReport;
-use crate::models::{self, Endpoints, Models, Recorder};
+use crate::models::{self, Endpoints, Models, Recorder, Store};
 
 /// Where run records are taken.
 const RUNS: &str = "/v1/runs";
 /// The folder of answers that are kept for an outage.
 const CACHE: &str = "llm-cache";
-/// Records of calls that are being stored at one moment; beyond, calls are answered and not
-/// kept.
-const MOST_STORING: usize = 256;
+/// How often the record of a call is offered where there is no room for it at the moment.
+const MOST_TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// The gateway of models, once it is needed.
 #[derive(Clone)]
@@ -115,11 +116,7 @@ impl ModelsPart {
                 has_key: config.models.key()?.is_some(),
                 token: plan.token.clone(),
                 pace: plan.limits.pace,
-                recorder: Recorder {
-                    keep: config.models.record,
-                    redact: config.models.redact,
-                    store: self.store(),
-                },
+                recorder: Recorder::new(config.models.record, config.models.redact, self.store()),
                 closing: self.0.closing.clone(),
             });
             let router = models::router(models.clone())
@@ -130,14 +127,9 @@ impl ModelsPart {
     }
 
     /// Stores a record as the intake does what others send, and never has a call wait for it.
-    fn store(&self) -> Box<dyn Fn(RunRecord) + Send + Sync> {
+    fn store(&self) -> Store {
         let (runs, storing) = (self.0.runs.clone(), self.0.storing.clone());
-        let free = Arc::new(Semaphore::new(MOST_STORING));
-        Box::new(move |record| {
-            let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
-                tracing::error!("too many calls of models are being stored: one is not kept");
-                return;
-            };
+        Box::new(move |record, place| {
             let runs = runs.clone();
             storing.spawn(async move {
                 if let Err(error) = post(&runs, &record).await {
@@ -149,19 +141,29 @@ impl ModelsPart {
     }
 }
 
+/// Offers a record until it is taken or refused for good, or has been put off too often.
 async fn post(runs: &Router, record: &RunRecord) -> anyhow::Result<()> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(RUNS)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(record.to_json()))?;
-    let answer = answer_by(runs, request).await?;
-    let status = answer.status();
-    if !status.is_success() {
-        let said = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap_or_default();
-        anyhow::bail!("{status}: {}", String::from_utf8_lossy(&said));
+    let body = Bytes::from(record.to_json());
+    let mut tries = 1;
+    loop {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(RUNS)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.clone()))?;
+        let answer = answer_by(runs, request).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let is_put_off = matches!(status.as_u16(), 429 | 503);
+        if !is_put_off || tries == MOST_TRIES {
+            let said = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap_or_default();
+            anyhow::bail!("{status}: {}", String::from_utf8_lossy(&said));
+        }
+        tries += 1;
+        tokio::time::sleep(BETWEEN_TRIES).await;
     }
-    Ok(())
 }
 
 async fn answer(State(part): State<ModelsPart>, mut request: Request) -> Response {

@@ -43,7 +43,7 @@ pub(super) async fn answer(State(models): State<Models>, uri: Uri, request: Requ
         Ok(asking) => asking,
         Err(error) => return refuse(form, &error),
     };
-    let mut recording = models.record(&asking);
+    let mut recording = models.record(&asking).await;
     match models.ask(&asking).await {
         Ok(Given::Whole(answer)) => asking.whole(&answer, recording),
         Ok(Given::Pieces(stream)) => asking.pieces(stream, recording),

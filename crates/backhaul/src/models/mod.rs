@@ -25,8 +25,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::forms::Asking;
-pub(crate) use self::recording::Recorder;
 use self::recording::Recording;
+pub(crate) use self::recording::{Recorder, Store};
 pub(crate) use self::routes::{paths, router};
 use self::standing::Standing;
 use crate::hub::token::Token;
@@ -126,9 +126,10 @@ impl Models {
         self.0.standing.get_or_init(|| Standing::new(client.clone(), messages.clone()))
     }
 
-    fn record(&self, asking: &Asking) -> Recording {
+    async fn record(&self, asking: &Asking) -> Recording {
         let messages = asking.chat().map_or(&[][..], |chat| &chat.messages);
-        self.0.recorder.begin(asking.keep, name_of(asking.form), &asking.model, messages)
+        let Asking { keep, form, model, .. } = asking;
+        self.0.recorder.begin(*keep, name_of(*form), model, messages).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backhaul_agent::{LlmCall, RunRecord};
 use backhaul_llm::{
@@ -11,6 +11,7 @@ use backhaul_llm::{
 };
 use backhaul_store::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::said::Said;
@@ -20,20 +21,39 @@ use crate::config::{Pattern, RecordCalls};
 /// The most bytes that are kept of an answer; the rest is cut, and said to be.
 const MOST_OUTPUT: usize = 256 << 10;
 
+/// The most calls that are under way or being stored at one moment. Who calls faster than the
+/// disk stores waits for it before his call, not after.
+const MOST_KEPT: usize = 4_096;
+/// How long a call waits for a disk that does not store. Then it is answered and not kept.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Keeps the record of a call, which gives its place back when it is stored. It must not block.
+pub(crate) type Store = Box<dyn Fn(RunRecord, OwnedSemaphorePermit) + Send + Sync>;
+
 /// Keeps calls.
 pub(crate) struct Recorder {
     /// The most that is kept of any.
-    pub(crate) keep: RecordCalls,
+    keep: RecordCalls,
     /// What is struck out of all texts.
-    pub(crate) redact: Vec<Pattern>,
-    /// Keeps the record of a call. It must not block.
-    pub(crate) store: Box<dyn Fn(RunRecord) + Send + Sync>,
+    redact: Vec<Pattern>,
+    store: Store,
+    places: Arc<Semaphore>,
 }
 
 impl Recorder {
+    pub(crate) fn new(keep: RecordCalls, redact: Vec<Pattern>, store: Store) -> Self {
+        Self { keep, redact, store, places: Arc::new(Semaphore::new(MOST_KEPT)) }
+    }
+
+    /// A place for a call that is to be kept.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        tokio::time::timeout(PATIENCE, place).await.ok()?.ok()
+    }
+
     /// Begins with a call of a form, such as `chat.completions`, of which no more than `keep`
     /// is kept, and what was asked.
-    pub(super) fn begin(
+    pub(super) async fn begin(
         self: &Arc<Self>,
         keep: RecordCalls,
         form: &'static str,
@@ -41,11 +61,13 @@ impl Recorder {
         asked: &[Message],
     ) -> Recording {
         let keep = keep.min(self.keep);
+        let place = if keep == RecordCalls::Off { None } else { self.place().await };
         let asked = if keep == RecordCalls::Full { asked } else { &[] };
         let asked = shortened(asked.iter().map(|message| self.redacted(message.as_json())));
         Recording {
             recorder: Arc::clone(self),
             keep,
+            place,
             form,
             model: model.to_owned(),
             asked,
@@ -88,6 +110,7 @@ fn each_text(value: &mut Value, change: &impl Fn(&mut String)) {
 pub(super) struct Recording {
     recorder: Arc<Recorder>,
     keep: RecordCalls,
+    place: Option<OwnedSemaphorePermit>,
     form: &'static str,
     model: String,
     asked: Vec<Value>,
@@ -157,6 +180,10 @@ impl Recording {
         if self.keep == RecordCalls::Off {
             return;
         }
+        let Some(place) = self.place.take() else {
+            tracing::error!("a call of a model is not kept: those before it are not stored yet");
+            return;
+        };
         self.output.each_text(|text| recorder.without_secrets(text));
         error.iter_mut().for_each(|text| recorder.without_secrets(text));
         let model = if metadata.model.is_empty() { &self.model } else { &metadata.model };
@@ -177,7 +204,7 @@ impl Recording {
             answered.insert("finish_reason".to_owned(), reason.name().into());
         }
         record.metadata = Map::from_iter([("model_call".to_owned(), Value::Object(answered))]);
-        (recorder.store)(record);
+        (recorder.store)(record, place);
     }
 }
 

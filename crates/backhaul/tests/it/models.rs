@@ -11,7 +11,7 @@ use backhaul_testkit::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Hub, backhaul, command, header};
+use crate::support::{Hub, backhaul, command, header, stored};
 
 /// A key that is to be seen at the primary, and nowhere else.
 const KEY: &str = "sk-of-the-client-0123456789";
@@ -506,4 +506,27 @@ fn a_client_that_does_not_wait_long_is_answered_before_it_gives_up() {
         let call = &calls(&mut probe, &base, "chat", "cloud-model")[0];
         assert_eq!((text(call), &call["attempts"]), (LOCAL_TEXT, &json!(attempts)), "{call}");
     }
+}
+
+#[test]
+fn each_of_many_calls_at_once_is_kept() {
+    const CALLERS: usize = 16;
+    const CALLS: usize = 100;
+    let (dir, local) = (tempdir().unwrap(), FaultServer::llm(&LlmScript::new()).unwrap());
+    let hub = gateway(dir.path(), &local.url(), &local.url());
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "?" }] });
+    let body = body.to_string();
+    std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                for _ in 0..CALLS {
+                    let path = "/v1/chat/completions";
+                    assert_eq!(hub.request("POST", path, &[], body.as_bytes()).status, 200);
+                }
+            });
+        }
+    });
+    let (_, clean) = hub.terminate();
+    assert!(clean);
+    assert_eq!(stored(dir.path()).len(), CALLERS * CALLS);
 }
