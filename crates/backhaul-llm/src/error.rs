@@ -132,15 +132,37 @@ struct Inner {
     body: Option<Map<String, Value>>,
     attempts: Vec<Attempt>,
     remarks: HeaderMap,
+    /// Whether it is the caller's who had no more patience, and if so, for how long it waited.
+    waited: Option<Duration>,
 }
 
 impl LlmError {
     /// An error of a kind.
     pub fn new(kind: LlmErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        let (status, retry_after, body) = (None, None, None);
-        let (attempts, remarks) = (Vec::new(), HeaderMap::new());
-        Self(Box::new(Inner { kind, message, status, retry_after, body, attempts, remarks }))
+        Self(Box::new(Inner {
+            kind,
+            message,
+            status: None,
+            retry_after: None,
+            body: None,
+            attempts: Vec::new(),
+            remarks: HeaderMap::new(),
+            waited: None,
+        }))
+    }
+
+    /// The caller's patience was over after so long: the model may be well.
+    pub(crate) fn impatience(waited: Duration) -> Self {
+        let message = format!("no answer within the {waited:.1?} that the caller left it");
+        let mut error = Self::new(LlmErrorKind::Timeout, message);
+        error.0.waited = Some(waited);
+        error
+    }
+
+    /// How long a caller waited whose patience was over.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.0.waited
     }
 
     /// With the status of the answer.

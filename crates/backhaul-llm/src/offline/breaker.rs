@@ -1,6 +1,7 @@
 //! Leaves a model alone that was just found not to answer.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -115,6 +116,11 @@ impl Breaker {
         (state.name(), opening)
     }
 
+    /// A pass for a call that is made whatever the state is.
+    pub(super) fn pass(&self) -> Pass<'_> {
+        Pass { breaker: self, is_trial: false }
+    }
+
     /// The state and its changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<BreakerState> {
         self.told.subscribe()
@@ -148,9 +154,9 @@ impl Breaker {
             Phase::Closed => 0,
         };
         match weight(error) {
-            None => return None,
-            Some(Weight::Whole) => {}
-            Some(Weight::Part) => {
+            Weight::Nothing | Weight::Answers => return None,
+            Weight::Whole => {}
+            Weight::Part => {
                 state.failures += 1;
                 if times == 0 && state.failures < FAILURES {
                     return None;
@@ -188,16 +194,24 @@ enum Weight {
     Whole,
     /// It may have been this one's bad luck.
     Part,
+    /// Others wait longer.
+    Nothing,
+    /// It answers: the trouble is the key's, the request's, or over at a time that is known.
+    Answers,
 }
 
-fn weight(error: &LlmError) -> Option<Weight> {
-    match error.kind() {
-        LlmErrorKind::Unreachable | LlmErrorKind::Timeout | LlmErrorKind::Garbled => {
-            Some(Weight::Whole)
+/// How long a model has to have had for a caller's impatience to say something of it.
+const LONG_ENOUGH: Duration = Duration::from_secs(5);
+
+fn weight(error: &LlmError) -> Weight {
+    match (error.kind(), error.waited()) {
+        (LlmErrorKind::Timeout, Some(waited)) if waited < LONG_ENOUGH => Weight::Nothing,
+        (LlmErrorKind::Timeout, Some(_)) => Weight::Part,
+        (LlmErrorKind::Unreachable | LlmErrorKind::Timeout | LlmErrorKind::Garbled, _) => {
+            Weight::Whole
         }
-        LlmErrorKind::Busy | LlmErrorKind::BrokenOff | LlmErrorKind::Engine => Some(Weight::Part),
-        // It answers: the trouble is the key's, the request's, or over at a time that is known.
-        _ => None,
+        (LlmErrorKind::Busy | LlmErrorKind::BrokenOff | LlmErrorKind::Engine, _) => Weight::Part,
+        _ => Weight::Answers,
     }
 }
 
@@ -217,7 +231,7 @@ impl Pass<'_> {
     /// Returns how often it was opened in a row, where this opens it.
     pub(super) fn failed(self, error: &LlmError) -> Option<u32> {
         let opened = self.breaker.note_failure(error);
-        if self.is_trial && weight(error).is_none() {
+        if self.is_trial && matches!(weight(error), Weight::Answers) {
             // It does answer.
             self.breaker.close();
         }

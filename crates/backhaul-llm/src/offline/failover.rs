@@ -141,7 +141,7 @@ impl Failover {
                 Err(error) => error,
             };
             let wait = RETRY_WAIT.saturating_mul(2_u32.saturating_pow(retries));
-            let is_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
+            let is_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline.at);
             let may_retry = member.is_primary() && retries < self.options.max_retries && is_time;
             // One that is left alone by now is not asked, however often.
             if !may_retry || !member.breaker.is_closed() || !may_be_gone_in_a_moment(&error) {
@@ -156,25 +156,28 @@ impl Failover {
         &'a self,
         asked: &Asked,
         call: ModelCall<'a>,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         ask: &Ask<'a, T>,
         trail: &mut Trail,
     ) -> Result<T, LlmError> {
         let member = &asked.member;
         let name = member.client().name();
         let offline = if member.is_primary() { member.link.trouble() } else { None };
-        let pass = match offline.map_or_else(|| member.admit(call.model), Err) {
+        let is_alone = self.fallbacks.is_empty();
+        let pass = match offline.map_or_else(|| member.admit(call.model, is_alone), Err) {
             Ok(pass) => pass,
             Err(error) => {
                 trail.skipped(name, &error);
                 return Err(error);
             }
         };
+        let waiting = Waiting::for_primary(member, &self.options, deadline.is_some());
         let began = Instant::now();
         let answered = within(deadline, ask(asked.clone())).await;
+        waiting.is_over();
         let error = answered.as_ref().err();
         trail.tried(name, error, began.elapsed());
-        if member.is_primary() {
+        if member.is_primary() && error.is_none_or(|error| error.waited().is_none()) {
             member.link.report(error);
         }
         match error {
@@ -208,23 +211,68 @@ impl Failover {
     }
 
     /// When the next model is to be asked, where there is one.
-    fn deadline(&self, member: &Member, call: ModelCall<'_>) -> Option<Instant> {
+    fn deadline(&self, member: &Member, call: ModelCall<'_>) -> Option<Deadline> {
         let is_bounded = member.is_primary() && !self.fallbacks.is_empty();
-        let of_caller = call.patience.map_or(Duration::MAX, |patience| patience / 2);
-        is_bounded.then(|| Instant::now() + self.options.budget(call.is_streamed).min(of_caller))
+        let (budget, now) = (self.options.budget(call.is_streamed), Instant::now());
+        let of_caller = call.patience.map(|patience| patience / 2).filter(|it| *it < budget);
+        is_bounded.then(|| Deadline {
+            at: now + of_caller.unwrap_or(budget),
+            is_callers: of_caller.is_some(),
+        })
     }
 }
 
+/// When the next model is to be asked.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    /// Whether that is for the caller's sake alone.
+    is_callers: bool,
+}
+
 async fn within<T>(
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     answer: impl Future<Output = Result<T, LlmError>>,
 ) -> Result<T, LlmError> {
-    let Some(deadline) = deadline else { return answer.await };
-    let left = deadline.saturating_duration_since(Instant::now());
-    tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+    let Some(Deadline { at, is_callers }) = deadline else { return answer.await };
+    let left = at.saturating_duration_since(Instant::now());
+    tokio::time::timeout_at(at, answer).await.unwrap_or_else(|_| {
+        if is_callers {
+            return Err(LlmError::impatience(left));
+        }
         let message = format!("no answer within the {left:.1?} that it had");
         Err(LlmError::new(LlmErrorKind::Timeout, message))
     })
+}
+
+/// A call that waits for the primary. That its caller went away after some time may be the
+/// primary's doing.
+struct Waiting<'a> {
+    /// Until it is over. `None`: nobody else could answer.
+    primary: Option<(&'a Arc<Member>, &'a OfflineLlmOptions)>,
+    began: Instant,
+}
+
+impl<'a> Waiting<'a> {
+    fn for_primary(
+        member: &'a Arc<Member>,
+        options: &'a OfflineLlmOptions,
+        has_others: bool,
+    ) -> Self {
+        Self { primary: has_others.then_some((member, options)), began: Instant::now() }
+    }
+
+    fn is_over(mut self) {
+        self.primary = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some((primary, options)) = self.primary {
+            primary.opened_by(&LlmError::impatience(self.began.elapsed()), options);
+        }
+    }
 }
 
 /// Whether the same request may be answered when it is sent again at once. A gateway before

@@ -264,9 +264,7 @@ async fn the_primary_has_no_more_than_half_of_the_callers_patience() {
     let options =
         OfflineLlmOptions { answer_timeout_seconds: Some(60.0), ..OfflineLlmOptions::default() };
     for (patience, waited) in [(None, 60.0), (Some(20), 10.0), (Some(600), 60.0)] {
-        let cloud = Model::new("cloud", &[Act::Hang]);
-        let builder = OfflineLlmClient::builder(cloud).fallback(Model::local());
-        let client = builder.options(options.clone()).build().unwrap();
+        let client = patient(&Model::new("cloud", &[Act::Hang]));
         let request = ChatRequest::new(asking());
         let request = match patience {
             Some(seconds) => request.patience(Duration::from_secs(seconds)),
@@ -276,6 +274,47 @@ async fn the_primary_has_no_more_than_half_of_the_callers_patience() {
         assert_eq!(client.complete(request).await.unwrap().content(), "local");
         assert!((began.elapsed().as_secs_f64() - waited).abs() < 0.1, "{patience:?}");
     }
+}
+
+/// One that has a minute for a whole answer.
+fn patient(cloud: &Model) -> OfflineLlmClient {
+    let options =
+        OfflineLlmOptions { answer_timeout_seconds: Some(60.0), ..OfflineLlmOptions::default() };
+    let builder = OfflineLlmClient::builder(cloud.clone()).fallback(Model::local());
+    builder.options(options).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn impatient_callers_shut_the_primary_for_nobody_else() {
+    let cloud = Model::new("cloud", &[Act::Hang]);
+    let client = patient(&cloud);
+    for _ in 0..5 {
+        let request = ChatRequest::new(asking()).patience(Duration::from_secs(2));
+        assert_eq!(client.complete(request).await.unwrap().content(), "local");
+    }
+    assert_eq!((cloud.asked(), client.status()[0].state), (5, BreakerState::Closed));
+    cloud.then(&[Act::Say("cloud")]);
+    assert_eq!(text(&client).await, "cloud");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_of_which_callers_in_a_row_give_up_is_left_alone() {
+    let cloud = Model::new("cloud", &[Act::Hang]);
+    let client = patient(&cloud);
+    for patience in [6, 1, 6, 1, 6] {
+        let given_up = tokio::time::timeout(Duration::from_secs(patience), text(&client)).await;
+        assert!(given_up.is_err(), "{patience}");
+    }
+    let began = Instant::now();
+    assert_eq!(text(&client).await, "local");
+    assert_eq!((cloud.asked(), began.elapsed()), (5, Duration::ZERO));
+    // The local model may take its time, and be given up.
+    let local = Model::new("local", &[Act::Hang]);
+    let client = OfflineLlmClient::new(cloud.clone(), local.clone());
+    for _ in 0..5 {
+        let _ = tokio::time::timeout(Duration::from_secs(20), text(&client)).await;
+    }
+    assert_eq!(client.status()[1].state, BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,6 +473,9 @@ async fn a_primary_alone_is_not_given_up_after_the_budget() {
     let client = OfflineLlmClient::builder(cloud).build().unwrap();
     let failed = client.complete(asking()).await.unwrap_err();
     assert_eq!((failed.kind(), failed.status()), (LlmErrorKind::Unreachable, Some(599)));
+    // Nobody else could answer: it is asked again, and its own error is told.
+    let failed = client.complete(asking()).await.unwrap_err();
+    assert_eq!((failed.status(), client.status()[0].failed), (Some(599), 2));
     let cloud = Model::new("cloud", &[Act::Hang]);
     let client = OfflineLlmClient::builder(cloud).build().unwrap();
     let hour = Duration::from_secs(3600);

@@ -162,7 +162,7 @@ pub(super) fn decompress(
         }
         if plain.len() + read > most {
             return Err(Refusal::too_large(format!(
-                "the body decompresses to more than {most} bytes: send fewer records at a time"
+                "the body decompresses to more than {most} bytes: send less at a time"
             )));
         }
         reserve(share, read)?;
@@ -189,7 +189,5 @@ fn too_slow(received: usize, took: Duration, pace: Pace) -> Refusal {
 }
 
 fn too_long(most: usize) -> Refusal {
-    Refusal::too_large(format!(
-        "the body has more than {most} bytes: send fewer records at a time, or gzip"
-    ))
+    Refusal::too_large(format!("the body has more than {most} bytes: send less at a time, or gzip"))
 }

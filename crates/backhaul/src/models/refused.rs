@@ -41,9 +41,10 @@ impl Refused {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         // All that could be done was done: another try would only make it later. A server that
-        // names a time is another matter.
+        // names a time is another matter, and a network in which it is the only one.
         let is_worth_it = error.kind() == LlmErrorKind::RateLimited || error.attempts().is_empty();
-        if !is_worth_it || error.retry_after().is_none() {
+        let is_of_link = error.kind() == LlmErrorKind::Unreachable;
+        if !is_of_link && (!is_worth_it || error.retry_after().is_none()) {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Some(wait) = error.retry_after() {

@@ -530,3 +530,20 @@ fn each_of_many_calls_at_once_is_kept() {
     assert!(clean);
     assert_eq!(stored(dir.path()).len(), CALLERS * CALLS);
 }
+
+#[test]
+fn a_primary_without_a_fallback_is_asked_as_often_as_its_client_asks() {
+    let (dir, script) = (tempdir().unwrap(), LlmScript::new());
+    let cloud = FaultServer::llm(&script).unwrap();
+    let primary = format!("{}/v1", cloud.url());
+    let mut serve = command(&["serve", "--llm-primary", &primary]);
+    let hub = Hub::try_start(&mut serve, dir.path());
+    let base = format!("http://{}/v1", hub.address);
+    script.play(LlmScenario::ResetAtOnce);
+    let failed = calls(&mut openai_probe().unwrap(), &base, "chat,chat", "cloud-model");
+    assert!(failed.iter().all(|call| call["attempts"] == 3), "{failed:?}");
+    assert!(cloud.take_requests().len() >= 6);
+    script.play(LlmScenario::Healthy);
+    let answered = &calls(&mut openai_probe().unwrap(), &base, "chat", "cloud-model")[0];
+    assert_eq!((text(answered), source(answered)), (CLOUD_TEXT, "primary"), "{answered}");
+}
