@@ -174,7 +174,7 @@ impl Failover {
         let waiting = Waiting::for_primary(member, &self.options, deadline.is_some());
         let began = Instant::now();
         let answered = within(deadline, ask(asked.clone())).await;
-        waiting.is_over();
+        waiting.over();
         let error = answered.as_ref().err();
         trail.tried(name, error, began.elapsed());
         if member.is_primary() && error.is_none_or(|error| error.waited().is_none()) {
@@ -262,7 +262,7 @@ impl<'a> Waiting<'a> {
         Self { primary: has_others.then_some((member, options)), began: Instant::now() }
     }
 
-    fn is_over(mut self) {
+    fn over(mut self) {
         self.primary = None;
     }
 }

@@ -261,8 +261,6 @@ async fn a_primary_that_comes_back_with_the_network_is_looked_at_without_waiting
 
 #[tokio::test(start_paused = true)]
 async fn the_primary_has_no_more_than_half_of_the_callers_patience() {
-    let options =
-        OfflineLlmOptions { answer_timeout_seconds: Some(60.0), ..OfflineLlmOptions::default() };
     for (patience, waited) in [(None, 60.0), (Some(20), 10.0), (Some(600), 60.0)] {
         let client = patient(&Model::new("cloud", &[Act::Hang]));
         let request = ChatRequest::new(asking());
