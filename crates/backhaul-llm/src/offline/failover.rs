@@ -163,8 +163,8 @@ impl Failover {
         let member = &asked.member;
         let name = member.client().name();
         let offline = if member.is_primary() { member.link.trouble() } else { None };
-        let is_alone = self.fallbacks.is_empty();
-        let pass = match offline.map_or_else(|| member.admit(call.model, is_alone), Err) {
+        let is_last = asked.place == self.fallbacks.len();
+        let pass = match offline.map_or_else(|| member.admit(call.model, is_last), Err) {
             Ok(pass) => pass,
             Err(error) => {
                 trail.skipped(name, &error);

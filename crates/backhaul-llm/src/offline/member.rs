@@ -110,16 +110,16 @@ impl Member {
         }
     }
 
-    /// Lets a call through, or says why not. Where nobody else could answer, a try is better
+    /// Lets a call through, or says why not. Where nobody after it could answer, a try is better
     /// than none.
-    pub(super) fn admit(&self, model: &str, is_alone: bool) -> Result<Pass<'_>, LlmError> {
+    pub(super) fn admit(&self, model: &str, is_last: bool) -> Result<Pass<'_>, LlmError> {
         let now = Instant::now();
         let limit = lock(&self.limited).get(model).copied();
         if let Some(Limit { until, kind }) = limit.filter(|limit| limit.until > now) {
             let message = "not asked: its server wants no request of this model yet";
             return Err(LlmError::new(kind, message).with_retry_after(until - now));
         }
-        if is_alone { Ok(self.breaker.pass()) } else { self.breaker.admit() }
+        if is_last { Ok(self.breaker.pass()) } else { self.breaker.admit() }
     }
 
     pub(super) fn note_answer(&self) {

@@ -517,6 +517,19 @@ async fn streams_that_break_off_again_and_again_have_the_primary_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_in_line_is_asked_whatever_became_of_it_before() {
+    let gone = [Act::Fail(error(LlmErrorKind::Unreachable))];
+    let [cloud, near, local] = ["cloud", "near", "local"].map(|name| Model::new(name, &gone));
+    let builder = OfflineLlmClient::builder(cloud.clone()).fallback(near.clone());
+    let client = builder.fallback(local.clone()).build().unwrap();
+    client.complete(asking()).await.unwrap_err();
+    // Somebody starts it, and it is used at once.
+    local.then(&[Act::Say("local")]);
+    assert_eq!(text(&client).await, "local");
+    assert_eq!([cloud.asked(), near.asked(), local.asked()], [1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_local_model_answers_one_at_a_time() {
     let cloud = Model::new("cloud", &[Act::Fail(error(LlmErrorKind::Unreachable))]);
     let client = OfflineLlmClient::new(cloud, Model::local());

@@ -52,8 +52,7 @@ impl Trail {
         if let Some((_, error)) = only {
             return error.with_attempts(self.attempts);
         }
-        let said: Vec<_> =
-            self.ends.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        let said: Vec<_> = self.ends.iter().map(|(name, error)| named(name, error)).collect();
         let message = format!("no model has answered: {}", said.join("; "));
         // A request that fits none is the caller's to shorten.
         let is_too_long =
@@ -69,4 +68,10 @@ impl Trail {
             None => error,
         }
     }
+}
+
+/// An error that says whose it is. Most do by themselves.
+fn named(name: &str, error: &LlmError) -> String {
+    let says_so = error.message().starts_with(name);
+    if says_so { error.to_string() } else { format!("{name}: {error}") }
 }
