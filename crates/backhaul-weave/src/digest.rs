@@ -17,8 +17,12 @@ use sha2::{Digest as _, Sha256};
 /// assert_eq!(digest::of_file(b"abc"), "ungWv48BzXpBQUDeXa4iI7ADYaOWF3qctBDYYfIAFa0");
 /// ```
 pub fn of_file(content: &[u8]) -> String {
-    let text = URL_SAFE_NO_PAD.encode(Sha256::digest(content));
-    text.replace('-', "X").replace('_', "Y")
+    of_hash(&Sha256::digest(content))
+}
+
+/// The digest of what has a SHA-256.
+pub(crate) fn of_hash(hash: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(hash).replace('-', "X").replace('_', "Y")
 }
 
 /// The digest of an object or of a row of a table: that of its [canonical] JSON.

@@ -151,9 +151,14 @@ impl Entry {
         Ok(Self { entry_type, data, timestamp: None, labels: Vec::new() })
     }
 
+    /// An entry with data that this program has written itself: JSON on one line.
+    pub(crate) fn of_json(entry_type: EntryType, data: String) -> Self {
+        Self { entry_type, data, timestamp: None, labels: Vec::new() }
+    }
+
     /// An entry with a value as data.
     pub fn of_value(entry_type: EntryType, data: &Value) -> Self {
-        Self { entry_type, data: text_of(data), timestamp: None, labels: Vec::new() }
+        Self::of_json(entry_type, text_of(data))
     }
 
     /// When it came, where that is not now.

@@ -35,7 +35,7 @@ pub fn plain_json(data: &[u8]) -> Result<Cow<'_, str>, TraceError> {
 }
 
 /// How deep lists and objects nest in what is JSON.
-fn depth(json: &str) -> usize {
+pub(crate) fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod client;
 mod credentials;
 pub mod digest;
 mod entry;
@@ -38,6 +39,13 @@ mod remote;
 pub mod salvage;
 mod sync;
 
+#[doc(hidden)]
+pub use client::macro_support;
+pub use client::{
+    Call, CallBuilder, Content, Context, Exception, InContext, Init, LoggingStatus, WeaveClient,
+    attributes, call, client, current_call, finish, init, spawn, spawn_blocking, spawn_thread,
+    thread, with_call, with_call_async,
+};
 pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
 pub use error::{TraceError, TraceErrorKind};

@@ -239,6 +239,11 @@ impl OfflineTraceServer {
         names::projects(&**disk, dir)
     }
 
+    /// The clock that it goes by.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.shared.clock
+    }
+
     /// The disk that it is on.
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
         &self.inner.shared.disk

@@ -34,6 +34,7 @@ mod target;
 
 pub use self::forwarder::{CourierStatus, WeaveForwarder};
 pub use self::statistics::SyncStatistics;
+pub(crate) use self::syncer::remote_of;
 pub use self::syncer::{
     OfflineDataSyncer, SyncArguments, init_weave_get_server, sync_offline_data,
 };

@@ -84,7 +84,7 @@ pub fn init_weave_get_server(api_key: Option<String>) -> Result<Remote, TraceErr
     remote_of(api_key, None, None)
 }
 
-fn remote_of(
+pub(crate) fn remote_of(
     api_key: Option<String>,
     trace_url: Option<String>,
     wandb_url: Option<String>,

@@ -1,0 +1,170 @@
+//! Where a program is: in which call, conversation and attributes. Calls that begin stand
+//! below the call that they begin in.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::call::Call;
+use super::call_state::{Attributes, CallState};
+use super::json_object::put_over;
+
+thread_local! {
+    /// The context that this thread is in. Never changed but by [`Entered`], which puts it
+    /// back.
+    static CURRENT: RefCell<Context> = const { RefCell::new(Context(None)) };
+}
+
+/// Where a program is: the call that it is in, the conversation and the attributes of what it
+/// logs. Calls stand below the call of the context that they begin in.
+///
+/// Across `await`, in the same task, and down the stack of a thread it is kept by itself. What
+/// runs elsewhere takes it along: [`spawn`](crate::spawn), [`spawn_blocking`](crate::spawn_blocking)
+/// and [`spawn_thread`](crate::spawn_thread) do, and [`run`](Context::run) and
+/// [`run_async`](Context::run_async) do it for any other pool.
+///
+/// Cheap to clone.
+///
+/// ```
+/// use backhaul_weave::Context;
+/// let context = Context::current();
+/// let sum = std::thread::spawn(move || context.run(|| 40 + 2)).join();
+/// assert_eq!(sum.ok(), Some(42));
+/// ```
+#[derive(Clone, Default)]
+pub struct Context(Option<Arc<Frame>>);
+
+#[derive(Clone, Default)]
+pub(crate) struct Frame {
+    pub(crate) call: Option<Arc<CallState>>,
+    pub(crate) recorder: Option<Arc<super::recorder::Recorder>>,
+    pub(crate) thread: Option<Arc<str>>,
+    pub(crate) attributes: Option<Arc<Attributes>>,
+    /// Nothing is logged here: the call that this is in was left out.
+    pub(crate) is_left_out: bool,
+    /// Told of the first call that begins right here.
+    pub(crate) witness: Option<Arc<OnceLock<Call>>>,
+}
+
+impl Context {
+    /// The context of what is running now.
+    pub fn current() -> Self {
+        // A thread that ends has none any more.
+        CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
+    }
+
+    /// The same with attributes for all calls that begin in it. Of two with one name, the
+    /// inner one counts; objects are put together.
+    #[must_use]
+    pub fn with_attributes(&self, attributes: impl Serialize) -> Self {
+        let Ok(Value::Object(own)) = serde_json::to_value(attributes) else {
+            tracing::warn!("attributes are an object: these are left out");
+            return self.clone();
+        };
+        let mut all = self.frame().attributes.as_deref().cloned().unwrap_or_default();
+        put_over(&mut all, own);
+        self.changed(|frame| frame.attributes = Some(Arc::new(all)))
+    }
+
+    /// The same in a conversation: the first call that begins in it is a turn of it, together
+    /// with all that stand below that.
+    #[must_use]
+    pub fn with_thread(&self, id: impl Into<String>) -> Self {
+        let id: Arc<str> = id.into().into();
+        self.changed(|frame| frame.thread = Some(id))
+    }
+
+    /// The same where nothing is logged.
+    #[must_use]
+    pub fn without_logging(&self) -> Self {
+        self.changed(|frame| frame.is_left_out = true)
+    }
+
+    /// Runs something in this context, on this thread.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _entered = self.enter();
+        work()
+    }
+
+    /// A future that runs in this context, wherever it is polled.
+    pub fn run_async<F: Future>(&self, future: F) -> InContext<F> {
+        InContext { context: self.clone(), future }
+    }
+
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut Frame)) -> Self {
+        let mut frame = self.frame();
+        change(&mut frame);
+        Self(Some(Arc::new(frame)))
+    }
+
+    fn frame(&self) -> Frame {
+        self.0.as_deref().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn as_frame(&self) -> Option<&Frame> {
+        self.0.as_deref()
+    }
+
+    pub(crate) fn of_frame(frame: Frame) -> Self {
+        Self(Some(Arc::new(frame)))
+    }
+
+    /// Makes it the current one until what is answered is dropped.
+    pub(crate) fn enter(&self) -> Entered {
+        let before = CURRENT.try_with(|current| current.replace(self.clone()));
+        Entered { before: before.ok(), _on_this_thread: std::marker::PhantomData }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let frame = self.frame();
+        f.debug_struct("Context")
+            .field("call", &frame.call.map(|call| call.id))
+            .field("thread", &frame.thread)
+            .field("attributes", &frame.attributes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts the context back that was before.
+pub(crate) struct Entered {
+    before: Option<Context>,
+    _on_this_thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            // What was current is dropped outside: its end may ask for the context.
+            drop(CURRENT.try_with(|current| current.replace(before)));
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future in a context. Made by [`Context::run_async`].
+    #[must_use = "futures do nothing unless they are polled"]
+    #[derive(Debug)]
+    pub struct InContext<F> {
+        context: Context,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for InContext<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.context.enter();
+        this.future.poll(cx)
+    }
+}

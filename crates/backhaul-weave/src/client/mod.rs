@@ -1,0 +1,31 @@
+//! Weave for programs in Rust: what they do is logged to the folder, and read from it.
+
+mod arguments;
+mod call;
+mod call_state;
+mod client;
+mod content;
+mod context;
+mod exception;
+mod init;
+mod json_object;
+pub mod macro_support;
+mod online;
+mod op;
+mod phase;
+mod queue;
+mod recorder;
+mod running;
+mod spawn;
+mod summary;
+mod sync;
+mod value;
+mod writer;
+
+pub use self::call::{Call, CallBuilder, call, current_call, with_call, with_call_async};
+pub use self::client::{LoggingStatus, WeaveClient, client, finish};
+pub use self::content::Content;
+pub use self::context::{Context, InContext};
+pub use self::exception::Exception;
+pub use self::init::{Init, init};
+pub use self::spawn::{attributes, spawn, spawn_blocking, spawn_thread, thread};

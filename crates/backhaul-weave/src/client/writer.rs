@@ -1,0 +1,215 @@
+//! The one thread that stores what was logged.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backhaul_store::ErrorKind;
+
+use super::call_state::{CallState, Ended};
+use super::content::Content;
+use super::op::OpVersion;
+use super::phase::Part;
+use super::recorder::{Item, Recorder};
+use crate::entry::{Entry, EntryType};
+use crate::error::{TraceError, TraceErrorKind};
+use crate::offline::OfflineTraceServer;
+use crate::project::ProjectId;
+
+/// After a failure the disk is tried again this soon, then ever later…
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// …up to this.
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// Most records of one commit: enough to share a flush, few enough for a bounded wait.
+const MAX_ENTRIES: usize = 1024;
+
+/// What is the matter with the disk, for whoever asks.
+pub(crate) type LastError = Arc<Mutex<Option<TraceError>>>;
+
+/// What is to be stored, in order.
+enum Step {
+    Op(OpVersion),
+    Files(Vec<Content>),
+    Calls(Vec<Entry>),
+}
+
+/// A step, how many items of the queue are done with it, and their bytes.
+struct Work {
+    step: Step,
+    items: u64,
+    bytes: usize,
+}
+
+/// Stores what a recorder logs until its queue is closed and nothing is left.
+pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration, last_error: &LastError) {
+    let queue = &recorder.queue;
+    while let Some(items) = queue.take(collect_for) {
+        let mut works = works_of(recorder, items);
+        let mut retry = FIRST_RETRY;
+        while let Some(work) = works.front() {
+            match store(&recorder.server, &recorder.project, &work.step) {
+                Ok(()) => {
+                    queue.done(work.items, work.bytes);
+                    note(last_error, None);
+                    retry = FIRST_RETRY;
+                }
+                Err(error) if is_of_the_record(&error) => {
+                    let Some(work) = works.pop_front() else { break };
+                    match work.split() {
+                        Ok(each) => each.into_iter().rev().for_each(|work| works.push_front(work)),
+                        Err(work) => {
+                            tracing::error!(%error, "a call that no store takes is dropped");
+                            queue.drop_taken(work.items, work.bytes);
+                        }
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    note(last_error, Some(error));
+                    if queue.refuse(retry) {
+                        retry = (retry * 2).min(LAST_RETRY);
+                        continue;
+                    }
+                    // The last chance was the last: nobody waits for this process any more.
+                    let (lost, bytes) = works.iter().fold((0, 0), |(lost, bytes), work| {
+                        (lost + work.items, bytes + work.bytes)
+                    });
+                    tracing::error!(calls = lost, "the disk took nothing to the end: calls are lost");
+                    queue.drop_taken(lost, bytes);
+                    works.clear();
+                    continue;
+                }
+            }
+            works.pop_front();
+        }
+    }
+}
+
+/// Whether no other try helps: the disk may be fine.
+fn is_of_the_record(error: &TraceError) -> bool {
+    error.kind() == TraceErrorKind::InvalidInput
+        || matches!(error.store_kind(), Some(ErrorKind::InvalidInput | ErrorKind::TooLarge))
+}
+
+impl Work {
+    /// Its records one by one, where there are several.
+    fn split(self) -> Result<Vec<Work>, Work> {
+        let Step::Calls(entries) = self.step else { return Err(self) };
+        if entries.len() < 2 {
+            return Err(Self { step: Step::Calls(entries), ..self });
+        }
+        let mut each: Vec<Work> = entries
+            .into_iter()
+            .map(|entry| Work { step: Step::Calls(vec![entry]), items: 1, bytes: 0 })
+            .collect();
+        let others = self.items.saturating_sub(each.len() as u64);
+        if let Some(last) = each.last_mut() {
+            last.items += others;
+            last.bytes = self.bytes;
+        }
+        Ok(each)
+    }
+}
+
+/// Notes what is the matter, and tells it when that changes.
+fn note(last_error: &LastError, error: Option<TraceError>) {
+    let mut last = last_error.lock().unwrap_or_else(PoisonError::into_inner);
+    match (&*last, &error) {
+        (None, Some(error)) => {
+            let source = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(%error, source, "calls cannot be stored: they are kept in memory while there is room");
+        }
+        (Some(_), None) => tracing::warn!("calls are stored again"),
+        _ => {}
+    }
+    *last = error;
+}
+
+fn store(
+    server: &OfflineTraceServer,
+    project: &ProjectId,
+    step: &Step,
+) -> Result<(), TraceError> {
+    match step {
+        Step::Op(version) => {
+            let code = &version.code;
+            server.create_file(project, &code.name, Some(&code.media_type), code.bytes())?;
+            server.create_object(project, &version.object(project)).map(drop)
+        }
+        Step::Files(contents) => store_files(server, project, contents),
+        Step::Calls(entries) => server.log(project, entries).map(drop),
+    }
+}
+
+/// Stores the files that a value is made of.
+pub(crate) fn store_files(
+    server: &OfflineTraceServer,
+    project: &ProjectId,
+    contents: &[Content],
+) -> Result<(), TraceError> {
+    for file in contents.iter().flat_map(Content::files) {
+        server.create_file(project, &file.name, Some(&file.media_type), file.bytes())?;
+    }
+    Ok(())
+}
+
+/// What is to be done with items, those in a row together: files come before the calls that
+/// they are in.
+fn works_of(recorder: &Recorder, items: Vec<Item>) -> VecDeque<Work> {
+    let mut works = VecDeque::new();
+    for item in items {
+        let mut bytes = item.bytes();
+        let (entry, files) = match item {
+            Item::Op(version) => {
+                works.push_back(Work { step: Step::Op(version), items: 1, bytes });
+                continue;
+            }
+            Item::Call(call) => match call.phase.store() {
+                None => (None, Vec::new()),
+                Some(Part::Start) => (Some(start_of(recorder, &call)), call.inputs.files.clone()),
+                Some(Part::Whole(ended)) => {
+                    bytes += ended.bytes();
+                    let files = [&*call.inputs.files, &*ended.output.files].concat();
+                    (Some(whole_of(recorder, &call, &ended)), files)
+                }
+            },
+            Item::End(call, ended) => {
+                (Some(end_of(recorder, &call, &ended)), ended.output.files.clone())
+            }
+        };
+        if !files.is_empty() {
+            works.push_back(Work { step: Step::Files(files), items: 0, bytes: 0 });
+        }
+        add(&mut works, entry, bytes);
+    }
+    works
+}
+
+/// Adds a record to the commit that is last, or to another.
+fn add(works: &mut VecDeque<Work>, entry: Option<Entry>, bytes: usize) {
+    if let Some(Work { step: Step::Calls(entries), items, bytes: sum }) = works.back_mut()
+        && entries.len() < MAX_ENTRIES
+    {
+        entries.extend(entry);
+        *items += 1;
+        *sum += bytes;
+        return;
+    }
+    let step = Step::Calls(entry.into_iter().collect());
+    works.push_back(Work { step, items: 1, bytes });
+}
+
+fn start_of(recorder: &Recorder, call: &CallState) -> Entry {
+    let entry = Entry::of_json(EntryType::CallStart, call.start_json(&recorder.of_project));
+    entry.at(call.started.wall)
+}
+
+fn whole_of(recorder: &Recorder, call: &CallState, ended: &Ended) -> Entry {
+    let data = call.complete_json(ended, &recorder.of_project);
+    Entry::of_json(EntryType::CallComplete, data).at(ended.at)
+}
+
+fn end_of(recorder: &Recorder, call: &CallState, ended: &Ended) -> Entry {
+    let data = call.end_json(ended, &recorder.of_project);
+    Entry::of_json(EntryType::CallEnd, data).at(ended.at)
+}
