@@ -42,9 +42,11 @@ mod sync;
 #[doc(hidden)]
 pub use client::macro_support;
 pub use client::{
-    Call, CallBuilder, Content, Context, Exception, InContext, Init, LoggingStatus, WeaveClient,
-    attributes, call, client, current_call, finish, init, spawn, spawn_blocking, spawn_thread,
-    thread, with_call, with_call_async,
+    Call, CallBuilder, CallRecord, CallStatus, CallTree, CallsRequest, Content, Context, Cost,
+    Dataset, Exception, Feedback, InContext, Init, LoggingStatus, Object, ObjectRef, Publish,
+    WeaveClient, add_tags, attributes, call, calls, calls_in, client, current_call,
+    delete_object_version, feedback, finish, get, get_call, init, publish, rows, set_aliases,
+    spawn, spawn_blocking, spawn_thread, thread, trace_tree, with_call, with_call_async,
 };
 pub use credentials::Credentials;
 pub use entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};

@@ -82,6 +82,17 @@ impl Call {
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
         &self.recorder
     }
+
+    /// The name of its op.
+    pub fn op_name(&self) -> &str {
+        &self.state.op.name
+    }
+
+    /// The address of its op's version, where it has one: a call by hand has none.
+    pub fn op_address(&self) -> Option<String> {
+        self.state.op.location?;
+        Some(self.state.op.quoted_address.trim_matches('"').to_owned())
+    }
 }
 
 impl fmt::Debug for Call {

@@ -6,7 +6,7 @@ use backhaul_store::{Moment, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::exception::{Exception, Location};
+use super::exception::Exception;
 use super::json_object::{JsonObject, quoted};
 use super::op::Op;
 use super::phase::Phase;
@@ -268,7 +268,8 @@ impl OfProject {
                 Value::Array(items) => left.extend(items),
                 Value::Object(fields) => {
                     for (key, value) in fields {
-                        if self.redacted_keys.iter().any(|hidden| key.eq_ignore_ascii_case(hidden)) {
+                        if self.redacted_keys.iter().any(|hidden| key.eq_ignore_ascii_case(hidden))
+                        {
                             *value = "REDACTED".into();
                         } else {
                             left.push(value);

@@ -1,16 +1,19 @@
 //! The client that a program has.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
 
 use super::context::Context;
 use super::online::Online;
 use super::recorder::Recorder;
-use super::writer::LastError;
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::OfflineTraceServer;
 use crate::project::ProjectId;
+use crate::reads::Reads;
 use crate::remote::Remote;
+use crate::sync::WeaveForwarder;
 
 /// The one that ops log with. Whoever is in a call logs with that of the call.
 static CURRENT: RwLock<Option<WeaveClient>> = RwLock::new(None);
@@ -24,11 +27,12 @@ pub struct WeaveClient {
 
 pub(crate) struct Inner {
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) last_error: LastError,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
     /// The server that everything goes to; `None`: offline.
     pub(crate) online: Option<Online>,
     pub(crate) remote: Remote,
+    /// Made when something is read for the first time.
+    pub(crate) reads: OnceLock<Reads>,
 }
 
 /// How logging stands.
@@ -63,8 +67,13 @@ impl WeaveClient {
         &self.inner.remote
     }
 
-    pub(crate) fn online(&self) -> Option<&Online> {
-        self.inner.online.as_ref()
+    /// What delivers beside it, and the runtime that this belongs to.
+    pub(crate) fn online(&self) -> Option<(WeaveForwarder, Handle)> {
+        self.inner.online.as_ref().and_then(Online::forwarder)
+    }
+
+    pub(super) fn kept_reads(&self) -> &Reads {
+        self.inner.reads.get_or_init(|| Reads::of_server(self.server()))
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
@@ -76,24 +85,14 @@ impl WeaveClient {
     /// # Errors
     /// Where the disk takes nothing. It stays in memory then, and is tried again.
     pub fn flush(&self) -> Result<(), TraceError> {
-        let queue = &self.inner.recorder.queue;
-        if queue.wait_until_stored(queue.end()) {
-            return Ok(());
-        }
-        Err(self.status().last_error.unwrap_or_else(|| {
-            TraceError::new(TraceErrorKind::Store, "the disk takes nothing at the moment")
-        }))
+        self.inner.recorder.flush()
     }
 
     /// How logging stands.
     pub fn status(&self) -> LoggingStatus {
-        let queue = &self.inner.recorder.queue;
-        let last_error = self.inner.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-        LoggingStatus {
-            waiting: queue.waiting(),
-            dropped: queue.dropped(),
-            last_error: last_error.clone(),
-        }
+        let Recorder { queue, .. } = &*self.inner.recorder;
+        let last_error = self.inner.recorder.last_error();
+        LoggingStatus { waiting: queue.waiting(), dropped: queue.dropped(), last_error }
     }
 
     /// Ends logging: everything is put on stable storage, and of what is on its way to a server

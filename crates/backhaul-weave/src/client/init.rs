@@ -1,7 +1,7 @@
 //! A program begins to log.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::call_state::OfProject;
 use super::client::{self, Inner, WeaveClient};
 use super::online::Online;
 use super::recorder::Recorder;
-use super::writer::{self, LastError};
+use super::writer;
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::{OfflineOptions, OfflineTraceServer};
 use crate::project::{ProjectError, ProjectId};
@@ -188,10 +188,10 @@ impl Init {
             true => None,
             false => Some(Online::start(server, remote.clone())?),
         };
-        let last_error = LastError::default();
-        let writer = start_writer(&recorder, self.collect_for, &last_error)?;
+        let writer = start_writer(&recorder, self.collect_for)?;
         let writer = Mutex::new(Some(writer));
-        let client = WeaveClient::new(Inner { recorder, last_error, writer, online, remote });
+        let client =
+            WeaveClient::new(Inner { recorder, writer, online, remote, reads: OnceLock::new() });
         client::make_current(&client);
         flush_at_exit(&client);
         Ok(client)
@@ -208,11 +208,10 @@ fn folder(named: Option<PathBuf>) -> Result<PathBuf, TraceError> {
 fn start_writer(
     recorder: &Arc<Recorder>,
     collect_for: Duration,
-    last_error: &LastError,
 ) -> Result<std::thread::JoinHandle<()>, TraceError> {
-    let (recorder, last_error) = (Arc::clone(recorder), Arc::clone(last_error));
+    let recorder = Arc::clone(recorder);
     let thread = std::thread::Builder::new().name("weave-writer".to_owned());
-    let started = thread.spawn(move || writer::store_all(&recorder, collect_for, &last_error));
+    let started = thread.spawn(move || writer::store_all(&recorder, collect_for));
     started.map_err(|error| {
         let message = format!("the thread that stores cannot be started: {error}");
         TraceError::new(TraceErrorKind::Store, message)

@@ -37,12 +37,6 @@ impl JsonObject {
         self
     }
 
-    /// Where the value of a field starts that is written by others.
-    pub(crate) fn value(&mut self, key: &str) -> &mut String {
-        self.key(key);
-        &mut self.text
-    }
-
     pub(crate) fn finish(mut self) -> String {
         if self.text.is_empty() {
             self.text.push('{');

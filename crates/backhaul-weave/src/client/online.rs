@@ -39,15 +39,16 @@ impl Online {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let delivering = forwarder.clone();
-        let thread = std::thread::Builder::new().name("weave-courier".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                delivering.start().await;
-                let _ = stopped.await;
-                delivering.stop().await;
+        let thread =
+            std::thread::Builder::new().name("weave-courier".to_owned()).spawn(move || {
+                runtime.block_on(async {
+                    delivering.start().await;
+                    let _ = stopped.await;
+                    delivering.stop().await;
+                });
+                // What waits for a disk or a name is not waited for.
+                runtime.shutdown_background();
             });
-            // What waits for a disk or a name is not waited for.
-            runtime.shutdown_background();
-        });
         let thread = thread.map_err(|error| failed("the thread of delivery", error))?;
         Ok(Self { forwarder, handle, running: Mutex::new(Some((stop, thread))) })
     }
@@ -61,8 +62,9 @@ impl Online {
         }
     }
 
-    /// What delivers, and the runtime that it belongs to.
-    pub(crate) fn forwarder(&self) -> (&WeaveForwarder, &Handle) {
-        (&self.forwarder, &self.handle)
+    /// What delivers, and the runtime that it belongs to; `None`: it was stopped.
+    pub(crate) fn forwarder(&self) -> Option<(WeaveForwarder, Handle)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|_| (self.forwarder.clone(), self.handle.clone()))
     }
 }

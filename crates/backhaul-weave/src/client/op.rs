@@ -17,7 +17,7 @@ const LONGEST_NAME: usize = 128;
 /// What a program says of one of its ops, once.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "for the macro alone, which has a page that explains them")]
+#[allow(missing_docs, reason = "for the macro alone, which explains them")]
 pub struct OpInfo {
     pub name: &'static str,
     pub is_named: bool,

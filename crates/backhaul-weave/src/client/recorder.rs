@@ -2,18 +2,22 @@
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use backhaul_store::Moment;
+use serde_json::{Map, Value};
 
 use super::call::Call;
-use super::call_state::{Beginning, CallState, Ended, OfProject};
+use super::call_state::{Attributes, Beginning, CallState, Ended, OfProject};
 use super::context::{Context, Frame};
 use super::exception::Exception;
+use super::json_object::put_over;
 use super::op::{Op, OpInfo, OpVersion, Ops};
 use super::phase::Ending;
 use super::queue::{Position, Pushed, Queue};
 use super::value::Captured;
+use crate::entry::{Entry, EntryType};
+use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::OfflineTraceServer;
 use crate::project::ProjectId;
 
@@ -37,7 +41,8 @@ pub(crate) struct Recorder {
     /// Whether a call that ends waits until it is on disk.
     pub(crate) is_durable: bool,
     /// Of all calls.
-    pub(crate) attributes: Option<Arc<super::call_state::Attributes>>,
+    pub(crate) attributes: Option<Arc<Attributes>>,
+    last_error: Mutex<Option<TraceError>>,
     ops: RwLock<Ops>,
 }
 
@@ -45,7 +50,7 @@ pub(crate) struct Recorder {
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub(crate) inputs: Captured,
-    pub(crate) attributes: serde_json::Map<String, serde_json::Value>,
+    pub(crate) attributes: Map<String, Value>,
     pub(crate) display_name: Option<String>,
 }
 
@@ -70,6 +75,7 @@ impl Recorder {
             queue: Arc::new(Queue::new(max_bytes)),
             is_durable: false,
             attributes: None,
+            last_error: Mutex::default(),
             ops: RwLock::default(),
         }
     }
@@ -134,11 +140,7 @@ impl Recorder {
     }
 
     /// Those of the client, those of the context, and its own, the last of which counts.
-    fn attributes_of(
-        &self,
-        own: super::call_state::Attributes,
-        around: Option<&Frame>,
-    ) -> Option<Arc<super::call_state::Attributes>> {
+    fn attributes_of(&self, own: Attributes, around: Option<&Frame>) -> Option<Arc<Attributes>> {
         let of_context = around.and_then(|around| around.attributes.as_ref());
         match (&self.attributes, of_context, own.is_empty()) {
             (None, None, true) => None,
@@ -146,8 +148,8 @@ impl Recorder {
             (of_client, of_context, _) => {
                 let mut all = of_client.as_deref().cloned().unwrap_or_default();
                 let of_context = of_context.map(|of_context| (**of_context).clone());
-                super::json_object::put_over(&mut all, of_context.unwrap_or_default());
-                super::json_object::put_over(&mut all, own);
+                put_over(&mut all, of_context.unwrap_or_default());
+                put_over(&mut all, own);
                 Some(Arc::new(all))
             }
         }
@@ -181,6 +183,41 @@ impl Recorder {
         if let Some(position) = position.filter(|_| self.is_durable) {
             self.wait_for(position);
         }
+    }
+
+    /// Waits until everything that was logged so far is on stable storage.
+    pub(crate) fn flush(&self) -> Result<(), TraceError> {
+        if self.queue.wait_until_stored(self.queue.end()) {
+            return Ok(());
+        }
+        Err(self.last_error().unwrap_or_else(|| {
+            TraceError::new(TraceErrorKind::Store, "the disk takes nothing at the moment")
+        }))
+    }
+
+    /// Stores something beside calls, durably.
+    pub(crate) fn log(&self, entry_type: EntryType, data: &Value) -> Result<(), TraceError> {
+        self.server.log(&self.project, &[Entry::of_value(entry_type, data)])?;
+        Ok(())
+    }
+
+    /// What is the matter with the disk, where something is.
+    pub(crate) fn last_error(&self) -> Option<TraceError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is the matter, and tells it when that changes.
+    pub(crate) fn note(&self, error: Option<TraceError>) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*last, &error) {
+            (None, Some(error)) => {
+                let source = std::error::Error::source(error).map(ToString::to_string);
+                tracing::error!(%error, source, "calls cannot be stored: they are kept in memory while there is room");
+            }
+            (Some(_), None) => tracing::warn!("calls are stored again"),
+            _ => {}
+        }
+        *last = error;
     }
 
     /// Waits for the disk; what it does not take is told by who stores.

@@ -35,9 +35,7 @@ pub fn spawn_blocking<T: Send + 'static>(
 /// let thread = backhaul_weave::spawn_thread(|| 40 + 2);
 /// assert_eq!(thread.join().ok(), Some(42));
 /// ```
-pub fn spawn_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> JoinHandle<T> {
+pub fn spawn_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let context = Context::current();
     std::thread::spawn(move || context.run(work))
 }

@@ -159,7 +159,8 @@ mod tests {
     fn what_was_set_by_hand_is_added_up_as_python_does() {
         let mut parent = Summary::default();
         parent.add_child(&leaf("1", json!({"n": 1, "x": 0.5, "why": "a", "on": true, "no": null})));
-        parent.add_child(&leaf("1", json!({"n": 2, "x": 1, "why": ["b"], "on": true, "l": [1, 2]})));
+        parent
+            .add_child(&leaf("1", json!({"n": 2, "x": 1, "why": ["b"], "on": true, "l": [1, 2]})));
         let parent = parent.finish(false, "1", object(json!({"n": 100, "own": {"x": 1}})));
         assert_eq!(
             said(&parent),

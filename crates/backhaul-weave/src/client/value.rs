@@ -30,15 +30,18 @@ pub struct Captured {
 impl Captured {
     /// A value that can be serialized. Where that fails, or panics, what it said stands there.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Self {
+        Self::try_of(value).unwrap_or_else(|why| Self::note(&format!("not serialized: {why}")))
+    }
+
+    /// The same, where there is somebody to say it to.
+    pub(crate) fn try_of<T: Serialize + ?Sized>(value: &T) -> Result<Self, String> {
         let before = FILES.replace(Some(Vec::new()));
         let json = guarded(|| serde_json::to_string(value).map_err(|error| error.to_string()));
         let files = FILES.replace(before).unwrap_or_default();
-        match json {
-            Ok(json) if json.len() <= MAX_BYTES => Self { json, files },
-            Ok(json) => {
-                Self::note(&format!("{} bytes, of which at most {MAX_BYTES} are kept", json.len()))
-            }
-            Err(why) => Self::note(&format!("not serialized: {why}")),
+        let json = json?;
+        match json.len() {
+            bytes if bytes <= MAX_BYTES => Ok(Self { json, files }),
+            bytes => Err(format!("it has {bytes} bytes, at most {MAX_BYTES} are kept")),
         }
     }
 
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn a_value_beyond_all_limits_is_named_by_its_size() {
         let text = "x".repeat(MAX_BYTES);
-        assert!(Captured::of(&text).json.contains("bytes, of which at most"));
+        assert!(Captured::of(&text).json.contains("at most 25165824 are kept"));
     }
 
     #[test]

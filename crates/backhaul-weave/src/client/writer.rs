@@ -1,7 +1,6 @@
 //! The one thread that stores what was logged.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backhaul_store::ErrorKind;
@@ -23,9 +22,6 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 /// Most records of one commit: enough to share a flush, few enough for a bounded wait.
 const MAX_ENTRIES: usize = 1024;
 
-/// What is the matter with the disk, for whoever asks.
-pub(crate) type LastError = Arc<Mutex<Option<TraceError>>>;
-
 /// What is to be stored, in order.
 enum Step {
     Op(OpVersion),
@@ -41,7 +37,7 @@ struct Work {
 }
 
 /// Stores what a recorder logs until its queue is closed and nothing is left.
-pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration, last_error: &LastError) {
+pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
     let queue = &recorder.queue;
     while let Some(items) = queue.take(collect_for) {
         let mut works = works_of(recorder, items);
@@ -50,7 +46,7 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration, last_error: 
             match store(&recorder.server, &recorder.project, &work.step) {
                 Ok(()) => {
                     queue.done(work.items, work.bytes);
-                    note(last_error, None);
+                    recorder.note(None);
                     retry = FIRST_RETRY;
                 }
                 Err(error) if is_of_the_record(&error) => {
@@ -65,7 +61,7 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration, last_error: 
                     continue;
                 }
                 Err(error) => {
-                    note(last_error, Some(error));
+                    recorder.note(Some(error));
                     if queue.refuse(retry) {
                         retry = (retry * 2).min(LAST_RETRY);
                         continue;
@@ -74,7 +70,10 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration, last_error: 
                     let (lost, bytes) = works.iter().fold((0, 0), |(lost, bytes), work| {
                         (lost + work.items, bytes + work.bytes)
                     });
-                    tracing::error!(calls = lost, "the disk took nothing to the end: calls are lost");
+                    tracing::error!(
+                        calls = lost,
+                        "the disk took nothing to the end: calls are lost"
+                    );
                     queue.drop_taken(lost, bytes);
                     works.clear();
                     continue;
@@ -111,25 +110,7 @@ impl Work {
     }
 }
 
-/// Notes what is the matter, and tells it when that changes.
-fn note(last_error: &LastError, error: Option<TraceError>) {
-    let mut last = last_error.lock().unwrap_or_else(PoisonError::into_inner);
-    match (&*last, &error) {
-        (None, Some(error)) => {
-            let source = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(%error, source, "calls cannot be stored: they are kept in memory while there is room");
-        }
-        (Some(_), None) => tracing::warn!("calls are stored again"),
-        _ => {}
-    }
-    *last = error;
-}
-
-fn store(
-    server: &OfflineTraceServer,
-    project: &ProjectId,
-    step: &Step,
-) -> Result<(), TraceError> {
+fn store(server: &OfflineTraceServer, project: &ProjectId, step: &Step) -> Result<(), TraceError> {
     match step {
         Step::Op(version) => {
             let code = &version.code;

@@ -1,6 +1,7 @@
 //! What a sync came to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Deref;
 
 use crate::kind::Kind;
@@ -33,6 +34,19 @@ impl SyncStatistics {
     /// Whether everything arrived.
     pub fn is_complete(&self) -> bool {
         self.0.values().flat_map(BTreeMap::values).all(|(_, errors)| *errors == 0)
+    }
+}
+
+/// Project by project, and kind by kind: `  calls: 2 synced, 0 errors`.
+impl fmt::Display for SyncStatistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (project, kinds) in &self.0 {
+            writeln!(f, "{project}:")?;
+            for (kind, (synced, errors)) in kinds {
+                writeln!(f, "  {kind}: {synced} synced, {errors} errors")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backhaul_sync::{SyncOptions, Transport};
+use backhaul_sync::{SyncOptions, Transport, Url};
 
 use super::forwarder::WeaveForwarder;
 use super::statistics::SyncStatistics;
+use crate::client::WeaveClient;
 use crate::credentials::Credentials;
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::{OfflineOptions, OfflineTraceServer};
@@ -19,21 +20,25 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// What [`sync_offline_data`] is told. All of it has defaults.
 #[derive(Debug, Clone, Default)]
 pub struct SyncArguments {
-    /// The folder. Default: [`OfflineTraceServer::default_dir`].
+    /// The folder. Default: that of the active client ([`client`](crate::client)), else
+    /// [`OfflineTraceServer::default_dir`].
     pub offline_dir: Option<PathBuf>,
     /// The one project that is synced, as `entity/project`, or a project that was logged without
     /// an entity. Default: all.
     pub project_name: Option<String>,
-    /// The key. Default: as of [`Credentials`].
+    /// The key. Default: that of the active client, where it has the same server, else as of
+    /// [`Credentials`].
     pub api_key: Option<String>,
-    /// The trace server. Default: `WF_TRACE_SERVER_URL`, else as of [`Remote::new`].
+    /// The trace server. Default: that of the active client, else `WF_TRACE_SERVER_URL`, else
+    /// as of [`Remote::new`].
     pub trace_url: Option<String>,
-    /// The server of projects. Default: `WANDB_BASE_URL`, else the hosted one.
+    /// The server of projects. Default: that of the active client, else `WANDB_BASE_URL`, else
+    /// the hosted one.
     pub wandb_url: Option<String>,
 }
 
 /// Delivers what a folder holds, of one project or of all, and says what came of it. Safe to
-/// repeat, whatever became of it before.
+/// repeat, whatever became of it before. What the active client has logged so far is among it.
 ///
 /// A server that cannot be reached is no error: its records count as errors, and wait.
 ///
@@ -57,16 +62,70 @@ pub struct SyncArguments {
 /// ```
 pub async fn sync_offline_data(arguments: SyncArguments) -> Result<SyncStatistics, TraceError> {
     let SyncArguments { offline_dir, project_name, api_key, trace_url, wandb_url } = arguments;
+    let active = crate::client();
+    let remote = remote_beside(active.as_ref(), api_key, trace_url, wandb_url)?;
+    let dir_of_client = active.as_ref().map(|client| client.server().dir().to_owned());
+    let offline_dir = offline_dir.or_else(|| dir_of_client.clone());
     let offline_dir = offline_dir.or_else(OfflineTraceServer::default_dir).ok_or_else(|| {
         let message = "there is no home folder to find offline data in: name offline_dir";
         TraceError::new(TraceErrorKind::InvalidInput, message)
     })?;
-    let remote = remote_of(api_key, trace_url, wandb_url)?;
-    let syncer = OfflineDataSyncer::new(remote, offline_dir)?;
-    match project_name {
-        Some(project) => syncer.sync_project(&project).await,
-        None => syncer.sync().await,
+    let of_client = active.filter(|client| is_same(client.server().dir(), &offline_dir));
+    let Some(client) = of_client else {
+        let syncer = OfflineDataSyncer::new(remote, offline_dir)?;
+        return syncer.sync_named(project_name.as_deref()).await;
+    };
+    let flushed = client.clone();
+    let flushed = tokio::task::spawn_blocking(move || flushed.flush()).await;
+    flushed.unwrap_or(Ok(()))?;
+    let offline = client.server().clone();
+    let Some((forwarder, runtime)) = client.online() else {
+        let syncer = OfflineDataSyncer::of_server(remote, offline, SyncOptions::default())?;
+        return syncer.sync_named(project_name.as_deref()).await;
+    };
+    // It delivers from the folder already, and belongs to a runtime of its own.
+    remote.credentials().key(remote.wandb_url())?;
+    let syncer = OfflineDataSyncer { offline, forwarder };
+    let syncing = runtime.spawn(async move { syncer.sync_named(project_name.as_deref()).await });
+    syncing.await.unwrap_or_else(|error| {
+        Err(TraceError::new(TraceErrorKind::Store, format!("delivery ended: {error}")))
+    })
+}
+
+fn is_same(left: &Path, right: &Path) -> bool {
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    left == right || canonical(left).is_some_and(|left| canonical(right) == Some(left))
+}
+
+/// The server that is meant: the active client's, where no other is named.
+fn remote_beside(
+    active: Option<&WeaveClient>,
+    api_key: Option<String>,
+    trace_url: Option<String>,
+    wandb_url: Option<String>,
+) -> Result<Remote, TraceError> {
+    let is_named = api_key.is_some() || trace_url.is_some() || wandb_url.is_some();
+    let Some(active) = active else { return remote_of(api_key, trace_url, wandb_url) };
+    if !is_named {
+        return Ok(active.remote().clone());
     }
+    let has_key = api_key.is_some();
+    let (trace_url, wandb_url) = match (trace_url, wandb_url) {
+        (None, None) => {
+            let url = |url: &Url| url.as_str().to_owned();
+            (Some(url(active.remote().trace_url())), Some(url(active.remote().wandb_url())))
+        }
+        named => named,
+    };
+    let remote = remote_of(api_key, trace_url, wandb_url)?;
+    // A key is for the server that it was given for.
+    if !has_key
+        && remote.wandb_url() == active.remote().wandb_url()
+        && let Ok(key) = active.remote().credentials().key(remote.wandb_url())
+    {
+        remote.credentials().note_client_key(&key);
+    }
+    Ok(remote)
 }
 
 /// The real server that the environment names, with the key as of [`Credentials`]:
@@ -161,6 +220,13 @@ impl OfflineDataSyncer {
             return Err(TraceError::new(TraceErrorKind::NotFound, message));
         }
         self.forwarder.drain(Some(&project)).await
+    }
+
+    async fn sync_named(&self, project: Option<&str>) -> Result<SyncStatistics, TraceError> {
+        match project {
+            Some(project) => self.sync_project(project).await,
+            None => self.sync().await,
+        }
     }
 
     /// Removes the files of which everything arrived, and the bytes that no other file's
