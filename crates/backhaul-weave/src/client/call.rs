@@ -124,7 +124,7 @@ pub fn current_call() -> Option<Call> {
 /// let (sum, call) = weave::with_call(|| weave::call("add").input("a", 40).run(|| 40 + 2));
 /// assert_eq!(sum, 42);
 /// assert!(call.is_some());
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn with_call<T>(work: impl FnOnce() -> T) -> (T, Option<Call>) {
     let witness = Arc::new(OnceLock::new());
@@ -155,7 +155,7 @@ pub async fn with_call_async<F: Future>(work: F) -> (F::Output, Option<Call>) {
 /// if let Some(call) = call {
 ///     call.finish("it moved");
 /// }
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn call(op_name: impl Into<String>) -> CallBuilder {
     CallBuilder { op_name: op_name.into(), arguments: Arguments::default() }

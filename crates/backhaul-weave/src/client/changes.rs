@@ -95,7 +95,7 @@ fn log_of(object: &ObjectRef, entry_type: EntryType, data: &Value) -> Result<(),
 /// # let dir = tempfile::tempdir()?;
 /// weave::init("my_team/my_project").offline(true).offline_dir(dir.path()).start()?;
 /// weave::Cost::of("local-3b").prompt(0.0).completion(1e-6).add()?;
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "a cost is stored by add()"]

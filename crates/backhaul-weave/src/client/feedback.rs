@@ -35,7 +35,7 @@ const RESERVED: &str = "wandb.";
 ///     call.feedback().add_note("As expected.")?;
 ///     call.feedback().add("field-report", &serde_json::json!({"weather": "rain"}))?;
 /// }
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Feedback {

@@ -37,7 +37,7 @@ const REDACTED_KEYS: [&str; 3] = ["api_key", "auth_headers", "authorization"];
 ///     .start()?;
 /// assert_eq!(weave::call("add").input("a", 40).run(|| 40 + 2), 42);
 /// client.finish()?;
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn init(project_name: impl Into<String>) -> Init {
     Init {

@@ -19,7 +19,7 @@ use crate::remote::segment;
 /// let settings: ObjectRef = text.parse()?;
 /// assert_eq!(settings.name(), "settings");
 /// assert_eq!(settings.key("limit").to_string(), format!("{text}/key/limit"));
-/// # Ok::<(), backhaul_weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectRef {

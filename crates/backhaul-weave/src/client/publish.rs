@@ -28,7 +28,7 @@ const CHUNK_BYTES: usize = 10_000_000;
 /// weave::init("my_team/my_project").offline(true).offline_dir(dir.path()).start()?;
 /// let settings = weave::publish(&serde_json::json!({"a": 1}), "settings")?;
 /// assert_eq!(weave::get(&settings)?["a"], 1);
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
@@ -170,7 +170,7 @@ fn put_marks(kept: &mut String, marks: &mut String) {
 /// let sums = weave::Dataset::new([serde_json::json!({"question": "1 + 1", "answer": 2})]);
 /// let address = weave::publish(&sums, "sums")?;
 /// assert_eq!(weave::rows(&address)?[0]["answer"], 2);
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Dataset<T> {

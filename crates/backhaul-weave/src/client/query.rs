@@ -49,7 +49,7 @@ impl CallStatus {
 /// assert_eq!(calls[0].output(), 21.5);
 /// assert_eq!(calls[0].status(), CallStatus::Success);
 /// assert!(weave::calls().status(CallStatus::Error).list()?.is_empty());
-/// # Ok::<(), weave::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn calls() -> CallsRequest {
     CallsRequest {
