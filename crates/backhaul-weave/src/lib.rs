@@ -39,6 +39,7 @@ mod remote;
 pub mod salvage;
 mod sync;
 
+pub use backhaul_weave_macros::op;
 #[doc(hidden)]
 pub use client::macro_support;
 pub use client::{

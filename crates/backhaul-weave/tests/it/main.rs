@@ -7,6 +7,7 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod client;
 mod digests;
 mod forms;
 mod http;

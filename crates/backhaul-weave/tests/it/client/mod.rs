@@ -1,0 +1,4 @@
+//! Programs in Rust that log.
+
+mod ops;
+mod support;
