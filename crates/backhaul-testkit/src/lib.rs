@@ -64,7 +64,9 @@ pub use oracle::{Difference, Differences, Ends, Failed, Item, Oracle};
 pub use prng::Prng;
 pub use sim_disk::SimDisk;
 pub use sim_snapshot::{FlushPoint, SimSnapshot};
-pub use weave_server::{WeaveServer, weave_agent, weave_holdings, weave_steady_agent};
+pub use weave_server::{
+    WeaveServer, weave_agent, weave_holdings, weave_plain_agent, weave_steady_agent,
+};
 
 /// A host name that no DNS server knows, by RFC 6761. Where the machine's DNS server does
 /// not answer at all, it takes seconds to learn so.

@@ -65,6 +65,15 @@ pub fn weave_agent(version: &str) -> io::Result<Command> {
     Ok(weave_program(weave_python(version)?, "scenario.py"))
 }
 
+/// An agent that logs what a program in any language can log with the client of weave
+/// `version` to `local/scenario`, the same each time: to be started with `--url URL`.
+///
+/// # Errors
+/// When its environment cannot be made, which takes the network once.
+pub fn weave_plain_agent(version: &str) -> io::Result<Command> {
+    Ok(weave_program(weave_python(version)?, "plain.py"))
+}
+
 /// An agent that logs numbered things with the client of weave `version`, as `steady.py`
 /// says, until its stdin is closed: to be started with its options.
 ///

@@ -137,7 +137,7 @@ impl CallState {
         let mut call = JsonObject::with_capacity(256 + ended.output.json.len());
         call.raw("project_id", &of_project.project);
         call.plain("id", self.id).plain("started_at", micros(self.started.wall));
-        self.write_end(&mut call, ended);
+        self.write_end(&mut call, ended, of_project);
         call.finish()
     }
 
@@ -146,7 +146,7 @@ impl CallState {
         let bytes = self.inputs.json.len() + ended.output.json.len();
         let mut call = JsonObject::with_capacity(768 + bytes);
         self.write_start(&mut call, of_project);
-        self.write_end(&mut call, ended);
+        self.write_end(&mut call, ended, of_project);
         call.finish()
     }
 
@@ -171,9 +171,9 @@ impl CallState {
         call.raw("inputs", &of_project.redacted(&self.inputs.json));
     }
 
-    fn write_end(&self, call: &mut JsonObject, ended: &Ended) {
+    fn write_end(&self, call: &mut JsonObject, ended: &Ended, of_project: &OfProject) {
         call.plain("ended_at", micros(ended.at));
-        call.raw("output", &of_depth(&ended.output.json));
+        call.raw("output", &of_project.redacted(&ended.output.json));
         if let Some(exception) = &ended.exception {
             call.raw("exception", &exception.to_json_text(self.op.location));
         }
@@ -248,7 +248,7 @@ impl OfProject {
         of_depth(&text_of(&all)).into_owned()
     }
 
-    /// Inputs without the values of keys that hold secrets.
+    /// Inputs or an output without the values of keys that hold secrets.
     fn redacted<'a>(&self, inputs: &'a str) -> std::borrow::Cow<'a, str> {
         let lower = inputs.to_ascii_lowercase();
         if !self.redacted_keys.iter().any(|key| lower.contains(&quoted(key))) {

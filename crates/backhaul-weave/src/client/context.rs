@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::call_state::{Attributes, CallState};
-use super::json_object::put_over;
 
 thread_local! {
     /// The context that this thread is in. Never changed but by [`Entered`], which puts it
@@ -59,8 +58,8 @@ impl Context {
         CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
     }
 
-    /// The same with attributes for all calls that begin in it. Of two with one name, the
-    /// inner one counts; objects are put together.
+    /// The same with attributes, an object, for all calls that begin in it. Of two with one
+    /// name, the inner one counts.
     #[must_use]
     pub fn with_attributes(&self, attributes: impl Serialize) -> Self {
         let Ok(Value::Object(own)) = serde_json::to_value(attributes) else {
@@ -68,7 +67,7 @@ impl Context {
             return self.clone();
         };
         let mut all = self.frame().attributes.as_deref().cloned().unwrap_or_default();
-        put_over(&mut all, own);
+        all.extend(own);
         self.changed(|frame| frame.attributes = Some(Arc::new(all)))
     }
 

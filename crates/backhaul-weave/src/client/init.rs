@@ -22,7 +22,7 @@ use crate::sync::remote_of;
 const COLLECT_FOR: Duration = Duration::from_millis(100);
 /// What is held in memory at most while the disk is slower than the program, or takes nothing.
 const MAX_BYTES: usize = 64_000_000;
-/// Keys of inputs whose values are never kept, as of Weave's client for Python.
+/// Keys whose values are never kept, as of Weave's client for Python, which looks at inputs.
 const REDACTED_KEYS: [&str; 3] = ["api_key", "auth_headers", "authorization"];
 
 /// Begins to log to a project, `team/project`; without an entity it is kept under `offline`
@@ -136,8 +136,8 @@ impl Init {
         self
     }
 
-    /// One more name of inputs and attributes whose values are never kept, at any depth, in
-    /// any case, beside `api_key`, `auth_headers` and `authorization`.
+    /// One more name of what stands in inputs, outputs and attributes and is never kept, at any
+    /// depth, in any case, beside `api_key`, `auth_headers` and `authorization`.
     pub fn redact_key(mut self, key: impl Into<String>) -> Self {
         self.redacted_keys.push(key.into().to_ascii_lowercase());
         self

@@ -206,8 +206,8 @@ impl<T: Serialize> Publish for Dataset<T> {
 /// ```
 /// use backhaul_weave::Object;
 /// let prompt = Object::new("StringPrompt", serde_json::json!({"content": "Say {what}."}));
-/// let said = serde_json::to_value(prompt.base("Prompt"))?;
-/// assert_eq!(said["_bases"], serde_json::json!(["Prompt", "Object", "BaseModel"]));
+/// let said = serde_json::to_value(prompt.bases(["Prompt", "Object", "BaseModel"]))?;
+/// assert_eq!(said["_type"], "StringPrompt");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -225,10 +225,10 @@ impl<T: Serialize> Object<T> {
         Self { class: class.into(), bases, fields }
     }
 
-    /// The same, derived from one more class.
+    /// The same, derived from other classes than `Object` and `BaseModel`: the nearest first.
     #[must_use]
-    pub fn base(mut self, class: impl Into<String>) -> Self {
-        self.bases.insert(0, class.into());
+    pub fn bases<C: Into<String>>(mut self, classes: impl IntoIterator<Item = C>) -> Self {
+        self.bases = classes.into_iter().map(Into::into).collect();
         self
     }
 }

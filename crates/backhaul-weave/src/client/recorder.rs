@@ -139,17 +139,18 @@ impl Recorder {
         Active { call, recorder: Arc::clone(self), context }
     }
 
-    /// Those of the client, those of the context, and its own, the last of which counts.
+    /// Those of the client, those of the context, and its own, the last of which counts. As in
+    /// Weave's client for Python, objects are put together with those of the client alone.
     fn attributes_of(&self, own: Attributes, around: Option<&Frame>) -> Option<Arc<Attributes>> {
         let of_context = around.and_then(|around| around.attributes.as_ref());
         match (&self.attributes, of_context, own.is_empty()) {
             (None, None, true) => None,
             (Some(of_all), None, true) | (None, Some(of_all), true) => Some(Arc::clone(of_all)),
             (of_client, of_context, _) => {
+                let mut near = of_context.map(|near| (**near).clone()).unwrap_or_default();
+                near.extend(own);
                 let mut all = of_client.as_deref().cloned().unwrap_or_default();
-                let of_context = of_context.map(|of_context| (**of_context).clone());
-                put_over(&mut all, of_context.unwrap_or_default());
-                put_over(&mut all, own);
+                put_over(&mut all, near);
                 Some(Arc::new(all))
             }
         }

@@ -9,6 +9,7 @@ use backhaul_sync::{Answer, Criticality, LinkError, Method};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::ahead::Ahead;
 use super::fates::Fates;
 use super::memory::Memory;
 use super::server::{Server, not_written};
@@ -159,10 +160,25 @@ impl Job {
         looked.map_err(|error| LinkError::busy(format!("the spool cannot be read: {error}")))
     }
 
+    /// What has to be sent before its turn, where the kind's records refer to each other.
+    async fn ahead_of(&self, batch: &Batch) -> Result<Ahead, LinkError> {
+        match self.kind {
+            Kind::Ops | Kind::Objects => Ahead::of(self, batch).await,
+            _ => Ok(Ahead::default()),
+        }
+    }
+
     /// Delivers records each with requests of its own, in order.
     pub(super) async fn one_by_one(&self, batch: &Batch) -> Fates {
         let mut fates = Fates::new(batch.records.len());
         let mut failures = 0;
+        let mut ahead = match self.ahead_of(batch).await {
+            Ok(ahead) => ahead,
+            Err(error) => {
+                fates.fail(&[0], &error, true);
+                return fates;
+            }
+        };
         for (at, offer) in batch.records.iter().enumerate() {
             let id = offer.record.id;
             let entry = match Entry::of_record(&offer.record) {
@@ -180,7 +196,7 @@ impl Job {
                 _ if self.kind == Kind::Tables => {
                     tables::deliver(self, &entry, &offer.record).await
                 }
-                _ => objects::deliver(self, &entry, &offer.record).await,
+                _ => objects::deliver(self, &mut ahead, &entry, &offer.record).await,
             };
             match sent {
                 Ok(verdict) => {

@@ -5,12 +5,13 @@
 //! destination (`destination.rs`) first has the couriers of the kinds before it deliver what
 //! waits. A batch is a [`Job`](job::Job): its records are rewritten for the server (`target.rs`,
 //! `digests.rs`), left out where the server has them (`doubt.rs`), sent (`metadata.rs`, `files.rs`,
-//! `tables.rs`, `objects.rs`, `calls/`, `feedback.rs`), and get their verdicts (`fates.rs`).
+//! `tables.rs`, `objects.rs` with `ahead.rs`, `calls/`, `feedback.rs`), and get their verdicts (`fates.rs`).
 //!
 //! Where a version of the server does not know a path, the one that it knows is used
 //! (`server.rs` remembers which); where it does not know a field, that field is left out
 //! (`extra_fields.rs`).
 
+mod ahead;
 mod calls;
 mod couriers;
 mod destination;

@@ -4,6 +4,8 @@
 //! becomes the latest, on newer servers. So versions of an object go in the order in which they
 //! were logged: all of an object are a stream of their spool. That is not enough in two cases.
 //!
+//! What they refer to may wait for its turn so: `ahead.rs` has it sent before.
+//!
 //! A version that may have arrived already is not sent again where something newer is the
 //! latest by now. And one that was refused and is brought back later finds newer ones of ours
 //! there: the newest is sent once more after it.
@@ -15,6 +17,7 @@ use backhaul_store::{Standing, StoredRecord, Timestamp};
 use backhaul_sync::{LinkError, Method, Verdict};
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::fates::{is_refusal, rejected};
 use super::job::{Job, SHORT};
 use crate::entry::{DIGEST_LABEL, Entry, EntryType, OBJECT_LABEL};
@@ -22,9 +25,17 @@ use crate::remote;
 
 pub(super) async fn deliver(
     job: &Job,
+    ahead: &mut Ahead,
     entry: &Entry,
     record: &StoredRecord,
 ) -> Result<Verdict, LinkError> {
+    for (entry, record) in ahead.take_for(job, entry).await? {
+        match Version::of(job, &entry, &record).deliver().await {
+            // That is told when it is its turn.
+            Err(error) if is_refusal(&error) => {}
+            said => drop(said?),
+        }
+    }
     let mut request = job.value_of(entry);
     match entry.entry_type() {
         EntryType::ObjDelete => {
