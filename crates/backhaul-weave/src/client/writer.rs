@@ -45,8 +45,8 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
         while let Some(work) = works.front() {
             match store(&recorder.server, &recorder.project, &work.step) {
                 Ok(()) => {
-                    queue.done(work.items, work.bytes);
                     recorder.note(None);
+                    queue.done(work.items, work.bytes);
                     retry = FIRST_RETRY;
                 }
                 Err(error) if is_of_the_record(&error) => {

@@ -1,6 +1,11 @@
 //! Programs in Rust that log.
 
 mod beside_python;
+mod kills;
+mod misuse;
+mod nesting;
 mod ops;
+mod orders;
 mod scenario;
 mod support;
+mod trouble;

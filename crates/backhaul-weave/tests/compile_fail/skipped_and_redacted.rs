@@ -1,0 +1,10 @@
+use backhaul_weave as weave;
+
+#[weave::op(skip(a), redact(a))]
+fn add(a: u8) -> u8 {
+    a
+}
+
+fn main() {
+    add(1);
+}
