@@ -10,6 +10,7 @@ mod idle;
 mod intake;
 mod log;
 mod memory;
+mod ops;
 mod reads;
 mod sink;
 
@@ -25,8 +26,9 @@ pub fn measure(part: &str, rounds: u64) {
         "disk" => disk::measure(),
         "drain" => drain::measure(rounds),
         "memory" => memory::measure(rounds),
+        "ops" => ops::measure(rounds),
         "reads" => reads::measure(rounds),
-        _ => panic!("expected intake, idle, log, disk, drain, reads or memory: found {part}"),
+        _ => panic!("expected intake, idle, log, ops, disk, drain, reads or memory: found {part}"),
     }
 }
 
@@ -37,6 +39,7 @@ pub fn run_child(arguments: &[&str]) -> bool {
         ["weave-floor", path] => floor::run_child(path),
         ["weave-sink"] => sink::run_child(),
         ["weave-log", ref log @ ..] => log::run_child(log),
+        ["weave-ops", ref ops @ ..] => ops::run_child(ops),
         ["weave-drain", ref drain @ ..] => drain::run_child(drain),
         ["weave-read", calls, dir] => reads::run_child(calls, dir.as_ref()),
         ["weave-idle", url, connections] => idle::run_child(url, connections),
