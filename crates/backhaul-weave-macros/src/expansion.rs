@@ -1,237 +1,149 @@
-//! What a function becomes: the same, with its body run as a call.
+//! The function that is put in the place of the user's.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::spanned::Spanned as _;
-use syn::{
-    Block, Error, Expr, ExprAsync, ImplItemFn, Path, Result, ReturnType, Signature, Stmt,
-    TraitItemFn, Type,
-};
+use syn::Signature;
+use syn::ext::IdentExt;
 
+use crate::function::{Body, Function};
+use crate::future::Future;
 use crate::options::Options;
-use crate::parameters::{Parameter, Parameters, Shown, has_receiver};
-use crate::source;
+use crate::output::Output;
+use crate::parameters::Parameters;
+use crate::recording::{self, Recording};
 use crate::support_path::support_path;
 
-/// The function that is an op, with what belongs to it.
-struct Op<'a> {
-    options: &'a Options,
-    support: Path,
-    source: String,
-    signature: Signature,
-    parameters: Parameters,
-}
-
-/// Expands `#[op]` on an item.
-pub(crate) fn expand(options: &Options, item: TokenStream) -> Result<TokenStream> {
-    let function = parse(item.clone())?;
-    let ImplItemFn { attrs, vis, defaultness, sig: mut signature, block } = function;
-    if let Some(constness) = signature.constness {
-        let message = "a const fn is run by the compiler, which logs nothing: take `const` away";
-        return Err(Error::new(constness.span(), message));
-    }
-    let parameters = Parameters::take(&mut signature, options)?;
-    let op = Op {
-        options,
-        support: support_path(options.crate_path.as_ref())?,
-        source: source::text_of(&item),
-        signature,
-        parameters,
-    };
-    let body = op.body(&block)?;
-    let signature = &op.signature;
-    Ok(quote! {
-        #(#attrs)*
-        #vis #defaultness #signature {
-            #body
-        }
+/// The item as an op, or as it is beside the errors that keep it from being one: code that
+/// calls it has no errors of its own then.
+pub(crate) fn expand(options: TokenStream, item: &TokenStream, source: &str) -> TokenStream {
+    expanded(options, item, source).unwrap_or_else(|error| {
+        let error = error.into_compile_error();
+        quote!(#error #item)
     })
 }
 
-/// A function or a method with a body.
-fn parse(item: TokenStream) -> Result<ImplItemFn> {
-    if let Ok(function) = syn::parse2::<ImplItemFn>(item.clone()) {
-        return Ok(function);
-    }
-    match syn::parse2::<TraitItemFn>(item.clone()) {
-        Ok(TraitItemFn { default: None, sig, .. }) => Err(Error::new(
-            sig.ident.span(),
-            "an op has a body: put #[op] on the methods that implement this one",
-        )),
-        _ => Err(Error::new(
-            item.into_iter().next().map_or_else(Span::call_site, |token| token.span()),
-            "functions and methods can be ops: expected `fn` here",
-        )),
-    }
+fn expanded(options: TokenStream, item: &TokenStream, source: &str) -> syn::Result<TokenStream> {
+    let function = Function::read(item)?;
+    let options: Options = syn::parse2(options)?;
+    let parameters = Parameters::new(&function.signature, &options)?;
+    let support = support_path(options.crate_path.as_ref())?;
+    Ok(Expansion { function, options, parameters, support, source }.function())
 }
 
-impl Op<'_> {
-    /// What stands in the place of the body.
-    fn body(&self, block: &Block) -> Result<TokenStream> {
-        let bindings = &self.parameters.bindings;
-        if self.signature.asyncness.is_some() {
-            let future = self.async_body(&block.stmts);
-            let begun = self.begun(true);
-            return Ok(quote! { #begun #future.await });
-        }
-        if let Some((before, inner)) = boxed_future(&self.signature, block) {
-            let begun = self.begun(true);
-            let (capture, statements) = (&inner.capture, &inner.block.stmts);
-            let support = &self.support;
-            let record = self.record_any();
-            return Ok(quote! {
-                #(#before)*
-                ::std::boxed::Box::pin(async #capture {
-                    #begun
-                    #support::Begun::run_async(
-                        __weave_begun,
-                        async #capture { #(#bindings)* #(#statements)* },
-                        #record
-                    ).await
-                })
-            });
-        }
-        let (begun, run) = (self.begun(false), self.sync_body(&block.stmts));
-        Ok(quote! { #begun #run })
-    }
+/// A local variable that no code of the user's can see, nor be mistaken for.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
 
-    fn sync_body(&self, statements: &[Stmt]) -> TokenStream {
-        let (support, bindings) = (&self.support, &self.parameters.bindings);
-        let annotation = match &self.signature.output {
-            ReturnType::Default => quote!(-> ()),
-            ReturnType::Type(_, kind) if has_impl(kind) => quote!(),
-            given => quote!(#given),
+/// Its functions have a lifetime of this name, which all of their arguments outlive.
+fn is_of_async_trait(signature: &Signature) -> bool {
+    signature.generics.lifetimes().any(|parameter| parameter.lifetime.ident == "async_trait")
+}
+
+struct Expansion<'a> {
+    function: Function,
+    options: Options,
+    parameters: Parameters,
+    /// The path of what is called.
+    support: TokenStream,
+    source: &'a str,
+}
+
+impl Expansion<'_> {
+    fn function(&self) -> TokenStream {
+        let Function { attributes, visibility, signature, body } = &self.function;
+        let body = match Future::in_body(signature, body) {
+            Some(future) => self.returning(&future),
+            None if signature.asyncness.is_some() => self.asynchronous(),
+            None => self.synchronous(),
         };
-        let record = self.record();
+        let mut signature = signature.clone();
+        self.parameters.name_patterns(&mut signature);
+        quote!(#(#attributes)* #visibility #signature { #body })
+    }
+
+    fn synchronous(&self) -> TokenStream {
+        let Function { signature, body, .. } = &self.function;
+        let output = Output::of(&signature.output);
+        let begin = self.begin(&recording::closure(&self.recordings(), &self.support));
+        let (site, begun, record) =
+            (self.site(false), local("__weave_begun"), self.record(&output));
+        let patterns = self.parameters.patterns();
+        let nested = body.nested();
+        let body = if patterns.is_empty() { quote!(#body) } else { quote!({ #patterns #nested }) };
+        let annotation = output.annotation();
         quote! {
-            // Not a method: whatever traits are in scope.
-            #[allow(clippy::redundant_closure_call)]
-            #support::Begun::run(
-                __weave_begun,
-                move || #annotation { #(#bindings)* #(#statements)* },
-                #record
-            )
+            #site
+            #begin
+            #begun.run(move || #annotation #body, #record)
         }
     }
 
-    fn async_body(&self, statements: &[Stmt]) -> TokenStream {
-        let (support, bindings) = (&self.support, &self.parameters.bindings);
-        let typed = match &self.signature.output {
-            ReturnType::Default => quote!(),
-            ReturnType::Type(_, kind) if has_impl(kind) || is_never(kind) => quote!(),
-            // Never run: it tells the type of the block, which has no other place for it.
-            ReturnType::Type(_, kind) => quote! {
-                #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop)]
-                if false {
-                    let __weave_never: #kind = loop {};
-                    return __weave_never;
-                }
-            },
-        };
-        let record = self.record();
+    /// An `async fn` does nothing before it is first polled, and so a future that nobody polls
+    /// is no call.
+    fn asynchronous(&self) -> TokenStream {
+        let Function { signature, body, .. } = &self.function;
+        let fill = recording::closure(&self.recordings(), &self.support);
+        let patterns = self.parameters.patterns();
+        self.awaited(&fill, &patterns, body, &Output::of(&signature.output))
+    }
+
+    /// A function that returns a future begins its call in that, but its arguments need not be
+    /// there any more then: it may have moved or hidden them, or borrow them for less long than
+    /// the future lives. They are captured first. What `async_trait` makes has them all, and
+    /// is spared that.
+    fn returning(&self, future: &Future) -> TokenStream {
+        let Self { support, parameters, function, .. } = self;
+        let (output, block) = (Output::of_type(&future.output), &future.block);
+        let patterns = parameters.patterns();
+        let recordings = self.recordings();
+        if is_of_async_trait(&function.signature) {
+            let fill = recording::closure(&recordings, support);
+            return future.around(&self.awaited(&fill, &patterns, block, &output));
+        }
+        let fill = local("__weave_fill");
+        let captured = recording::captured(&recordings, support);
+        let body =
+            future.around(&self.awaited(&quote!(#fill), &TokenStream::new(), block, &output));
         quote! {
-            #support::Begun::run_async(
-                __weave_begun,
-                async move { #typed #(#bindings)* #(#statements)* },
-                #record
-            )
+            let #fill = #captured;
+            #patterns
+            #body
         }
     }
 
-    /// What the call is told of the output, whose type is known.
-    fn record(&self) -> TokenStream {
-        match &self.signature.output {
-            ReturnType::Type(_, kind) if is_never(kind) => quote!(|_, _| ()),
-            ReturnType::Type(_, kind) if !has_impl(kind) => {
-                self.record_of(&quote!(: &#kind), kind.span())
-            }
-            ReturnType::Default => self.record_of(&quote!(: &()), Span::call_site()),
-            ReturnType::Type(..) => self.record_any(),
+    /// The statements of a call in an `async` block.
+    fn awaited(
+        &self,
+        fill: &TokenStream,
+        patterns: &TokenStream,
+        body: &Body,
+        output: &Output,
+    ) -> TokenStream {
+        let (site, begin) = (self.site(true), self.begin(fill));
+        let (begun, record) = (local("__weave_begun"), self.record(output));
+        let (hint, body) = (output.hint(), body.nested());
+        // clippy has nothing against a function that returns a future, and asks to await what
+        // a block returns.
+        let allowed = output.names_a_future().then(|| quote!(#[allow(clippy::async_yields_async)]));
+        quote! {
+            #site
+            #begin
+            #begun.run_async(#allowed async move { #hint #patterns #body }, #record).await
         }
     }
 
-    fn record_any(&self) -> TokenStream {
-        self.record_of(&quote!(), Span::call_site())
-    }
-
-    fn record_of(&self, annotation: &TokenStream, span: Span) -> TokenStream {
+    fn site(&self, is_async: bool) -> TokenStream {
         let support = &self.support;
-        let ok = if self.options.skip_output {
-            quote!({
-                let _ = __weave_value;
-                __weave_outcome.hidden()
-            })
-        } else {
-            quote_spanned!(span=> __weave_outcome.returned((&&&#support::Probe(__weave_value)).weave_capture()))
-        };
-        quote! {
-            |__weave_outcome, __weave_output #annotation| {
-                #[allow(unused_imports)]
-                use #support::probe::*;
-                #[allow(clippy::needless_borrow, unreachable_patterns)]
-                match (&&#support::Probe(__weave_output)).weave_split() {
-                    ::core::result::Result::Ok(__weave_value) => #ok,
-                    ::core::result::Result::Err(__weave_error) => __weave_outcome
-                        .failed((&&&&#support::Probe(__weave_error)).weave_exception()),
-                }
-            }
-        }
-    }
-
-    /// The statements that begin the call.
-    fn begun(&self, is_async: bool) -> TokenStream {
-        let support = &self.support;
-        let info = self.info(is_async);
-        let self_type = match has_receiver(&self.signature.inputs) {
-            true => quote!(::core::option::Option::Some(::core::any::type_name::<Self>())),
-            false => quote!(::core::option::Option::None),
-        };
-        let arguments = self.parameters.logged.iter().map(|one| self.argument(one));
-        let attributes = self.options.attributes.iter().map(|(key, value)| {
-            quote!(__weave_arguments.attribute(#key, (&&&#support::Probe(&(#value))).weave_capture());)
-        });
-        let display_name = self.options.display_name.iter();
-        quote! {
-            static __WEAVE_SITE: #support::OpSite = #support::OpSite::new(#info);
-            let __weave_begun = #support::begin(&__WEAVE_SITE, #self_type, |__weave_arguments| {
-                #[allow(unused_imports)]
-                use #support::probe::*;
-                #(#arguments)*
-                #(#attributes)*
-                #(__weave_arguments.display_name(#display_name);)*
-                let _ = __weave_arguments;
-            });
-        }
-    }
-
-    fn argument(&self, parameter: &Parameter) -> TokenStream {
-        let support = &self.support;
-        let Parameter { name, ident, shown } = parameter;
-        match (shown, name.as_str()) {
-            (Shown::Redacted, _) => quote!(__weave_arguments.redacted(#name);),
-            (Shown::Whole, "self") => quote! {
-                if let ::core::option::Option::Some(__weave_self) =
-                    (&&#support::Probe(&#ident)).weave_capture_self()
-                {
-                    __weave_arguments.add(#name, __weave_self);
-                }
-            },
-            (Shown::Whole, _) => quote! {
-                __weave_arguments.add(#name, (&&&#support::Probe(&#ident)).weave_capture());
-            },
-        }
-    }
-
-    fn info(&self, is_async: bool) -> TokenStream {
-        let (support, source) = (&self.support, &self.source);
-        let function = self.signature.ident.to_string();
-        let function = function.strip_prefix("r#").unwrap_or(&function);
-        let name = self.options.name.as_ref().map_or_else(|| function.to_owned(), |it| it.value());
+        let ident = &self.function.signature.ident;
+        let function = ident.unraw().to_string();
+        let name = self.options.name.as_ref().unwrap_or(&function);
         let is_named = self.options.name.is_some();
-        let sample_rate = self.options.sample_rate.unwrap_or(1.0);
-        let line = quote_spanned!(self.signature.ident.span()=> ::core::line!());
+        let source = self.source;
+        let sample_rate = Literal::f64_suffixed(self.options.sample_rate);
+        let line = quote_spanned!(ident.span() => ::core::line!());
         quote! {
-            #support::OpInfo {
+            static __WEAVE_SITE: #support::OpSite = #support::OpSite::new(#support::OpInfo {
                 name: #name,
                 is_named: #is_named,
                 source: #source,
@@ -242,94 +154,57 @@ impl Op<'_> {
                 package_version: ::core::env!("CARGO_PKG_VERSION"),
                 is_async: #is_async,
                 sample_rate: #sample_rate,
-            }
+            });
         }
     }
-}
 
-/// The statements before an async block that a function boxes and gives, and the block: what
-/// `#[async_trait]` makes of an async function.
-fn boxed_future<'a>(
-    signature: &Signature,
-    block: &'a Block,
-) -> Option<(&'a [Stmt], &'a ExprAsync)> {
-    let ReturnType::Type(_, kind) = &signature.output else { return None };
-    let Type::Path(path) = &**kind else { return None };
-    if path.path.segments.last()?.ident != "Pin" {
-        return None;
-    }
-    let (last, before) = block.stmts.split_last()?;
-    let Stmt::Expr(Expr::Call(call), None) = last else { return None };
-    let Expr::Path(called) = &*call.func else { return None };
-    let called: Vec<String> =
-        called.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-    if !called.ends_with(&["Box".to_owned(), "pin".to_owned()]) {
-        return None;
-    }
-    match call.args.first() {
-        Some(Expr::Async(inner)) => Some((before, inner)),
-        _ => None,
-    }
-}
-
-/// Whether a type can be named here: one that is only described cannot.
-fn has_impl(kind: &Type) -> bool {
-    fn any(tokens: TokenStream) -> bool {
-        tokens.into_iter().any(|token| match token {
-            proc_macro2::TokenTree::Group(group) => any(group.stream()),
-            proc_macro2::TokenTree::Ident(ident) => ident == "impl",
-            _ => false,
-        })
-    }
-    any(quote!(#kind))
-}
-
-fn is_never(kind: &Type) -> bool {
-    matches!(kind, Type::Never(_))
-}
-
-#[cfg(test)]
-mod tests {
-    use syn::parse_quote;
-
-    use super::*;
-
-    fn error_of(item: TokenStream) -> String {
-        let options = Options { crate_path: Some(parse_quote!(weave)), ..Options::default() };
-        expand(&options, item).err().map(|error| error.to_string()).unwrap_or_default()
+    fn begin(&self, fill: &TokenStream) -> TokenStream {
+        let support = &self.support;
+        let begun = local("__weave_begun");
+        let self_type = match self.function.signature.receiver() {
+            Some(_) => quote!(::core::option::Option::Some(::core::any::type_name::<Self>())),
+            None => quote!(::core::option::Option::None),
+        };
+        quote!(let #begun = #support::begin(&__WEAVE_SITE, #self_type, #fill);)
     }
 
-    #[test]
-    fn what_cannot_be_an_op_is_refused_with_what_can() {
-        assert!(
-            error_of(quote!(
-                struct A;
-            ))
-            .contains("functions and methods")
-        );
-        assert!(
-            error_of(quote!(
-                const fn f() {}
-            ))
-            .contains("const")
-        );
-        assert!(
-            error_of(quote!(
-                fn f(&self);
-            ))
-            .contains("body")
-        );
+    /// All that is recorded when a call begins.
+    fn recordings(&self) -> Vec<Recording> {
+        let Self { options, support, .. } = self;
+        let mut recordings = self.parameters.recordings(support);
+        for (number, (key, expression)) in options.attributes.iter().enumerate() {
+            let value = local(&format!("__weave_attribute_{number}"));
+            recordings.push(Recording::attribute(key, &value, expression, support));
+        }
+        recordings.extend(options.display_name.as_ref().map(Recording::display_name));
+        recordings
     }
 
-    #[test]
-    fn a_boxed_future_is_known_by_its_form() {
-        let function: ImplItemFn = parse_quote! {
-            fn f<'a>(&'a self) -> Pin<Box<dyn Future<Output = u8> + Send + 'a>> {
-                Box::pin(async move { 1 })
+    /// The closure that records what the function returned.
+    fn record(&self, output: &Output) -> TokenStream {
+        if output.is_never() {
+            return quote!(|_, _| {});
+        }
+        let support = &self.support;
+        let (outcome, returned) = (local("__weave_outcome"), local("__weave_output"));
+        let (value, error) = (local("__weave_value"), local("__weave_error"));
+        let success = if self.options.skip_output {
+            quote!(::core::result::Result::Ok(_) => #outcome.hidden())
+        } else {
+            quote! {
+                ::core::result::Result::Ok(#value) =>
+                    #outcome.returned((&&&#support::Probe(#value)).weave_capture())
             }
         };
-        assert!(boxed_future(&function.sig, &function.block).is_some());
-        assert!(has_impl(&parse_quote!(Option<impl Iterator>)));
-        assert!(!has_impl(&parse_quote!(Implement)));
+        quote! {
+            |#outcome, #returned| {
+                use #support::probe::*;
+                match (&#support::Probe(#returned)).weave_split() {
+                    #success,
+                    ::core::result::Result::Err(#error) =>
+                        #outcome.failed((&&&#support::Probe(#error)).weave_exception()),
+                }
+            }
+        }
     }
 }

@@ -1,53 +1,78 @@
-//! The attribute [`macro@op`], which `backhaul_weave` and `backhaul::weave` give out again.
+//! The attribute that makes a function an op of Weave: [`macro@op`].
+//!
+//! Programs use it by the name `weave::op`, of the crates `backhaul` or `backhaul-weave`, whose
+//! documentation has examples that run. What it expands to calls their module `macro_support`,
+//! which is public for that and for nothing else.
 
 mod expansion;
+mod function;
+mod future;
 mod options;
+mod output;
 mod parameters;
+mod recording;
 mod source;
 mod support_path;
 
 use proc_macro::TokenStream;
 
-/// Makes a function an op: each call of it is logged to the active Weave client, with its
-/// arguments, what it gives or why it fails, and how long it takes, below the call that it
-/// runs in. Without a client it is the function that it was.
+/// Makes a function or method an op: each call of it is traced, with its inputs, its output or
+/// error, its time and the call that it was made in.
 ///
 /// ```text
 /// use backhaul::weave;
 ///
 /// #[weave::op]
-/// fn add(a: i64, b: i64) -> i64 { a + b }
+/// async fn answer(question: &str) -> Result<String, ModelError> { .. }
 ///
-/// #[weave::op(name = "look-up", redact(token), attributes(site = "buoy 7"))]
-/// async fn look_up(city: &str, token: &str) -> Result<Weather, Error> { … }
+/// #[weave::op(name = "rank", redact(key), attributes(model = MODEL), sample_rate = 0.1)]
+/// fn rank(documents: &[Document], key: &str) -> Vec<usize> { .. }
 /// ```
 ///
-/// It stands on functions and methods, sync and async, with any generics. Arguments and
-/// outputs are what serde makes of them; else what `{:?}` shows; else the names of their types.
-/// `Err` and panics are the call's exception. `self` is logged where it can be serialized.
-/// A method is called `Type.method`.
+/// The function does what it did, whatever becomes of the trace: neither its signature nor what
+/// it returns changes.
+///
+/// # What is recorded
+/// - **Inputs**, before the body runs, by their names. A pattern such as `(x, y): (i32, i32)` is
+///   recorded whole, as `argument_0` if it is the first parameter (`self` does not count), and
+///   `_` is not. `self` is recorded if its type can be serialized.
+/// - **The output**, or the error of a `Result`. With `-> !` there is none.
+/// - **Values** as JSON if their type implements `serde::Serialize`, otherwise as their `Debug`
+///   text, otherwise as the name of the type. In generic code the bounds decide that: a value
+///   of `T` without bounds is recorded as a name.
+/// - **The source text** of the function, from its file, up to 64 KiB. It stands in the program.
+///
+/// # Options
+/// In any order, each once:
 ///
 /// | option | |
 /// |---|---|
-/// | `name = "…"` | the op's name: 1 to 128 letters, digits, `_`, `.` and `-` |
-/// | `display_name = EXPR` | what is shown of a call; the arguments can be used |
-/// | `attributes(key = EXPR, …)` | attributes of each call; the arguments can be used |
-/// | `skip(a, b)`, `skip_all` | arguments that are not logged |
-/// | `redact(a)` | arguments that are logged without their values |
-/// | `skip_output` | what it gives is not logged |
-/// | `sample_rate = 0.1` | this share of calls that stand below no other is logged, each with all below it |
-/// | `crate = path` | where `backhaul_weave` is, if it is not found by itself |
+/// | `name = ".."` | the op's name, of 1 to 128 letters, digits, `_`, `.` and `-`. Without it, that of the function, after the type for a method with `self` |
+/// | `display_name = EXPR` | what a call is shown as: anything that is `Into<String>`, made of the parameters if need be |
+/// | `attributes(key = EXPR, "a.key" = EXPR)` | attributes of each call, captured as inputs are |
+/// | `skip(a, b)`, `skip_all` | these parameters, or all, are not recorded |
+/// | `redact(a)` | that there was a value is recorded, and not the value |
+/// | `skip_output` | the output is not recorded; errors are |
+/// | `sample_rate = 0.25` | the share of calls that are traced, 0.0 to 1.0; 1.0 without it |
+/// | `crate = path` | where the module `weave` is, if it is not found by the dependencies of the package |
+///
+/// Expressions are evaluated when the call begins and can borrow the parameters. They are not
+/// evaluated for a call that is not traced.
+///
+/// # Futures
+/// The call of an `async fn` begins when its future is first polled. So does that of a function
+/// which returns a future by its type (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`) and
+/// ends in `async move { .. }` or `Box::pin(async move { .. })`, though its inputs are those of
+/// when it was called, and are captured even if the call is not traced. Methods of
+/// `#[async_trait]` are the like, and need the attribute on the method. A function that gets its
+/// future elsewhere is an op that returns a future, and ends when it has.
+///
+/// # Errors
+/// It does not compile, with an error at what is wrong, on anything but a function with a body,
+/// on a `const fn`, with options that are unknown, given twice or out of range, and with names
+/// that are no parameters.
 #[proc_macro_attribute]
 pub fn op(options: TokenStream, item: TokenStream) -> TokenStream {
-    let expanded =
-        syn::parse(options).and_then(|options| expansion::expand(&options, item.clone().into()));
-    match expanded {
-        Ok(expanded) => expanded.into(),
-        Err(error) => {
-            // The function stays, so that its callers are not in error, too.
-            let mut tokens = TokenStream::from(error.to_compile_error());
-            tokens.extend(item);
-            tokens
-        }
-    }
+    let source = source::source_of(&item);
+    expansion::expand(options.into(), &item.into(), &source).into()
 }

@@ -1,130 +1,147 @@
-//! What stands in the brackets of `#[op(…)]`.
+//! What stands in the parentheses of `#[op(..)]`.
 
-use proc_macro2::Span;
-use syn::ext::IdentExt as _;
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned as _;
-use syn::{Error, Expr, Ident, Lit, LitStr, Path, Result, Token, parenthesized};
+use syn::{Expr, Lit, LitStr, Path, Token, parenthesized};
 
-/// All options, for whoever names another.
-const KNOWN: &str = "name, display_name, attributes(…), skip(…), skip_all, redact(…), \
-    skip_output, sample_rate, crate";
-/// Most characters of an op's name, as at Weave's server.
+/// The options that there are, as an error lists them.
+const ALL: &str = "`name = \"..\"`, `display_name = ..`, `attributes(..)`, `skip(..)`, `skip_all`, \
+                   `redact(..)`, `skip_output`, `sample_rate = ..`, `crate = ..`";
+
+/// The most characters of an op's name: Weave's server refuses longer ones.
 const LONGEST_NAME: usize = 128;
 
-/// Options of an op. What is not named has its default.
-#[derive(Default)]
+/// What the user asked for; nothing, unless it says otherwise.
 pub(crate) struct Options {
-    pub(crate) name: Option<LitStr>,
+    /// Letters, digits, `_`, `.` and `-`.
+    pub(crate) name: Option<String>,
     pub(crate) display_name: Option<Expr>,
     pub(crate) attributes: Vec<(String, Expr)>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) skip_all: bool,
     pub(crate) redact: Vec<Ident>,
     pub(crate) skip_output: bool,
-    pub(crate) sample_rate: Option<f64>,
+    /// From 0.0 to 1.0.
+    pub(crate) sample_rate: f64,
     pub(crate) crate_path: Option<Path>,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: None,
+            display_name: None,
+            attributes: Vec::new(),
+            skip: Vec::new(),
+            skip_all: false,
+            redact: Vec::new(),
+            skip_output: false,
+            sample_rate: 1.0,
+            crate_path: None,
+        }
+    }
+}
+
 impl Parse for Options {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let mut options = Self::default();
-        let mut seen = Vec::new();
+        let mut given: Vec<Ident> = Vec::new();
         while !input.is_empty() {
-            let option = input.call(Ident::parse_any)?;
-            if seen.contains(&option) {
-                return Err(Error::new(option.span(), format!("`{option}` is given twice")));
+            let option = Ident::parse_any(input)?;
+            if given.contains(&option) {
+                let message = format!("`{option}` is given twice");
+                return Err(syn::Error::new(option.span(), message));
             }
-            options.read(&option, input)?;
-            seen.push(option);
+            options.take(&option, input)?;
+            given.push(option);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
-        options.check()?;
         Ok(options)
     }
 }
 
 impl Options {
-    fn read(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
+    /// Reads what follows the word of an option.
+    fn take(&mut self, option: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
         match option.to_string().as_str() {
-            "name" => self.name = Some(name(input)?),
+            "name" => self.name = Some(op_name(&value(input)?)?),
             "display_name" => self.display_name = Some(value(input)?),
             "attributes" => self.attributes = attributes(input)?,
-            "skip" => self.skip = names(input)?,
+            "skip" => self.skip = list(input, Ident::parse_any)?,
             "skip_all" => self.skip_all = true,
-            "redact" => self.redact = names(input)?,
+            "redact" => self.redact = list(input, Ident::parse_any)?,
             "skip_output" => self.skip_output = true,
-            "sample_rate" => self.sample_rate = Some(sample_rate(input)?),
+            "sample_rate" => self.sample_rate = rate(&value(input)?)?,
             "crate" => {
                 input.parse::<Token![=]>()?;
-                self.crate_path = Some(input.call(Path::parse_mod_style)?);
+                self.crate_path = Some(Path::parse_mod_style(input)?);
             }
-            other => {
-                let message = format!("`{other}` is no option of an op: expected one of {KNOWN}");
-                return Err(Error::new(option.span(), message));
+            _ => {
+                let message = format!("unknown option `{option}`; there are {ALL}");
+                return Err(syn::Error::new(option.span(), message));
             }
         }
         Ok(())
     }
-
-    fn check(&self) -> Result<()> {
-        match self.redact.iter().find(|name| self.skip.contains(name)) {
-            Some(name) => {
-                let message = format!("`{name}` is both skipped and redacted: choose one");
-                Err(Error::new(name.span(), message))
-            }
-            None => Ok(()),
-        }
-    }
 }
 
-fn value(input: ParseStream<'_>) -> Result<Expr> {
+fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
     input.parse::<Token![=]>()?;
     input.parse()
 }
 
-fn name(input: ParseStream<'_>) -> Result<LitStr> {
-    input.parse::<Token![=]>()?;
-    let name: LitStr = input.parse()?;
-    let text = name.value();
-    let is_allowed = |letter: char| letter.is_alphanumeric() || "_.-".contains(letter);
-    if text.is_empty() || text.chars().count() > LONGEST_NAME || !text.chars().all(is_allowed) {
+fn list<T>(
+    input: ParseStream<'_>,
+    element: fn(ParseStream<'_>) -> syn::Result<T>,
+) -> syn::Result<Vec<T>> {
+    let inside;
+    parenthesized!(inside in input);
+    let elements = Punctuated::<T, Token![,]>::parse_terminated_with(&inside, element)?;
+    Ok(elements.into_iter().collect())
+}
+
+/// Keys with the expressions of their values.
+fn attributes(input: ParseStream<'_>) -> syn::Result<Vec<(String, Expr)>> {
+    let mut attributes: Vec<(String, Expr)> = Vec::new();
+    for (key, expression) in list(input, attribute)? {
+        let name = key.value();
+        if attributes.iter().any(|(earlier, _)| *earlier == name) {
+            return Err(syn::Error::new(key.span(), format!("`{name}` is given twice")));
+        }
+        attributes.push((name, expression));
+    }
+    Ok(attributes)
+}
+
+fn attribute(input: ParseStream<'_>) -> syn::Result<(LitStr, Expr)> {
+    let key = if input.peek(LitStr) {
+        input.parse()?
+    } else {
+        let key = Ident::parse_any(input)?;
+        LitStr::new(&key.unraw().to_string(), key.span())
+    };
+    Ok((key, value(input)?))
+}
+
+fn op_name(literal: &LitStr) -> syn::Result<String> {
+    let name = literal.value();
+    let is_allowed = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.' | '-');
+    let length = name.chars().count();
+    if length == 0 || length > LONGEST_NAME || !name.chars().all(is_allowed) {
         let message =
-            format!("an op's name has 1 to {LONGEST_NAME} letters, digits, `_`, `.` and `-`");
-        return Err(Error::new(name.span(), message));
+            format!("the name of an op is 1 to {LONGEST_NAME} letters, digits, `_`, `.` and `-`");
+        return Err(syn::Error::new(literal.span(), message));
     }
     Ok(name)
 }
 
-fn names(input: ParseStream<'_>) -> Result<Vec<Ident>> {
-    let inner;
-    parenthesized!(inner in input);
-    let names = Punctuated::<Ident, Token![,]>::parse_terminated_with(&inner, Ident::parse_any)?;
-    Ok(names.into_iter().collect())
-}
-
-fn attributes(input: ParseStream<'_>) -> Result<Vec<(String, Expr)>> {
-    let inner;
-    parenthesized!(inner in input);
-    let read = |inner: ParseStream<'_>| {
-        let key = match inner.peek(LitStr) {
-            true => inner.parse::<LitStr>()?.value(),
-            false => inner.call(Ident::parse_any)?.unraw().to_string(),
-        };
-        Ok((key, value(inner)?))
-    };
-    let attributes = Punctuated::<_, Token![,]>::parse_terminated_with(&inner, read)?;
-    Ok(attributes.into_iter().collect())
-}
-
-fn sample_rate(input: ParseStream<'_>) -> Result<f64> {
-    input.parse::<Token![=]>()?;
-    let rate: Expr = input.parse()?;
-    let span: Span = rate.span();
-    let number = match &rate {
+/// A literal from 0 to 1. What is computed is refused: the rate is part of what the op is.
+fn rate(expression: &Expr) -> syn::Result<f64> {
+    let rate = match expression {
         Expr::Lit(literal) => match &literal.lit {
             Lit::Float(number) => number.base10_parse().ok(),
             Lit::Int(number) => number.base10_parse().ok(),
@@ -132,41 +149,84 @@ fn sample_rate(input: ParseStream<'_>) -> Result<f64> {
         },
         _ => None,
     };
-    number
-        .filter(|rate| (0.0..=1.0).contains(rate))
-        .ok_or_else(|| Error::new(span, "a sample rate is a number from 0.0 (none) to 1.0 (all)"))
+    match rate {
+        Some(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => {
+            let message = "the rate of sampling is a number from 0.0 to 1.0";
+            Err(syn::Error::new_spanned(expression, message))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use syn::parse_quote;
 
-    fn error_of(options: &str) -> String {
-        syn::parse_str::<Options>(options).err().map(|error| error.to_string()).unwrap_or_default()
+    fn refusal(text: &str) -> String {
+        let parsed = syn::parse_str::<Options>(text);
+        parsed.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn all_options_are_read_in_any_order() {
-        let options: Options = syn::parse_str(
-            r#"skip(a, self), sample_rate = 0, attributes(site = "x", "b.c" = n + 1),
-               display_name = format!("{n}"), redact(token), skip_output, name = "a.b-c",
-               crate = some::weave"#,
-        )
-        .unwrap();
-        assert_eq!(options.skip.len(), 2);
-        assert_eq!(options.sample_rate, Some(0.0));
-        assert_eq!(options.attributes[1].0, "b.c");
+    fn nothing_is_asked_for_unless_it_is_said() {
+        let options: Options = parse_quote!();
+        assert!(options.name.is_none() && options.display_name.is_none());
+        assert!(options.skip.is_empty() && options.redact.is_empty());
+        assert!(!options.skip_all && !options.skip_output);
+        assert!((options.sample_rate - 1.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn options_come_in_any_order() {
+        let options: Options = parse_quote!(
+            sample_rate = 0.25,
+            crate = ::other::weave,
+            skip_output,
+            redact(key),
+            attributes(model = "small", "a.b" = size + 1, type = f(1, 2),),
+            skip(self, r#type),
+            display_name = format!("{a}, {b}"),
+            name = "my.op-1_ü",
+        );
+        assert_eq!(options.name.as_deref(), Some("my.op-1_ü"));
+        let skipped: Vec<String> = options.skip.iter().map(ToString::to_string).collect();
+        assert_eq!(skipped, ["self", "r#type"]);
+        let keys: Vec<&str> = options.attributes.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["model", "a.b", "type"]);
         assert!(options.skip_output && options.crate_path.is_some());
+        assert!((options.sample_rate - 0.25).abs() < f64::EPSILON);
     }
 
     #[test]
-    fn what_is_no_option_is_refused_with_those_there_are() {
-        assert!(error_of("skp(a)").contains("skip(…)"));
-        assert!(error_of("skip_all, skip_all").contains("twice"));
-        assert!(error_of("sample_rate = 1.5").contains("0.0"));
-        assert!(error_of("sample_rate = -1").contains("0.0"));
-        assert!(error_of("sample_rate = RATE").contains("0.0"));
-        assert!(error_of("name = \"a b\"").contains("letters"));
-        assert!(error_of("skip(a), redact(a)").contains("choose"));
+    fn rates_are_numbers_from_zero_to_one() {
+        for good in ["0", "1", "0.0", "1.0", "1e-3", "0.5f64"] {
+            assert_eq!(refusal(&format!("sample_rate = {good}")), "", "{good}");
+        }
+        for bad in ["-0.5", "1.01", "2", "\"0.5\"", "RATE", "1e9"] {
+            let refusal = refusal(&format!("sample_rate = {bad}"));
+            assert_eq!(refusal, "the rate of sampling is a number from 0.0 to 1.0", "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_what_a_server_takes() {
+        let of_length = |length| refusal(&format!("name = {:?}", "a".repeat(length)));
+        assert_eq!(of_length(LONGEST_NAME), "");
+        for refused in [of_length(LONGEST_NAME + 1), of_length(0), refusal("name = \"a b\"")] {
+            assert!(refused.starts_with("the name of an op is 1 to 128 letters"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_answered_with_those_there_are() {
+        let refusal = refusal("skip_outputs");
+        assert!(refusal.starts_with("unknown option `skip_outputs`; there are `name = "));
+    }
+
+    #[test]
+    fn nothing_is_given_twice() {
+        assert_eq!(refusal("skip_all, skip_all"), "`skip_all` is given twice");
+        assert_eq!(refusal("attributes(a = 1, \"a\" = 2)"), "`a` is given twice");
     }
 }

@@ -49,7 +49,8 @@ fn is_sampled(context: &Context, rate: f64) -> bool {
 #[derive(Debug)]
 pub struct Probe<T>(pub T);
 
-/// By which [`Probe`] is asked: of several traits, the one that needs the fewest borrows.
+/// By which [`Probe`] is asked. Of several traits that have a method of a name the compiler
+/// takes the first that fits: as many borrows as there are, one more, and then fewer.
 pub mod probe {
     use std::convert::Infallible;
     use std::error::Error;
@@ -132,7 +133,7 @@ pub mod probe {
         fn weave_split(&self) -> Result<&'a Self::Output, &'a Self::Error>;
     }
 
-    impl<'a, T, E> SplitResult<'a> for &Probe<&'a Result<T, E>> {
+    impl<'a, T, E> SplitResult<'a> for Probe<&'a Result<T, E>> {
         type Output = T;
         type Error = E;
 
@@ -152,7 +153,7 @@ pub mod probe {
         fn weave_split(&self) -> Result<&'a Self::Output, &'a Infallible>;
     }
 
-    impl<'a, T: ?Sized> SplitAny<'a> for Probe<&'a T> {
+    impl<'a, T: ?Sized> SplitAny<'a> for &Probe<&'a T> {
         type Output = T;
 
         fn weave_split(&self) -> Result<&'a T, &'a Infallible> {
@@ -166,7 +167,7 @@ pub mod probe {
         fn weave_exception(&self) -> Exception;
     }
 
-    impl<E: Error + ?Sized> ByError for &&&Probe<&E> {
+    impl<E: Error + ?Sized> ByError for &&Probe<&E> {
         fn weave_exception(&self) -> Exception {
             Exception::of_error(self.0)
         }
@@ -178,7 +179,7 @@ pub mod probe {
         fn weave_exception(&self) -> Exception;
     }
 
-    impl<E: Display + ?Sized> ByDisplay for &&Probe<&E> {
+    impl<E: Display + ?Sized> ByDisplay for &&&Probe<&E> {
         fn weave_exception(&self) -> Exception {
             Exception::of_shown(self.0)
         }

@@ -1,10 +1,10 @@
 use backhaul_weave as weave;
 
 #[weave::op]
-struct Sensor {
-    celsius: f64,
+struct Answer {
+    text: String,
 }
 
 fn main() {
-    let _ = Sensor { celsius: 1.0 };
+    let _ = Answer { text: String::new() }.text;
 }

@@ -1,10 +1,10 @@
 use backhaul_weave as weave;
 
-#[weave::op(nmae = "add")]
-fn add(a: u8) -> u8 {
-    a
+#[weave::op(tags("a"))]
+fn answer(question: &str) -> String {
+    question.to_owned()
 }
 
 fn main() {
-    add(1);
+    answer("why");
 }

@@ -1,8 +1,8 @@
 use backhaul_weave as weave;
 
-trait Sensor {
+unsafe extern "C" {
     #[weave::op]
-    fn read(&self) -> u8;
+    fn answer(question: i32) -> i32;
 }
 
 fn main() {}

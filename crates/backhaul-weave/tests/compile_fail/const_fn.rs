@@ -1,10 +1,10 @@
 use backhaul_weave as weave;
 
 #[weave::op]
-const fn add(a: u8) -> u8 {
-    a
+const fn answer() -> i32 {
+    42
 }
 
 fn main() {
-    add(1);
+    answer();
 }
