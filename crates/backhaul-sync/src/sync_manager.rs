@@ -215,7 +215,8 @@ impl SyncManager {
     /// Stops syncing in the background. A batch under way is waited for, as long as
     /// [`SyncOptions::stop_timeout`] says; past that its records wait again.
     ///
-    /// What was appended stays, and [`start`](SyncManager::start) begins anew.
+    /// What was appended stays, and [`start`](SyncManager::start) begins anew; so may another
+    /// process that has the spool open.
     pub async fn stop(&self) {
         Self::stop_all(std::slice::from_ref(self)).await;
     }
@@ -231,6 +232,8 @@ impl SyncManager {
         }
         for courier in couriers {
             courier.handle.shared.be_stopped(by).await;
+            let spool = courier.spool().clone();
+            blocking(move || spool.rest()).await;
         }
     }
 

@@ -53,11 +53,18 @@ impl Spool {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while another process delivers from this spool. One that holds
-    /// the part and has taken nothing for five minutes gives it up within about a second.
+    /// the part and has taken nothing for five minutes, or [rests](Spool::rest), gives it up
+    /// within about a second.
     pub fn take(&self, limits: &Limits) -> Result<Option<Batch>> {
         self.take_with(limits, |courier, inner, chains| {
             courier.take_in_order(inner, chains, limits)
         })
+    }
+
+    /// Says that this process takes nothing for now: another one that wants to deliver gets
+    /// to within about a second, and not after five minutes. Taking ends it.
+    pub fn rest(&self) {
+        self.inner.courier().last_take = None;
     }
 
     fn take_with(

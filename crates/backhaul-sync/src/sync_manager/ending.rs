@@ -17,6 +17,9 @@ use crate::report::{Blocked, BlockedKind, SyncReport};
 
 /// The longest that a destination which refuses this sender is left alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// A process that delivers may end at any time, and whoever waits for it looks this often: it
+/// costs trying a lock.
+const OTHER_PROCESS: Duration = Duration::from_secs(2);
 
 /// When the next sync is due, and what is in the way of the records that wait.
 struct End {
@@ -150,6 +153,9 @@ fn end_by_spread(state: &mut State, spread: Duration) -> End {
 
 fn end_by_obstacle(state: &mut State, blocked: Blocked) -> End {
     let mut wait = state.options.interval();
+    if blocked.kind == BlockedKind::OtherProcess {
+        wait = wait.min(OTHER_PROCESS);
+    }
     if blocked.kind == BlockedKind::Storage {
         let failures = state.failures;
         state.failures = failures.saturating_add(1);

@@ -307,8 +307,13 @@ impl WeaveForwarder {
             }
         }
         let mut numbers = [(0, 0); Kind::ALL.len()];
+        let goes_on = self.inner.background().news.is_some();
         for (at, courier, before) in those_there {
             mark_delivered(&courier).await;
+            if !goes_on {
+                let spool = courier.spool().clone();
+                let _ = tokio::task::spawn_blocking(move || spool.rest()).await;
+            }
             let after = books(&courier).await;
             if let Some(slot) = numbers.get_mut(at) {
                 *slot = difference(&before, &after);
