@@ -1,5 +1,7 @@
 //! Deletes what was delivered a week ago and longer. What was not delivered stays.
 
+#![allow(clippy::print_stdout, reason = "it says what it does")]
+
 use backhaul::weave::{self, OfflineDataSyncer};
 
 fn main() -> Result<(), weave::TraceError> {

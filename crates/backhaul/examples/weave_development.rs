@@ -1,6 +1,8 @@
 //! Development and tests without a login: ops are logged to a folder of their own, and looked
 //! at without a server.
 
+#![allow(clippy::print_stdout, reason = "it says what it does")]
+
 use backhaul::weave;
 
 #[weave::op]

@@ -1,6 +1,8 @@
 //! A device with an unreliable network: everything is stored first, and sent in the background
 //! whenever there is a link. The program never waits for one.
 
+#![allow(clippy::print_stdout, reason = "it says what it does")]
+
 use backhaul::weave;
 
 #[weave::op]

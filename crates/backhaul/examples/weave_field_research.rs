@@ -1,6 +1,8 @@
 //! In the field: samples are analysed, photographed and annotated far from any network, looked
 //! at on the device, and delivered back at base.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it says what it does")]
+
 use backhaul::weave::{self, CallStatus, Content, Dataset, SyncArguments};
 use serde_json::{Value, json};
 

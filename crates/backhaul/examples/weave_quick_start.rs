@@ -5,6 +5,8 @@
 //! WANDB_API_KEY=… cargo run --example weave_quick_start          # delivers it, too
 //! ```
 
+#![allow(clippy::print_stdout, reason = "it says what it does")]
+
 use backhaul::weave::{self, Kind, SyncArguments};
 
 #[weave::op]

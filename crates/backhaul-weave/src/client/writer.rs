@@ -51,13 +51,13 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
                 }
                 Err(error) if is_of_the_record(&error) => {
                     let Some(work) = works.pop_front() else { break };
-                    match work.split() {
-                        Ok(each) => each.into_iter().rev().for_each(|work| works.push_front(work)),
-                        Err(work) => {
-                            tracing::error!(%error, "a call that no store takes is dropped");
-                            queue.drop_taken(work.items, work.bytes);
-                        }
+                    let (items, bytes) = (work.items, work.bytes);
+                    let each = work.split();
+                    if each.is_empty() {
+                        tracing::error!(%error, "a call that no store takes is dropped");
+                        queue.drop_taken(items, bytes);
                     }
+                    each.into_iter().rev().for_each(|work| works.push_front(work));
                     continue;
                 }
                 Err(error) => {
@@ -91,11 +91,11 @@ fn is_of_the_record(error: &TraceError) -> bool {
 }
 
 impl Work {
-    /// Its records one by one, where there are several.
-    fn split(self) -> Result<Vec<Work>, Work> {
-        let Step::Calls(entries) = self.step else { return Err(self) };
+    /// Its records one by one; none where it is no more than one.
+    fn split(self) -> Vec<Work> {
+        let Step::Calls(entries) = self.step else { return Vec::new() };
         if entries.len() < 2 {
-            return Err(Self { step: Step::Calls(entries), ..self });
+            return Vec::new();
         }
         let mut each: Vec<Work> = entries
             .into_iter()
@@ -106,7 +106,7 @@ impl Work {
             last.items += others;
             last.bytes = self.bytes;
         }
-        Ok(each)
+        each
     }
 }
 
