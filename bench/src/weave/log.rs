@@ -36,17 +36,17 @@ pub const ALL: [How; 7] = [
     How::Stream,
 ];
 /// The starts and ends of so many calls.
-const CALLS: u64 = 10_000;
+pub const CALLS: u64 = 10_000;
 const SECONDS: f64 = 2.0;
 
 #[derive(Clone, Copy)]
-struct Logged {
-    rate: f64,
-    p50_us: f64,
-    p99_us: f64,
+pub struct Logged {
+    pub rate: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
     flushes: f64,
-    cpu_per_100k: f64,
-    bytes: f64,
+    pub cpu_per_100k: f64,
+    pub bytes: f64,
 }
 
 impl How {
@@ -111,7 +111,7 @@ pub fn wal_lines(calls: u64) -> String {
     lines
 }
 
-fn measure_one(how: How, calls: &Path) -> Logged {
+pub fn measure_one(how: How, calls: &Path) -> Logged {
     let dir = tempfile::tempdir_in(folder()).expect("a folder");
     let mut command = match how {
         How::Backhaul(threads) => {

@@ -11,6 +11,7 @@ use backhaul_weave as weave;
 
 use super::Rounds;
 use super::child;
+use super::log;
 use super::sink::Sink;
 use crate::device;
 use crate::engines::folder;
@@ -33,9 +34,12 @@ pub enum How {
     PythonFunction,
     PythonDefault,
     PythonWal,
+    /// The start and the end of a call, written by what stands behind the client.
+    Log,
+    Prototype,
 }
 
-const ALL: [How; 10] = [
+const ALL: [How; 12] = [
     How::Function,
     How::Unheard,
     How::Relaxed,
@@ -46,6 +50,8 @@ const ALL: [How; 10] = [
     How::PythonFunction,
     How::PythonDefault,
     How::PythonWal,
+    How::Log,
+    How::Prototype,
 ];
 /// Bytes of the argument and of the result, as in the figures that were taken of Weave first.
 const TEXT: usize = 450;
@@ -78,6 +84,7 @@ impl How {
             How::Online => "online",
             How::PythonDefault => "default",
             How::PythonWal => "wal",
+            How::Log | How::Prototype => "log",
         }
     }
 
@@ -92,6 +99,7 @@ impl How {
             How::Paced => 20_000,
             How::Durable => 3_000,
             How::PythonDefault | How::PythonWal => 1_500,
+            How::Log | How::Prototype => log::CALLS,
         }
     }
 }
@@ -109,6 +117,8 @@ impl fmt::Display for How {
             How::PythonFunction => "the function alone, in Python",
             How::PythonDefault => "`@weave.op` of Weave 0.54",
             How::PythonWal => "`@weave.op` of Weave 0.54 with its log",
+            How::Log => "a start and an end by Weave's `WALManager.write`",
+            How::Prototype => "a start and an end by the prototype",
         })
     }
 }
@@ -117,11 +127,33 @@ pub fn measure(rounds: u64) {
     let mut costs = Rounds::new();
     for round in 0..rounds {
         for how in shuffled(round, &ALL) {
-            costs.add(round, how, measure_one(how));
+            let cost = match how {
+                How::Log => pair(log::How::Manager),
+                How::Prototype => pair(log::How::Prototype),
+                how => measure_one(how),
+            };
+            costs.add(round, how, cost);
         }
         eprintln!("ops: round {} of {rounds}", round + 1);
     }
     print(&costs);
+}
+
+/// What a start and an end cost by one of the logs.
+fn pair(how: log::How) -> Cost {
+    let work = tempfile::tempdir_in(folder()).expect("a folder");
+    let calls = work.path().join("calls.jsonl");
+    std::fs::write(&calls, log::wal_lines(log::CALLS)).expect("written");
+    let logged = log::measure_one(how, &calls);
+    Cost {
+        p50_us: 2.0 * logged.p50_us,
+        p99_us: 2.0 * logged.p99_us,
+        mean_us: 2e6 / logged.rate,
+        rate: logged.rate / 2.0,
+        cpu_us: 2.0 * logged.cpu_per_100k * 10.0,
+        bytes: 2.0 * logged.bytes,
+        allocations: 0.0,
+    }
 }
 
 fn measure_one(how: How) -> Cost {
@@ -167,7 +199,7 @@ fn print(costs: &Rounds<How, Cost>) {
                 format!("{:.2}", costs.column(how, |it| it.cpu_us).low)
             },
             shown(costs.column(how, |it| it.bytes).median),
-            if how.is_python() { String::new() } else { format!("{allocations:.1}") },
+            if allocations == 0.0 { String::new() } else { format!("{allocations:.1}") },
             ratio.median,
             ratio.low,
             ratio.high
