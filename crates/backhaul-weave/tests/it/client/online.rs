@@ -123,3 +123,34 @@ async fn a_sync_delivers_what_the_client_of_the_program_has_logged_so_far_with_i
     }
     client.finish().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_stored_twice_over_a_failing_disk_is_at_the_server_once() {
+    let dir = tempdir().unwrap();
+    let server = WeaveServer::start("0.52.42", &dir.path().join("server.db")).unwrap();
+    let init = weave::init("me/mine").offline(true).offline_dir(dir.path().join("offline"));
+    let client =
+        init.api_key("a-key").trace_url(server.url()).wandb_url(server.url()).start().unwrap();
+    double(1);
+    let open = weave::call("open").start().unwrap();
+    client.flush().unwrap();
+    open.finish(7);
+    client.flush().unwrap();
+    // What a retry leaves of a batch of which the first part was on disk already.
+    let project = client.project().clone();
+    let spool = client.server().spool(&project, Kind::Calls).unwrap().unwrap();
+    let mut again = Vec::new();
+    spool
+        .each_from(&std::collections::BTreeMap::new(), &mut |record| {
+            again.push(weave::Entry::of_record(&record).unwrap());
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(again.len(), 3);
+    client.server().log(&project, &again).unwrap();
+    let statistics = weave::sync_offline_data(SyncArguments::default()).await.unwrap();
+    assert!(statistics.is_complete(), "{statistics}");
+    assert_eq!(calls_at(&server).await, 2);
+    assert_eq!(weave::calls().list().unwrap().len(), 2);
+    client.finish().unwrap();
+}

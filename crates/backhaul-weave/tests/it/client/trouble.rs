@@ -127,3 +127,24 @@ fn a_call_begun_before_and_ended_after_its_client_finished_is_shown_as_running()
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0]["summary"]["weave"]["status"], CallStatus::Running.name());
 }
+
+#[test]
+fn calls_that_were_stored_before_the_disk_failed_are_there_once() {
+    // A commit holds so much; of a batch of several the first may be on disk when the next fails.
+    for fails_at in 1..12 {
+        let program = Program::new();
+        program.client.flush().unwrap();
+        program.faults.add(Fault::any(&[Call::Flush, Call::Write], EIO).after(fails_at).times(2));
+        let text = "x".repeat(3_000);
+        for _ in 0..40 {
+            echo(&text);
+        }
+        while program.client.flush().is_err() {}
+        assert_eq!(program.calls(), 40, "a failure after {fails_at} calls of the disk");
+        let reads = weave::Reads::of_server(&program.server);
+        let calls = reads.calls(program.client.project(), &weave::CallsQuery::default()).unwrap();
+        let ids: std::collections::BTreeSet<String> =
+            calls.map(|call| call.unwrap()["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.len(), 40);
+    }
+}
