@@ -40,6 +40,8 @@ pub mod salvage;
 mod sync;
 
 pub use backhaul_weave_macros::op;
+#[cfg(feature = "tracing-layer")]
+pub use client::WeaveLayer;
 #[doc(hidden)]
 pub use client::macro_support;
 pub use client::{

@@ -24,6 +24,8 @@ mod running;
 mod spawn;
 mod summary;
 mod sync;
+#[cfg(feature = "tracing-layer")]
+mod tracing_layer;
 mod value;
 mod writer;
 
@@ -42,3 +44,5 @@ pub use self::query::{
     trace_tree,
 };
 pub use self::spawn::{attributes, spawn, spawn_blocking, spawn_thread, thread};
+#[cfg(feature = "tracing-layer")]
+pub use self::tracing_layer::WeaveLayer;
