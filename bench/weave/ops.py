@@ -8,6 +8,7 @@ a second until all is sent, CPU microseconds of a call, and two zeros.
 """
 
 import os
+import random
 import statistics
 import sys
 import time
@@ -34,14 +35,17 @@ if how != "function":
     client = weave.init("local/bench")
     answer = weave.op(answer)
 
-question = ("abcdefghijklmnopqrstuvwxyz" * 18)[:450]
-for _ in range(20):
-    answer(question)
+dice = random.Random(1)
+words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(2, 9))) for _ in range(500)]
+questions = [" ".join(dice.choices(words, k=200))[:450] for _ in range(1000)]
+for n in range(20):
+    answer(questions[n])
 if client:
     client.flush()
 latencies = []
 cpu, began = time.process_time(), time.perf_counter()
-for _ in range(calls):
+for n in range(calls):
+    question = questions[n % len(questions)]
     before = time.perf_counter_ns()
     answer(question)
     latencies.append((time.perf_counter_ns() - before) / 1e3)

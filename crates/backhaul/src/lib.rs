@@ -46,6 +46,10 @@ struct ReadmeExamples;
 #[doc = include_str!("../../../docs/models.md")]
 struct ModelsExamples;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/weave-rust.md")]
+struct WeaveExamples;
+
 pub mod config;
 
 #[cfg(feature = "cli")]

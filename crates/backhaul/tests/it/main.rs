@@ -17,6 +17,7 @@ mod control_of_agent;
 mod dedupe;
 mod demo;
 mod doctor;
+mod examples;
 mod faulty_links;
 mod fleet;
 mod intake;
