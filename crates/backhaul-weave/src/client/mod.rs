@@ -15,6 +15,8 @@ pub mod macro_support;
 mod object_ref;
 mod online;
 mod op;
+#[cfg(feature = "opentelemetry")]
+mod otel;
 mod phase;
 mod publish;
 mod query;
@@ -38,6 +40,8 @@ pub use self::exception::Exception;
 pub use self::feedback::{Feedback, feedback};
 pub use self::init::{Init, init};
 pub use self::object_ref::ObjectRef;
+#[cfg(feature = "opentelemetry")]
+pub use self::otel::WeaveSpanExporter;
 pub use self::publish::{Dataset, Object, Publish, publish};
 pub use self::query::{
     CallRecord, CallStatus, CallTree, CallsRequest, calls, calls_in, get, get_call, rows,

@@ -51,6 +51,8 @@ struct State<T> {
     /// How often the disk was tried in vain.
     refusals: u64,
     is_closed: bool,
+    /// Whoever stored has ended: nothing that comes is stored any more.
+    is_over: bool,
 }
 
 impl<T> Queue<T> {
@@ -64,6 +66,7 @@ impl<T> Queue<T> {
             is_refused: false,
             refusals: 0,
             is_closed: false,
+            is_over: false,
         };
         Self {
             state: Mutex::new(state),
@@ -77,7 +80,8 @@ impl<T> Queue<T> {
     /// Hands something over that takes so many bytes. Where there is no room it waits for the
     /// disk as long as that takes anything, and then drops it.
     pub(crate) fn push(&self, item: T, bytes: usize) -> Pushed {
-        if !self.has_room(bytes) && !self.wait_for_room(bytes) {
+        let is_over = self.state().is_over;
+        if is_over || !self.has_room(bytes) && !self.wait_for_room(bytes) {
             self.state().dropped += 1;
             return Pushed::Dropped;
         }
@@ -143,7 +147,7 @@ impl<T> Queue<T> {
         let refusals = state.refusals;
         while state.stored < position.0 {
             // One try that began after this was asked for has to fail, or one that goes on.
-            if state.refusals > refusals || state.is_closed && state.is_refused {
+            if state.is_over || state.refusals > refusals || state.is_closed && state.is_refused {
                 return false;
             }
             state.is_urgent = true;
@@ -177,6 +181,8 @@ impl<T> Queue<T> {
         let mut state = self.state();
         while state.items.is_empty() {
             if state.is_closed {
+                state.is_over = true;
+                self.stored.notify_all();
                 return None;
             }
             // Who waits for nothing need not wait.

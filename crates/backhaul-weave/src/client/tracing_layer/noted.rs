@@ -4,7 +4,7 @@ use tracing::Level;
 
 use super::fields::Fields;
 use super::level_name;
-use crate::client::call_state::{OfProject, micros};
+use crate::client::call_state::OfProject;
 use crate::client::exception::Exception;
 use crate::client::json_object::JsonObject;
 use crate::client::value::Captured;
