@@ -80,18 +80,30 @@ impl<T> Queue<T> {
     /// Hands something over that takes so many bytes. Where there is no room it waits for the
     /// disk as long as that takes anything, and then drops it.
     pub(crate) fn push(&self, item: T, bytes: usize) -> Pushed {
-        let is_over = self.state().is_over;
-        if is_over || !self.has_room(bytes) && !self.wait_for_room(bytes) {
-            self.state().dropped += 1;
-            return Pushed::Dropped;
+        let has_room = self.has_room(bytes) || self.wait_for_room(bytes);
+        match has_room.then(|| self.add(item, bytes)).flatten() {
+            Some(position) => Pushed::Taken(position),
+            None => {
+                self.state().dropped += 1;
+                Pushed::Dropped
+            }
         }
-        Pushed::Taken(self.push_always(item, bytes))
     }
 
-    /// Hands over what nothing that comes after makes sense without: it is never dropped.
-    pub(crate) fn push_always(&self, item: T, bytes: usize) -> Position {
+    /// Hands over what nothing that comes after makes sense without: it is not dropped while
+    /// anybody stores.
+    pub(crate) fn push_always(&self, item: T, bytes: usize) {
+        self.add(item, bytes);
+    }
+
+    /// `None`: nobody stores any more.
+    fn add(&self, item: T, bytes: usize) -> Option<Position> {
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let mut state = self.state();
+        if state.is_over {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return None;
+        }
         state.items.push(item);
         state.pushed += 1;
         let position = Position(state.pushed);
@@ -103,7 +115,7 @@ impl<T> Queue<T> {
         if is_first || is_much {
             self.news.notify_one();
         }
-        position
+        Some(position)
     }
 
     /// Counts that something which was handed over has become larger.

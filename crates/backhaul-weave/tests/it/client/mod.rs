@@ -6,6 +6,10 @@ mod misuse;
 mod nesting;
 mod ops;
 mod orders;
+#[cfg(feature = "opentelemetry")]
+mod otel;
 mod scenario;
 mod support;
+#[cfg(feature = "tracing-layer")]
+mod tracing_layer;
 mod trouble;

@@ -127,3 +127,19 @@ fn a_call_begun_before_and_ended_after_its_client_finished_is_shown_as_running()
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0]["summary"]["weave"]["status"], CallStatus::Running.name());
 }
+
+#[test]
+fn a_call_that_ends_after_its_client_waits_for_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = weave::init("me/mine").offline(true).durable(true).offline_dir(dir.path());
+    let client = client.start().unwrap();
+    let call = weave::call("long").start().unwrap();
+    client.finish().unwrap();
+    let within = call.context();
+    call.finish("too late");
+    within.run(|| weave::call("below").run(|| 1));
+    client.flush().unwrap();
+    let reads = weave::Reads::of_server(client.server());
+    assert_eq!(reads.count_calls(client.project(), &weave::CallsQuery::default()).unwrap(), 1);
+    assert_eq!(client.status().dropped, 2);
+}
