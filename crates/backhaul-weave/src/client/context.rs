@@ -24,6 +24,8 @@ thread_local! {
 struct Within {
     by: By,
     context: Context,
+    /// What is before it in the list counts: code that runs inside of this span already.
+    yields: bool,
 }
 
 /// By what a thread is in a context.
@@ -71,8 +73,8 @@ impl Context {
     /// The context of what is running now.
     pub fn current() -> Self {
         // A thread that ends has none any more.
-        let current = WITHIN
-            .try_with(|within| within.borrow().last().map(|innermost| innermost.context.clone()));
+        let current =
+            WITHIN.try_with(|within| innermost(&within.borrow()).map(|one| one.context.clone()));
         current.ok().flatten().unwrap_or_default()
     }
 
@@ -139,8 +141,8 @@ impl Context {
     }
 
     /// Makes it the current one until the span is left on this thread as often as it was
-    /// entered. Nothing changes where the thread is in the span already: what was entered
-    /// since is the innermost still.
+    /// entered. Nothing changes where the thread is in the span already, or runs what stands
+    /// below it: that is the innermost still.
     #[cfg(feature = "tracing-layer")]
     pub(crate) fn enter_span(&self, span: uuid::Uuid) {
         let entered_before = WITHIN.try_with(|within| {
@@ -161,7 +163,7 @@ impl Context {
             let at = within.iter_mut().rposition(|one| one.by.times_of(span).is_some())?;
             let times = within.get_mut(at)?.by.times_of(span)?;
             *times -= 1;
-            (*times == 0).then(|| within.remove(at))
+            (*times == 0).then(|| remove(&mut within, at))
         });
         // Dropped outside: its end may ask for the context.
         drop(left);
@@ -170,8 +172,42 @@ impl Context {
     fn push(&self, by: By) {
         let context = self.clone();
         // On a thread that ends there is nothing to be in.
-        let _ = WITHIN.try_with(move |within| within.borrow_mut().push(Within { by, context }));
+        let _ = WITHIN.try_with(move |within| {
+            let mut within = within.borrow_mut();
+            let yields = by != By::Scope && is_inside(&within, &context);
+            within.push(Within { by, context, yields });
+        });
     }
+}
+
+fn innermost(within: &[Within]) -> Option<&Within> {
+    within.iter().rev().find(|one| !one.yields)
+}
+
+fn remove(within: &mut Vec<Within>, at: usize) -> Within {
+    let left = within.remove(at);
+    // Those that were entered later may have yielded to it.
+    for later in at..within.len() {
+        if let Some((one, before)) = within.get_mut(..=later).and_then(<[_]>::split_last_mut) {
+            one.yields = one.by != By::Scope && is_inside(before, &one.context);
+        }
+    }
+    left
+}
+
+/// Whether what is innermost is code that runs below the call of a span.
+fn is_inside(within: &[Within], span: &Context) -> bool {
+    let Some(innermost) = innermost(within).filter(|one| one.by == By::Scope) else { return false };
+    let Some(span) = span.as_frame().filter(|span| !span.is_left_out) else { return false };
+    let Some(above) = &span.call else { return false };
+    let mut call = innermost.context.as_frame().and_then(|frame| frame.call.as_ref());
+    while let Some(one) = call {
+        if one.id == above.id {
+            return true;
+        }
+        call = one.parent.as_ref();
+    }
+    false
 }
 
 #[cfg(feature = "tracing-layer")]
@@ -205,7 +241,7 @@ impl Drop for Entered {
         let left = WITHIN.try_with(|within| {
             let mut within = within.borrow_mut();
             let at = within.iter().rposition(|one| one.by == By::Scope)?;
-            Some(within.remove(at))
+            Some(remove(&mut within, at))
         });
         // Dropped outside: its end may ask for the context.
         drop(left);

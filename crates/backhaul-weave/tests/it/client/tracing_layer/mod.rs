@@ -322,9 +322,8 @@ fn a_durable_client_has_a_span_on_disk_when_it_is_closed() {
 #[test]
 fn deliveries_beside_a_program_that_traces_everything_are_not_traced() {
     let nobody = "http://127.0.0.1:9";
-    let logging = logging_as(|init| {
-        init.offline(false).trace_url(nobody).wandb_url(nobody).api_key("key")
-    });
+    let logging =
+        logging_as(|init| init.offline(false).trace_url(nobody).wandb_url(nobody).api_key("key"));
     let layer = WeaveLayer::new().spans(Level::TRACE).events(Level::TRACE);
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::set_global_default(subscriber).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 
 use backhaul_weave as weave;
 use serde_json::json;
-use tracing::{Instrument as _, info_span, instrument};
+use tracing::{Instrument as _, debug_span, info_span, instrument};
 use tracing_subscriber::layer::SubscriberExt as _;
 use weave::{CallRecord, CallStatus, WeaveLayer};
 
@@ -197,8 +197,10 @@ async fn branches(depth: u32, n: u64) {
         tree(depth - 1, n * 2 + child, n).await;
         tokio::task::yield_now().await;
     }
+    // In an op the current span is the one above it, if any.
     let elsewhere = weave::spawn(tree(depth - 1, n * 2, n).in_current_span());
-    let last = tokio::spawn(tree(depth - 1, n * 2, n).in_current_span());
+    // This one is not logged, and takes along where it began.
+    let last = tokio::spawn(tree(depth - 1, n * 2, n).instrument(debug_span!("between")));
     elsewhere.await.unwrap();
     last.await.unwrap();
 }
@@ -218,8 +220,8 @@ fn tasks_on_several_threads_keep_their_spans_and_ops_apart() {
     let by_id: BTreeMap<&str, &CallRecord> = calls.iter().map(|call| (call.id(), call)).collect();
     for call in &calls {
         assert_eq!(call.status(), CallStatus::Success);
-        let above = call.parent_id().map_or(&json!(0), |id| &by_id[id].inputs()["n"]);
-        assert_eq!(above, &call.inputs()["above"], "{}", call.as_json());
+        let above = call.parent_id().map_or(json!(0), |id| by_id[id].inputs()["n"].clone());
+        assert_eq!(above, call.inputs()["above"], "{}", call.as_json());
         let below = call.parent_id().and_then(|id| by_id[id].ended_at());
         assert!(below.is_none_or(|ended| ended >= call.ended_at().unwrap()));
     }
