@@ -41,7 +41,7 @@ use super::recorder::{Item, Recorder};
 ///     .with_batch_exporter(weave::WeaveSpanExporter::new())
 ///     .build();
 /// provider.tracer("my_program").in_span("read", |_| 21.5);
-/// // The last batch is stored now.
+/// // The last batch is exported now. What became of it is said by the client.
 /// provider.shutdown()?;
 /// client.finish()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
