@@ -40,6 +40,10 @@ pub mod salvage;
 mod sync;
 
 pub use backhaul_weave_macros::op;
+#[cfg(feature = "tracing-layer")]
+pub use client::WeaveLayer;
+#[cfg(feature = "opentelemetry")]
+pub use client::WeaveSpanExporter;
 #[doc(hidden)]
 pub use client::macro_support;
 pub use client::{

@@ -11,6 +11,7 @@ use super::call_state::CallState;
 use super::client;
 use super::context::Context;
 use super::exception::Exception;
+use super::json_object::quoted;
 use super::op::Op;
 use super::recorder::{Active, Recorder};
 use super::running::{Begun, Outcome};
@@ -90,8 +91,9 @@ impl Call {
 
     /// The address of its op's version, where it has one: a call by hand has none.
     pub fn op_address(&self) -> Option<String> {
-        self.state.op.location?;
-        Some(self.state.op.quoted_address.trim_matches('"').to_owned())
+        let op = &self.state.op;
+        let has_version = op.quoted_address != quoted(&op.name);
+        has_version.then(|| op.quoted_address.trim_matches('"').to_owned())
     }
 }
 

@@ -194,7 +194,7 @@ fn held_by(value: &Captured) -> usize {
 }
 
 /// A time with all of its microseconds, as Weave's clients write it.
-fn micros(time: Timestamp) -> String {
+pub(crate) fn micros(time: Timestamp) -> String {
     format!("{time:.6}")
 }
 
@@ -249,7 +249,7 @@ impl OfProject {
     }
 
     /// Inputs or an output without the values of keys that hold secrets.
-    fn redacted<'a>(&self, inputs: &'a str) -> std::borrow::Cow<'a, str> {
+    pub(crate) fn redacted<'a>(&self, inputs: &'a str) -> std::borrow::Cow<'a, str> {
         let lower = inputs.to_ascii_lowercase();
         if !self.redacted_keys.iter().any(|key| lower.contains(&quoted(key))) {
             return of_depth(inputs);

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task;
@@ -15,9 +16,26 @@ use super::call::Call;
 use super::call_state::{Attributes, CallState};
 
 thread_local! {
-    /// The context that this thread is in. Never changed but by [`Entered`], which puts it
-    /// back.
-    static CURRENT: RefCell<Context> = const { RefCell::new(Context(None)) };
+    /// The contexts that this thread is in, the innermost last.
+    static WITHIN: RefCell<Vec<Within>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A context that a thread is in, until it is left.
+struct Within {
+    by: By,
+    context: Context,
+    /// What is before it in the list counts: code that runs inside of this span already.
+    yields: bool,
+}
+
+/// By what a thread is in a context.
+#[derive(PartialEq, Eq)]
+enum By {
+    /// Code that is run in it: what began last ends first.
+    Scope,
+    /// A span of `tracing`, entered so often. It may be left before what was entered later.
+    #[cfg(feature = "tracing-layer")]
+    Span(uuid::Uuid, usize),
 }
 
 /// Where a program is: the call that it is in, the conversation and the attributes of what it
@@ -55,7 +73,9 @@ impl Context {
     /// The context of what is running now.
     pub fn current() -> Self {
         // A thread that ends has none any more.
-        CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
+        let current =
+            WITHIN.try_with(|within| innermost(&within.borrow()).map(|one| one.context.clone()));
+        current.ok().flatten().unwrap_or_default()
     }
 
     /// The same with attributes, an object, for all calls that begin in it. Of two with one
@@ -116,8 +136,87 @@ impl Context {
 
     /// Makes it the current one until what is answered is dropped.
     pub(crate) fn enter(&self) -> Entered {
-        let before = CURRENT.try_with(|current| current.replace(self.clone()));
-        Entered { before: before.ok(), _on_this_thread: std::marker::PhantomData }
+        self.push(By::Scope);
+        Entered { _on_this_thread: PhantomData }
+    }
+
+    /// Makes it the current one until the span is left on this thread as often as it was
+    /// entered. Nothing changes where the thread is in the span already, or runs what stands
+    /// below it: that is the innermost still.
+    #[cfg(feature = "tracing-layer")]
+    pub(crate) fn enter_span(&self, span: uuid::Uuid) {
+        let entered_before = WITHIN.try_with(|within| {
+            let mut within = within.borrow_mut();
+            let times = within.iter_mut().rev().find_map(|one| one.by.times_of(span));
+            times.map(|times| *times += 1).is_some()
+        });
+        if let Ok(false) = entered_before {
+            self.push(By::Span(span, 1));
+        }
+    }
+
+    /// The span is left, whatever else was entered since.
+    #[cfg(feature = "tracing-layer")]
+    pub(crate) fn leave_span(span: uuid::Uuid) {
+        let left = WITHIN.try_with(|within| {
+            let mut within = within.borrow_mut();
+            let at = within.iter_mut().rposition(|one| one.by.times_of(span).is_some())?;
+            let times = within.get_mut(at)?.by.times_of(span)?;
+            *times -= 1;
+            (*times == 0).then(|| remove(&mut within, at))
+        });
+        // Dropped outside: its end may ask for the context.
+        drop(left);
+    }
+
+    fn push(&self, by: By) {
+        let context = self.clone();
+        // On a thread that ends there is nothing to be in.
+        let _ = WITHIN.try_with(move |within| {
+            let mut within = within.borrow_mut();
+            let yields = by != By::Scope && is_inside(&within, &context);
+            within.push(Within { by, context, yields });
+        });
+    }
+}
+
+fn innermost(within: &[Within]) -> Option<&Within> {
+    within.iter().rev().find(|one| !one.yields)
+}
+
+fn remove(within: &mut Vec<Within>, at: usize) -> Within {
+    let left = within.remove(at);
+    // Those that were entered later may have yielded to it.
+    for later in at..within.len() {
+        if let Some((one, before)) = within.get_mut(..=later).and_then(<[_]>::split_last_mut) {
+            one.yields = one.by != By::Scope && is_inside(before, &one.context);
+        }
+    }
+    left
+}
+
+/// Whether what is innermost is code that runs below the call of a span.
+fn is_inside(within: &[Within], span: &Context) -> bool {
+    let Some(innermost) = innermost(within).filter(|one| one.by == By::Scope) else { return false };
+    let Some(span) = span.as_frame().filter(|span| !span.is_left_out) else { return false };
+    let Some(above) = &span.call else { return false };
+    let mut call = innermost.context.as_frame().and_then(|frame| frame.call.as_ref());
+    while let Some(one) = call {
+        if one.id == above.id {
+            return true;
+        }
+        call = one.parent.as_ref();
+    }
+    false
+}
+
+#[cfg(feature = "tracing-layer")]
+impl By {
+    fn times_of(&mut self, span: uuid::Uuid) -> Option<&mut usize> {
+        match self {
+            Self::Span(one, times) if *one == span => Some(times),
+            Self::Span(..) | Self::Scope => None,
+        }
     }
 }
 
@@ -132,18 +231,20 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Puts the context back that was before.
+/// Leaves the scope that was entered last.
 pub(crate) struct Entered {
-    before: Option<Context>,
-    _on_this_thread: std::marker::PhantomData<*const ()>,
+    _on_this_thread: PhantomData<*const ()>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if let Some(before) = self.before.take() {
-            // What was current is dropped outside: its end may ask for the context.
-            drop(CURRENT.try_with(|current| current.replace(before)));
-        }
+        let left = WITHIN.try_with(|within| {
+            let mut within = within.borrow_mut();
+            let at = within.iter().rposition(|one| one.by == By::Scope)?;
+            Some(remove(&mut within, at))
+        });
+        // Dropped outside: its end may ask for the context.
+        drop(left);
     }
 }
 

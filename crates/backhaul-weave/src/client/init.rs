@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::call_state::OfProject;
 use super::client::{self, Inner, WeaveClient};
+use super::context::Context;
 use super::online::Online;
 use super::recorder::Recorder;
 use super::writer;
@@ -211,7 +212,9 @@ fn start_writer(
 ) -> Result<std::thread::JoinHandle<()>, TraceError> {
     let recorder = Arc::clone(recorder);
     let thread = std::thread::Builder::new().name("weave-writer".to_owned());
-    let started = thread.spawn(move || writer::store_all(&recorder, collect_for));
+    // Spans of what runs there are not logged: it would wait for itself.
+    let context = Context::default().without_logging();
+    let started = thread.spawn(move || context.run(|| writer::store_all(&recorder, collect_for)));
     started.map_err(|error| {
         let message = format!("the thread that stores cannot be started: {error}");
         TraceError::new(TraceErrorKind::Store, message)

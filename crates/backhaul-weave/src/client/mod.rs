@@ -15,6 +15,8 @@ pub mod macro_support;
 mod object_ref;
 mod online;
 mod op;
+#[cfg(feature = "opentelemetry")]
+mod otel;
 mod phase;
 mod publish;
 mod query;
@@ -24,6 +26,8 @@ mod running;
 mod spawn;
 mod summary;
 mod sync;
+#[cfg(feature = "tracing-layer")]
+mod tracing_layer;
 mod value;
 mod writer;
 
@@ -36,9 +40,13 @@ pub use self::exception::Exception;
 pub use self::feedback::{Feedback, feedback};
 pub use self::init::{Init, init};
 pub use self::object_ref::ObjectRef;
+#[cfg(feature = "opentelemetry")]
+pub use self::otel::WeaveSpanExporter;
 pub use self::publish::{Dataset, Object, Publish, publish};
 pub use self::query::{
     CallRecord, CallStatus, CallTree, CallsRequest, calls, calls_in, get, get_call, rows,
     trace_tree,
 };
 pub use self::spawn::{attributes, spawn, spawn_blocking, spawn_thread, thread};
+#[cfg(feature = "tracing-layer")]
+pub use self::tracing_layer::WeaveLayer;

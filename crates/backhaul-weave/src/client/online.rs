@@ -8,6 +8,7 @@ use backhaul_sync::SyncOptions;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::context::Context;
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::OfflineTraceServer;
 use crate::remote::Remote;
@@ -41,10 +42,13 @@ impl Online {
         let delivering = forwarder.clone();
         let thread =
             std::thread::Builder::new().name("weave-courier".to_owned()).spawn(move || {
-                runtime.block_on(async {
-                    delivering.start().await;
-                    let _ = stopped.await;
-                    delivering.stop().await;
+                // Spans of a delivery are not logged: they would be delivered in turn.
+                Context::default().without_logging().run(|| {
+                    runtime.block_on(async {
+                        delivering.start().await;
+                        let _ = stopped.await;
+                        delivering.stop().await;
+                    });
                 });
                 // What waits for a disk or a name is not waited for.
                 runtime.shutdown_background();

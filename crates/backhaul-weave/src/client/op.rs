@@ -56,6 +56,14 @@ impl Op {
         Self { quoted_address: quoted(&name), name, is_async, location: None }
     }
 
+    /// A span of `tracing`: an op without versions whose place is known.
+    #[cfg(feature = "tracing-layer")]
+    pub(crate) fn of_span(metadata: &'static tracing::Metadata<'static>) -> Self {
+        let place = metadata.file().zip(metadata.line());
+        let location = place.map(|(file, line)| Location { file, line, function: metadata.name() });
+        Self { location, ..Self::named(metadata.name(), false) }
+    }
+
     /// An op of a program's code, and the version of it to store.
     pub(crate) fn of_code(
         project: &ProjectId,

@@ -51,6 +51,8 @@ struct State<T> {
     /// How often the disk was tried in vain.
     refusals: u64,
     is_closed: bool,
+    /// Whoever stored has ended: nothing that comes is stored any more.
+    is_over: bool,
 }
 
 impl<T> Queue<T> {
@@ -64,6 +66,7 @@ impl<T> Queue<T> {
             is_refused: false,
             refusals: 0,
             is_closed: false,
+            is_over: false,
         };
         Self {
             state: Mutex::new(state),
@@ -77,17 +80,30 @@ impl<T> Queue<T> {
     /// Hands something over that takes so many bytes. Where there is no room it waits for the
     /// disk as long as that takes anything, and then drops it.
     pub(crate) fn push(&self, item: T, bytes: usize) -> Pushed {
-        if !self.has_room(bytes) && !self.wait_for_room(bytes) {
-            self.state().dropped += 1;
-            return Pushed::Dropped;
+        let has_room = self.has_room(bytes) || self.wait_for_room(bytes);
+        match has_room.then(|| self.add(item, bytes)).flatten() {
+            Some(position) => Pushed::Taken(position),
+            None => {
+                self.state().dropped += 1;
+                Pushed::Dropped
+            }
         }
-        Pushed::Taken(self.push_always(item, bytes))
     }
 
-    /// Hands over what nothing that comes after makes sense without: it is never dropped.
-    pub(crate) fn push_always(&self, item: T, bytes: usize) -> Position {
+    /// Hands over what nothing that comes after makes sense without: it is not dropped while
+    /// anybody stores.
+    pub(crate) fn push_always(&self, item: T, bytes: usize) {
+        self.add(item, bytes);
+    }
+
+    /// `None`: nobody stores any more.
+    fn add(&self, item: T, bytes: usize) -> Option<Position> {
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let mut state = self.state();
+        if state.is_over {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return None;
+        }
         state.items.push(item);
         state.pushed += 1;
         let position = Position(state.pushed);
@@ -99,7 +115,7 @@ impl<T> Queue<T> {
         if is_first || is_much {
             self.news.notify_one();
         }
-        position
+        Some(position)
     }
 
     /// Counts that something which was handed over has become larger.
@@ -143,7 +159,7 @@ impl<T> Queue<T> {
         let refusals = state.refusals;
         while state.stored < position.0 {
             // One try that began after this was asked for has to fail, or one that goes on.
-            if state.refusals > refusals || state.is_closed && state.is_refused {
+            if state.is_over || state.refusals > refusals || state.is_closed && state.is_refused {
                 return false;
             }
             state.is_urgent = true;
@@ -177,6 +193,8 @@ impl<T> Queue<T> {
         let mut state = self.state();
         while state.items.is_empty() {
             if state.is_closed {
+                state.is_over = true;
+                self.stored.notify_all();
                 return None;
             }
             // Who waits for nothing need not wait.

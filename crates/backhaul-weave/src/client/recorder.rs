@@ -30,6 +30,9 @@ pub(crate) enum Item {
     Call(Arc<CallState>),
     /// The end of a call whose start is stored.
     End(Arc<CallState>, Ended),
+    /// Spans of OpenTelemetry's.
+    #[cfg(feature = "opentelemetry")]
+    Export(Entry),
 }
 
 /// Logs the calls of one project.
@@ -252,6 +255,8 @@ impl Item {
             Self::Op(version) => version.bytes(),
             Self::Call(call) => call.bytes(),
             Self::End(_, ended) => ended.bytes(),
+            #[cfg(feature = "opentelemetry")]
+            Self::Export(entry) => entry.data().len(),
         }
     }
 }

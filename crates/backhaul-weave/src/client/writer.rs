@@ -157,6 +157,8 @@ fn works_of(recorder: &Recorder, items: Vec<Item>) -> VecDeque<Work> {
             Item::End(call, ended) => {
                 (Some(end_of(recorder, &call, &ended)), ended.output.files.clone())
             }
+            #[cfg(feature = "opentelemetry")]
+            Item::Export(entry) => (Some(entry), Vec::new()),
         };
         if !files.is_empty() {
             works.push_back(Work { step: Step::Files(files), items: 0, bytes: 0 });

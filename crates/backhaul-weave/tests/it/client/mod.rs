@@ -7,6 +7,10 @@ mod nesting;
 mod online;
 mod ops;
 mod orders;
+#[cfg(feature = "opentelemetry")]
+mod otel;
 mod scenario;
 mod support;
+#[cfg(feature = "tracing-layer")]
+mod tracing_layer;
 mod trouble;

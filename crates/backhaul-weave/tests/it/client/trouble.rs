@@ -147,4 +147,18 @@ fn calls_that_were_stored_before_the_disk_failed_are_there_once() {
             calls.map(|call| call.unwrap()["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), 40);
     }
+
+fn a_call_that_ends_after_its_client_waits_for_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = weave::init("me/mine").offline(true).durable(true).offline_dir(dir.path());
+    let client = client.start().unwrap();
+    let call = weave::call("long").start().unwrap();
+    client.finish().unwrap();
+    let within = call.context();
+    call.finish("too late");
+    within.run(|| weave::call("below").run(|| 1));
+    client.flush().unwrap();
+    let reads = weave::Reads::of_server(client.server());
+    assert_eq!(reads.count_calls(client.project(), &weave::CallsQuery::default()).unwrap(), 1);
+    assert_eq!(client.status().dropped, 2);
 }
