@@ -147,7 +147,9 @@ fn calls_that_were_stored_before_the_disk_failed_are_there_once() {
             calls.map(|call| call.unwrap()["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), 40);
     }
+}
 
+#[test]
 fn a_call_that_ends_after_its_client_waits_for_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let client = weave::init("me/mine").offline(true).durable(true).offline_dir(dir.path());
