@@ -42,6 +42,7 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
     while let Some(items) = queue.take(collect_for) {
         let mut works = works_of(recorder, items);
         let mut retry = FIRST_RETRY;
+        let mut is_last_try = false;
         while let Some(work) = works.front() {
             match store(&recorder.server, &recorder.project, &work.step) {
                 Ok(()) => {
@@ -64,6 +65,10 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
                     recorder.note(Some(error));
                     if queue.refuse(retry) {
                         retry = (retry * 2).min(LAST_RETRY);
+                        continue;
+                    }
+                    // It was closed since the disk was tried.
+                    if !std::mem::replace(&mut is_last_try, true) {
                         continue;
                     }
                     // The last chance was the last: nobody waits for this process any more.
