@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::arguments::Arguments;
 use super::call_state::CallState;
-use super::client;
 use super::context::Context;
 use super::exception::Exception;
 use super::json_object::quoted;
@@ -16,6 +15,7 @@ use super::op::Op;
 use super::recorder::{Active, Recorder};
 use super::running::{Begun, Outcome};
 use super::value::Captured;
+use super::weave_client;
 
 /// A call that was begun: what it is called, and what can be said of it.
 ///
@@ -244,7 +244,7 @@ impl CallBuilder {
 
     fn begin(self, is_async: bool) -> Option<Active> {
         let context = Context::current();
-        let recorder = client::recorder_of(&context)?;
+        let recorder = weave_client::recorder_of(&context)?;
         let op = Arc::new(Op::named(&self.op_name, is_async));
         Some(recorder.begin(op, self.arguments.into_said(), &context))
     }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::client::required;
 use super::object_ref::ObjectRef;
+use super::weave_client::required;
 use crate::entry::{Entry, EntryType};
 use crate::error::{TraceError, TraceErrorKind};
 

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::call::Call;
-use super::client::required;
 use super::object_ref::ObjectRef;
 use super::recorder::Recorder;
+use super::weave_client::required;
 use crate::entry::{Entry, EntryType};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::project::ProjectId;

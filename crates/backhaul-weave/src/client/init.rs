@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::call_state::OfProject;
-use super::client::{self, Inner, WeaveClient};
 use super::context::Context;
 use super::online::Online;
 use super::recorder::Recorder;
+use super::weave_client::{self, Inner, WeaveClient};
 use super::writer;
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::{OfflineOptions, OfflineTraceServer};
@@ -193,7 +193,7 @@ impl Init {
         let writer = Mutex::new(Some(writer));
         let client =
             WeaveClient::new(Inner { recorder, writer, online, remote, reads: OnceLock::new() });
-        client::make_current(&client);
+        weave_client::make_current(&client);
         flush_at_exit(&client);
         Ok(client)
     }

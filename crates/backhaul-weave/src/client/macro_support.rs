@@ -2,12 +2,12 @@
 
 use super::arguments;
 pub use super::arguments::Arguments;
-use super::client;
 use super::context::Context;
 pub use super::exception::Exception;
 pub use super::op::OpInfo;
 pub use super::running::{Begun, OpFuture, Outcome};
 pub use super::value::Captured;
+use super::weave_client;
 
 /// An op's place in the code.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub fn begin(
     fill: impl FnOnce(&mut Arguments),
 ) -> Begun {
     let context = Context::current();
-    let Some(recorder) = client::recorder_of(&context) else { return Begun::of(None) };
+    let Some(recorder) = weave_client::recorder_of(&context) else { return Begun::of(None) };
     if !is_sampled(&context, site.info.sample_rate) {
         return Begun::left_out(&context);
     }

@@ -4,7 +4,6 @@ mod arguments;
 mod call;
 mod call_state;
 mod changes;
-mod client;
 mod content;
 mod context;
 mod exception;
@@ -29,11 +28,11 @@ mod sync;
 #[cfg(feature = "tracing-layer")]
 mod tracing_layer;
 mod value;
+mod weave_client;
 mod writer;
 
 pub use self::call::{Call, CallBuilder, call, current_call, with_call, with_call_async};
 pub use self::changes::{Cost, add_tags, delete_object_version, set_aliases};
-pub use self::client::{LoggingStatus, WeaveClient, client, finish};
 pub use self::content::Content;
 pub use self::context::{Context, InContext};
 pub use self::exception::Exception;
@@ -50,3 +49,4 @@ pub use self::query::{
 pub use self::spawn::{attributes, spawn, spawn_blocking, spawn_thread, thread};
 #[cfg(feature = "tracing-layer")]
 pub use self::tracing_layer::WeaveLayer;
+pub use self::weave_client::{LoggingStatus, WeaveClient, client, finish};

@@ -4,10 +4,10 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::client::{WeaveClient, required};
 use super::json_object::JsonObject;
 use super::object_ref::ObjectRef;
 use super::value::Captured;
+use super::weave_client::{WeaveClient, required};
 use super::writer::store_files;
 use crate::error::{TraceError, TraceErrorKind};
 

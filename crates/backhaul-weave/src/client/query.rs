@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use backhaul_store::Timestamp;
 use serde_json::{Value, json};
 
-use super::client::{WeaveClient, required};
 use super::object_ref::ObjectRef;
+use super::weave_client::{WeaveClient, required};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::project::ProjectId;
 use crate::reads::{CallsFilter, CallsQuery, Reads, SortBy};

@@ -11,9 +11,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use super::client::{self, WeaveClient};
 use super::queue::Pushed;
 use super::recorder::{Item, Recorder};
+use super::weave_client::{self, WeaveClient};
 
 /// An exporter of OpenTelemetry's SDK that stores spans where calls are stored. They are
 /// delivered with these, as what an exporter of OTLP would have sent to `/otel/v1/traces` of a
@@ -72,7 +72,7 @@ impl WeaveSpanExporter {
         if self.is_shut_down.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
-        let client = self.client.clone().or_else(client::client);
+        let client = self.client.clone().or_else(weave_client::client);
         let recorder = client.map(|client| Arc::clone(client.recorder())).ok_or_else(|| {
             failed("there is no Weave client: call weave::init(\"team/project\").start() first")
         })?;

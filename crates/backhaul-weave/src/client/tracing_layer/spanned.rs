@@ -15,12 +15,12 @@ use super::fields::Fields;
 use super::level_name;
 use super::noted::Noted;
 use crate::client::call_state::micros;
-use crate::client::client::recorder_of;
 use crate::client::context::Context;
 use crate::client::exception::Exception;
 use crate::client::op::Op;
 use crate::client::recorder::{Active, Recorder, Said};
 use crate::client::value::Captured;
+use crate::client::weave_client::recorder_of;
 
 /// A span that is a call, or one that takes along where it began.
 pub(super) struct Spanned {

@@ -127,7 +127,7 @@ fn faults(folder: &Path, acknowledged: &[u64]) -> Vec<String> {
     for number in acknowledged {
         for op in ["outer", "inner"] {
             let call = by_number.get(&(*number, op));
-            if call.is_none_or(|call| call.output() != &(number + 1)) {
+            if call.is_none_or(|call| call.output() != number + 1) {
                 faults.push(format!("{op} {number} is lost"));
             }
         }

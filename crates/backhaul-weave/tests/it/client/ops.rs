@@ -202,7 +202,7 @@ fn patterns((x, y): (u8, u8), _: &str, [first, ..]: [u8; 2], mut last: u8, r#typ
 #[test]
 fn arguments_of_every_form_are_logged_as_well_as_can_be() {
     let logging = logging();
-    drop(generic(Shown(7), &Bare, [1, 2]));
+    let _ = generic(Shown(7), &Bare, [1, 2]);
     assert_eq!(described([1, 2].into_iter()).sum::<u8>(), 5);
     assert_eq!(patterns((1, 2), "", [3, 4], 5, 6), 18);
     let generic = logging.call_of("generic");
