@@ -16,7 +16,8 @@
 //! | [`config`] | settings: flags, environment, file |
 //!
 //! Features, all on by default: `control` (an agent serves a control socket), `cli` (the
-//! binary, with the hub). Without both no HTTP server is built.
+//! binary, with the hub). Without both no HTTP server is built. Off by default: `llama-cpp` and
+//! `tiktoken` (models), `tracing-layer` and `opentelemetry` (Weave's calls of programs that trace).
 //!
 //! ```
 //! use backhaul::observability::{InMemoryRunLogger, RunEnd, RunLogger};

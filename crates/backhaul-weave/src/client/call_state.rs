@@ -249,7 +249,7 @@ impl OfProject {
     }
 
     /// Inputs or an output without the values of keys that hold secrets.
-    pub(crate) fn redacted<'a>(&self, inputs: &'a str) -> std::borrow::Cow<'a, str> {
+    fn redacted<'a>(&self, inputs: &'a str) -> std::borrow::Cow<'a, str> {
         let lower = inputs.to_ascii_lowercase();
         if !self.redacted_keys.iter().any(|key| lower.contains(&quoted(key))) {
             return of_depth(inputs);

@@ -44,8 +44,7 @@ const LEFT_OUT: [&str; 5] = ["backhaul", "hyper", "reqwest", "h2", "rustls"];
 ///
 /// Spans go to the client that is current when they begin, or to that of the call above them;
 /// without one they cost a look at it. Where they are not logged — the level, or
-/// [`without_logging`](Context::without_logging) — they take along where they began. Names
-/// of inputs whose values are hidden are hidden in outputs, too.
+/// [`without_logging`](Context::without_logging) — they take along where they began.
 ///
 /// ```
 /// use backhaul_weave as weave;

@@ -4,7 +4,6 @@ use tracing::Level;
 
 use super::fields::Fields;
 use super::level_name;
-use crate::client::call_state::OfProject;
 use crate::client::exception::Exception;
 use crate::client::json_object::JsonObject;
 use crate::client::value::Captured;
@@ -66,14 +65,14 @@ impl Noted {
     }
 
     /// The output and the exception of the call.
-    pub(super) fn into_end(mut self, of_project: &OfProject) -> (Captured, Option<Exception>) {
+    pub(super) fn into_end(mut self) -> (Captured, Option<Exception>) {
         let exception = self.error.take().map(|error| {
             // What was written as a text is read as one.
             Exception::new("Error", serde_json::from_str::<String>(&error).unwrap_or(error))
         });
         let json = match self.fields.is_empty() && self.events.is_empty() {
             true => self.returned.unwrap_or_else(|| "null".to_owned()),
-            false => of_project.redacted(&self.into_object()).into_owned(),
+            false => self.into_object(),
         };
         (Captured { json, files: Vec::new() }, exception)
     }

@@ -99,7 +99,7 @@ impl Spanned {
 
     pub(super) fn end(self) {
         let Some(Logged { active, noted, is_panicked, .. }) = self.logged else { return };
-        let (output, exception) = noted.into_end(&active.recorder.of_project);
+        let (output, exception) = noted.into_end();
         let panicked = is_panicked.into_inner();
         let panic = || Exception::new("panic", "a panic went through the span");
         active.recorder.end(&active.call, output, exception.or_else(|| panicked.then(panic)));

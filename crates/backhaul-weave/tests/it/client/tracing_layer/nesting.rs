@@ -210,13 +210,13 @@ fn tasks_on_several_threads_keep_their_spans_and_ops_apart() {
     let logging = trace_all();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     runtime.block_on(async {
-        let tasks: Vec<_> = (1..9).map(|n| tokio::spawn(tree(4, n * 1_000, 0))).collect();
+        let tasks: Vec<_> = (1..9).map(|n| tokio::spawn(tree(5, n * 1_000, 0))).collect();
         for task in tasks {
             task.await.unwrap();
         }
     });
     let calls = logging.calls();
-    assert_eq!(calls.len(), 8 * (1 + 4 + 16 + 64));
+    assert_eq!(calls.len(), 8 * (1 + 4 + 16 + 64 + 256));
     let by_id: BTreeMap<&str, &CallRecord> = calls.iter().map(|call| (call.id(), call)).collect();
     for call in &calls {
         assert_eq!(call.status(), CallStatus::Success);
