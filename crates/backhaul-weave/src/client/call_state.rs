@@ -181,6 +181,17 @@ impl CallState {
     }
 }
 
+/// A call lets go of the one above it, which may be the last to hold on to that, and so on. One
+/// by one, or calls that are nested deeply would not fit on the stack.
+impl Drop for CallState {
+    fn drop(&mut self) {
+        let mut above = self.parent.take();
+        while let Some(mut call) = above.and_then(Arc::into_inner) {
+            above = call.parent.take();
+        }
+    }
+}
+
 impl Ended {
     /// Bytes that it holds in memory until it is stored, about.
     pub(crate) fn bytes(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Reading what was logged, on the device.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use backhaul_store::Timestamp;
 use serde_json::{Value, json};
@@ -332,31 +332,51 @@ pub fn trace_tree(trace_id: &str) -> Result<Vec<CallTree>, TraceError> {
     Ok(trees_of(calls().trace(trace_id).list()?))
 }
 
-/// Puts calls below those that they name as their parents.
+/// Puts calls below those that they name as their parents. Not by recursion: programs nest as
+/// deep as they like.
 fn trees_of(calls: Vec<CallRecord>) -> Vec<CallTree> {
-    let ids: HashSet<String> = calls.iter().map(|call| call.id().to_owned()).collect();
-    let mut below: HashMap<Option<String>, Vec<CallRecord>> = HashMap::new();
-    for call in calls {
-        let parent = call.parent_id().filter(|id| ids.contains(*id)).map(ToOwned::to_owned);
-        below.entry(parent).or_default().push(call);
+    let ids: HashMap<&str, usize> =
+        calls.iter().enumerate().map(|(at, call)| (call.id(), at)).collect();
+    let parents: Vec<Option<usize>> =
+        calls.iter().map(|call| call.parent_id().and_then(|id| ids.get(id).copied())).collect();
+    drop(ids);
+    let order = parents_first(&parents);
+    let mut trees: Vec<Option<CallTree>> =
+        calls.into_iter().map(|call| Some(CallTree { call, children: Vec::new() })).collect();
+    let mut roots = Vec::new();
+    for at in order.into_iter().rev() {
+        let Some(mut tree) = trees.get_mut(at).and_then(Option::take) else { continue };
+        // They came in the opposite order.
+        tree.children.reverse();
+        let parent = parents.get(at).copied().flatten();
+        match parent.and_then(|parent| trees.get_mut(parent)).and_then(Option::as_mut) {
+            Some(parent) => parent.children.push(tree),
+            None => roots.push(tree),
+        }
     }
-    let mut trees = take_below(&mut below, None);
-    // Calls that name each other as their parents.
-    while let Some(parent) = below.keys().next().cloned() {
-        trees.extend(take_below(&mut below, parent.as_deref()));
-    }
-    trees
+    roots.reverse();
+    roots
 }
 
-fn take_below(
-    below: &mut HashMap<Option<String>, Vec<CallRecord>>,
-    parent: Option<&str>,
-) -> Vec<CallTree> {
-    let calls = below.remove(&parent.map(ToOwned::to_owned)).unwrap_or_default();
-    calls
-        .into_iter()
-        .map(|call| CallTree { children: take_below(below, Some(call.id())), call })
-        .collect()
+/// Numbers of all calls, each after that of its parent, and those with one parent as they were.
+/// Of calls that name each other as their parents one counts as the first.
+fn parents_first(parents: &[Option<usize>]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(parents.len());
+    let mut is_placed = vec![false; parents.len()];
+    for at in 0..parents.len() {
+        let mut above = Vec::new();
+        let mut next = Some(at);
+        while let Some(call) = next {
+            match is_placed.get_mut(call) {
+                Some(placed) if !*placed => *placed = true,
+                _ => break,
+            }
+            above.push(call);
+            next = parents.get(call).copied().flatten();
+        }
+        order.extend(above.into_iter().rev());
+    }
+    order
 }
 
 /// What an address of an object or a part of it leads to, on this device.
@@ -386,6 +406,16 @@ pub fn rows(address: &ObjectRef) -> Result<Vec<Value>, TraceError> {
     Ok(rows.into_iter().map(|mut row| row["val"].take()).collect())
 }
 
+/// A tree lets go of those below it one by one, however deep they stand.
+impl Drop for CallTree {
+    fn drop(&mut self) {
+        let mut left = std::mem::take(&mut self.children);
+        while let Some(mut tree) = left.pop() {
+            left.append(&mut tree.children);
+        }
+    }
+}
+
 impl WeaveClient {
     /// Reads of all that was logged to the folder, this client's calls of now included.
     ///
@@ -394,5 +424,41 @@ impl WeaveClient {
     pub fn reads(&self) -> Result<Reads, TraceError> {
         self.flush()?;
         Ok(self.kept_reads().clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(id: usize, parent: Option<usize>) -> CallRecord {
+        let parent = parent.map(|parent| parent.to_string());
+        CallRecord(json!({"id": id.to_string(), "parent_id": parent}))
+    }
+
+    #[test]
+    fn a_tree_may_be_as_deep_as_it_likes() {
+        let calls = (0_usize..100_000).map(|id| call(id, id.checked_sub(1))).collect();
+        let trees = trees_of(calls);
+        let (mut deepest, mut depth) = (&trees[0], 1);
+        while let [child] = &*deepest.children {
+            (deepest, depth) = (child, depth + 1);
+        }
+        assert_eq!((trees.len(), depth), (1, 100_000));
+    }
+
+    #[test]
+    fn each_call_is_in_one_tree_also_those_that_name_each_other_or_nobody_that_is_here() {
+        fn count(trees: &[CallTree]) -> usize {
+            trees.iter().map(|tree| 1 + count(&tree.children)).sum()
+        }
+        let parents = [Some(1), Some(0), Some(2), Some(1), None, Some(99), Some(4), Some(4)];
+        let calls: Vec<_> =
+            parents.iter().enumerate().map(|(id, parent)| call(id, *parent)).collect();
+        let trees = trees_of(calls);
+        assert_eq!(count(&trees), parents.len());
+        let of_four = trees.iter().find(|tree| tree.call.id() == "4").unwrap();
+        let below: Vec<_> = of_four.children.iter().map(|child| child.call.id()).collect();
+        assert_eq!(below, ["6", "7"]);
     }
 }

@@ -4,6 +4,7 @@ mod beside_python;
 mod kills;
 mod misuse;
 mod nesting;
+mod odd_programs;
 mod online;
 mod ops;
 mod orders;
