@@ -8,6 +8,9 @@ use super::json_object::JsonObject;
 use super::recorder::Said;
 use super::value::{Captured, REDACTED};
 
+/// Most characters of what is shown in the place of an op's name, as at Weave's server.
+pub(crate) const LONGEST_DISPLAY_NAME: usize = 1024;
+
 /// The arguments of a call that begins, and what else is said of it.
 #[derive(Debug, Default)]
 pub struct Arguments {
@@ -35,9 +38,13 @@ impl Arguments {
         self.attributes.insert(name.to_owned(), value);
     }
 
-    /// What is shown in the place of the op's name.
+    /// What is shown in the place of the op's name: of it, as much as a server takes.
     pub fn display_name(&mut self, name: impl Into<String>) {
-        self.display_name = Some(name.into());
+        let mut name: String = name.into();
+        if let Some((end, _)) = name.char_indices().nth(LONGEST_DISPLAY_NAME) {
+            name.truncate(end);
+        }
+        self.display_name = Some(name);
     }
 
     pub(crate) fn into_said(self) -> Said {

@@ -184,7 +184,7 @@ impl CallBuilder {
         self
     }
 
-    /// What is shown in the place of the op's name; at most 1,024 characters.
+    /// What is shown in the place of the op's name; what is beyond 1,024 characters is cut.
     pub fn display_name(mut self, name: impl Into<String>) -> Self {
         self.arguments.display_name(name);
         self

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::arguments::LONGEST_DISPLAY_NAME;
 use super::call::Call;
 use super::object_ref::ObjectRef;
 use super::weave_client::required;
@@ -9,11 +10,19 @@ use crate::entry::{Entry, EntryType};
 use crate::error::{TraceError, TraceErrorKind};
 
 impl Call {
-    /// Gives the call another name to be shown by; an empty one takes it away.
+    /// Gives the call another name to be shown by, of at most 1,024 characters; an empty one
+    /// takes it away.
     ///
     /// # Errors
-    /// Where the disk takes nothing.
+    /// [`InvalidInput`](TraceErrorKind::InvalidInput) for a longer one, and where the disk takes
+    /// nothing.
     pub fn set_display_name(&self, name: &str) -> Result<(), TraceError> {
+        let length = name.chars().count();
+        if length > LONGEST_DISPLAY_NAME {
+            let expected = format!("expected at most {LONGEST_DISPLAY_NAME}");
+            let message = format!("the name has {length} characters: {expected}");
+            return Err(TraceError::new(TraceErrorKind::InvalidInput, message));
+        }
         let recorder = self.recorder();
         let data = json!({
             "project_id": recorder.project.to_string(),

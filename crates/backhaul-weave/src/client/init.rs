@@ -230,7 +230,7 @@ struct FlushedAtExit(std::sync::Weak<Recorder>);
 
 impl Drop for FlushedAtExit {
     fn drop(&mut self) {
-        if let Some(recorder) = self.0.upgrade() {
+        if let Some(recorder) = self.0.upgrade().filter(|recorder| recorder.is_here()) {
             recorder.queue.wait_until_stored(recorder.queue.end());
         }
     }

@@ -13,6 +13,8 @@ use crate::project::ProjectId;
 
 /// Most characters of an op's name, as at Weave's server.
 const LONGEST_NAME: usize = 128;
+/// What an op is called that has no name.
+const UNNAMED: &str = "unnamed";
 
 /// What a program says of one of its ops, once.
 #[doc(hidden)]
@@ -51,7 +53,8 @@ pub(crate) struct OpVersion {
 impl Op {
     /// An op of which nothing is known but its name.
     pub(crate) fn named(name: &str, is_async: bool) -> Self {
-        // The server takes no longer one.
+        // The server takes no longer one, and none that is empty.
+        let name = if name.is_empty() { UNNAMED } else { name };
         let name: String = name.chars().take(LONGEST_NAME).collect();
         Self { quoted_address: quoted(&name), name, is_async, location: None }
     }

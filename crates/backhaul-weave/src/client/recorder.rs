@@ -45,6 +45,9 @@ pub(crate) struct Recorder {
     pub(crate) is_durable: bool,
     /// Of all calls.
     pub(crate) attributes: Option<Arc<Attributes>>,
+    /// The process that has the thread which stores. A child of fork(2) has none, and its
+    /// locks may be held by threads that it has not.
+    process: u32,
     last_error: Mutex<Option<TraceError>>,
     ops: RwLock<Ops>,
 }
@@ -78,9 +81,15 @@ impl Recorder {
             queue: Arc::new(Queue::new(max_bytes)),
             is_durable: false,
             attributes: None,
+            process: std::process::id(),
             last_error: Mutex::default(),
             ops: RwLock::default(),
         }
+    }
+
+    /// Whether it stores what this process logs.
+    pub(crate) fn is_here(&self) -> bool {
+        self.process == std::process::id()
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -166,7 +175,7 @@ impl Recorder {
         output: Captured,
         exception: Option<Exception>,
     ) {
-        if call.phase.is_over() {
+        if !self.is_here() || call.phase.is_over() {
             return;
         }
         let ended = call.end(&self.now(), output, exception);
@@ -191,6 +200,10 @@ impl Recorder {
 
     /// Waits until everything that was logged so far is on stable storage.
     pub(crate) fn flush(&self) -> Result<(), TraceError> {
+        if !self.is_here() {
+            let message = "this process is a child of fork(2), and logs nothing: call init() in it";
+            return Err(TraceError::new(TraceErrorKind::InvalidInput, message));
+        }
         if self.queue.wait_until_stored(self.queue.end()) {
             return Ok(());
         }

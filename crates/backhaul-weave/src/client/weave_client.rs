@@ -113,6 +113,9 @@ impl WeaveClient {
 
 impl Inner {
     fn close(&self) -> Result<(), TraceError> {
+        if !self.recorder.is_here() {
+            return Ok(());
+        }
         let before = self.recorder.queue.dropped();
         self.recorder.queue.close();
         let writer = self.writer().take();
@@ -180,16 +183,16 @@ pub(crate) fn make_current(client: &WeaveClient) {
 
 /// Who logs a call that begins in a context; `None`: nobody does.
 pub(crate) fn recorder_of(context: &Context) -> Option<Arc<Recorder>> {
-    if let Some(frame) = context.as_frame() {
-        if frame.is_left_out {
-            return None;
-        }
-        if let Some(recorder) = &frame.recorder {
-            return Some(Arc::clone(recorder));
-        }
+    let frame = context.as_frame();
+    if frame.is_some_and(|frame| frame.is_left_out) {
+        return None;
     }
-    let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
-    current.as_ref().map(|client| Arc::clone(&client.inner.recorder))
+    let of_call = frame.and_then(|frame| frame.recorder.clone());
+    let recorder = of_call.or_else(|| {
+        let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|client| Arc::clone(&client.inner.recorder))
+    });
+    recorder.filter(|recorder| recorder.is_here())
 }
 
 /// Ends the logging of the program, as [`WeaveClient::finish`] does.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use backhaul_testkit::said_by_a_fork;
 use backhaul_weave as weave;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -102,6 +103,22 @@ fn clients_that_follow_each_other_while_ops_run_lose_no_call() {
 }
 
 #[test]
+fn a_child_of_a_fork_goes_on_and_logs_nothing() {
+    let logging = logging_as(|init| init.durable(true).max_memory_bytes(10_000));
+    add(1, 2);
+    let open = weave::call("open").start().unwrap();
+    let said = said_by_a_fork(|| {
+        let sum: i64 = (0..1_000).map(|n| add(n, 1)).sum();
+        open.finish(1);
+        let refused = weave::client().unwrap().flush().unwrap_err();
+        format!("{sum} {refused}")
+    });
+    assert!(said.starts_with("500500 this process is a child of fork(2)"), "{said}");
+    assert_eq!(logging.calls().len(), 2);
+    assert_eq!(weave::calls().status(CallStatus::Running).list().unwrap().len(), 1);
+}
+
+#[test]
 fn names_of_any_kind_are_logged_and_found() {
     let logging = logging();
     for name in ["", "a b", "quo\"te", "sl/ash", "ümläut ☀", &"long".repeat(100), "weave:///x/y"]
@@ -114,6 +131,14 @@ fn names_of_any_kind_are_logged_and_found() {
         }
     }
     assert_eq!(logging.calls().len(), 7);
+    assert_eq!(weave::calls().op("unnamed").list().unwrap().len(), 1);
+    let long = "ü".repeat(2_000);
+    weave::call("shown").display_name(&long).run(|| 1);
+    let shown = logging.call_of("shown");
+    assert_eq!(shown.display_name().unwrap().chars().count(), 1_024);
+    let (_, call) = weave::with_call(|| add(1, 2));
+    let error = call.unwrap().set_display_name(&long).unwrap_err();
+    assert!(error.to_string().contains("2000 characters: expected at most 1024"), "{error}");
     weave::thread("t\n\"").run(|| weave::call("in-a-thread").run(|| 1));
     assert_eq!(weave::calls().thread("t\n\"").list().unwrap().len(), 1);
     weave::attributes(json!([1, 2])).run(|| weave::call("no-object").run(|| 1));
