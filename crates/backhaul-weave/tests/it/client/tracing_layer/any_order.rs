@@ -160,7 +160,7 @@ fn number(call: &CallRecord) -> u64 {
 
 #[test]
 fn spans_in_any_order_stand_where_the_thread_was() {
-    let config = ProptestConfig { cases: 120, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: 100, failure_persistence: None, ..Default::default() };
     let run = |steps: Vec<Step>| {
         let logging = logging();
         let mut world = World::default();
