@@ -1,7 +1,7 @@
 //! A program begins to log.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,9 +10,10 @@ use serde_json::Value;
 use super::call_state::OfProject;
 use super::context::Context;
 use super::online::Online;
-use super::recorder::Recorder;
+use super::queue::Queue;
+use super::recorder::{Item, Recorder};
 use super::weave_client::{self, Inner, WeaveClient};
-use super::writer;
+use super::writer::{self, Writer};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::{OfflineOptions, OfflineTraceServer};
 use crate::project::{ProjectError, ProjectId};
@@ -207,14 +208,14 @@ fn folder(named: Option<PathBuf>) -> Result<PathBuf, TraceError> {
 }
 
 fn start_writer(
-    recorder: &Arc<Recorder>,
+    recorder: &Recorder,
     collect_for: Duration,
 ) -> Result<std::thread::JoinHandle<()>, TraceError> {
-    let recorder = Arc::clone(recorder);
+    let writer = Writer::of(recorder);
     let thread = std::thread::Builder::new().name("weave-writer".to_owned());
     // Spans of what runs there are not logged: it would wait for itself.
     let context = Context::default().without_logging();
-    let started = thread.spawn(move || context.run(|| writer::store_all(&recorder, collect_for)));
+    let started = thread.spawn(move || context.run(|| writer::store_all(&writer, collect_for)));
     started.map_err(|error| {
         let message = format!("the thread that stores cannot be started: {error}");
         TraceError::new(TraceErrorKind::Store, message)
@@ -226,12 +227,16 @@ thread_local! {
     static STARTED: Mutex<Vec<FlushedAtExit>> = const { Mutex::new(Vec::new()) };
 }
 
-struct FlushedAtExit(std::sync::Weak<Recorder>);
+struct FlushedAtExit {
+    queue: Weak<Queue<Item>>,
+    process: u32,
+}
 
 impl Drop for FlushedAtExit {
     fn drop(&mut self) {
-        if let Some(recorder) = self.0.upgrade().filter(|recorder| recorder.is_here()) {
-            recorder.queue.wait_until_stored(recorder.queue.end());
+        let is_here = self.process == std::process::id();
+        if let Some(queue) = self.queue.upgrade().filter(|_| is_here) {
+            queue.wait_until_stored(queue.end());
         }
     }
 }
@@ -241,7 +246,8 @@ impl Drop for FlushedAtExit {
 fn flush_at_exit(client: &WeaveClient) {
     let _ = STARTED.try_with(|started| {
         let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
-        started.retain(|before| before.0.strong_count() > 0);
-        started.push(FlushedAtExit(Arc::downgrade(client.recorder())));
+        started.retain(|before| before.queue.strong_count() > 0);
+        let queue = Arc::downgrade(&client.recorder().queue);
+        started.push(FlushedAtExit { queue, process: std::process::id() });
     });
 }

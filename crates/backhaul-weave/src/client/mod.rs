@@ -27,6 +27,7 @@ mod summary;
 mod sync;
 #[cfg(feature = "tracing-layer")]
 mod tracing_layer;
+mod trouble;
 mod value;
 mod weave_client;
 mod writer;

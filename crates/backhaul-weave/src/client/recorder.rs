@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use backhaul_store::Moment;
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use super::json_object::put_over;
 use super::op::{Op, OpInfo, OpVersion, Ops};
 use super::phase::Ending;
 use super::queue::{Position, Pushed, Queue};
+use super::trouble::Trouble;
 use super::value::Captured;
 use crate::entry::{Entry, EntryType};
 use crate::error::{TraceError, TraceErrorKind};
@@ -35,11 +36,12 @@ pub(crate) enum Item {
     Export(Entry),
 }
 
-/// Logs the calls of one project.
+/// Logs the calls of one project. A client that was replaced has one as long as a call goes on
+/// that began in it.
 pub(crate) struct Recorder {
     pub(crate) server: OfflineTraceServer,
     pub(crate) project: ProjectId,
-    pub(crate) of_project: OfProject,
+    pub(crate) of_project: Arc<OfProject>,
     pub(crate) queue: Arc<Queue<Item>>,
     /// Whether a call that ends waits until it is on disk.
     pub(crate) is_durable: bool,
@@ -48,7 +50,7 @@ pub(crate) struct Recorder {
     /// The process that has the thread which stores. A child of fork(2) has none, and its
     /// locks may be held by threads that it has not.
     process: u32,
-    last_error: Mutex<Option<TraceError>>,
+    pub(super) trouble: Arc<Trouble>,
     ops: RwLock<Ops>,
 }
 
@@ -77,12 +79,12 @@ impl Recorder {
         Self {
             server,
             project,
-            of_project,
+            of_project: Arc::new(of_project),
             queue: Arc::new(Queue::new(max_bytes)),
             is_durable: false,
             attributes: None,
             process: std::process::id(),
-            last_error: Mutex::default(),
+            trouble: Arc::default(),
             ops: RwLock::default(),
         }
     }
@@ -207,7 +209,7 @@ impl Recorder {
         if self.queue.wait_until_stored(self.queue.end()) {
             return Ok(());
         }
-        Err(self.last_error().unwrap_or_else(|| {
+        Err(self.trouble.last().unwrap_or_else(|| {
             TraceError::new(TraceErrorKind::Store, "the disk takes nothing at the moment")
         }))
     }
@@ -218,28 +220,20 @@ impl Recorder {
         Ok(())
     }
 
-    /// What is the matter with the disk, where something is.
-    pub(crate) fn last_error(&self) -> Option<TraceError> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes what is the matter, and tells it when that changes.
-    pub(crate) fn note(&self, error: Option<TraceError>) {
-        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*last, &error) {
-            (None, Some(error)) => {
-                let source = std::error::Error::source(error).map(ToString::to_string);
-                tracing::error!(%error, source, "calls cannot be stored: they are kept in memory while there is room");
-            }
-            (Some(_), None) => tracing::warn!("calls are stored again"),
-            _ => {}
-        }
-        *last = error;
-    }
-
     /// Waits for the disk; what it does not take is told by who stores.
     fn wait_for(&self, position: Position) {
         self.queue.wait_until_stored(position);
+    }
+}
+
+impl Drop for Recorder {
+    /// No call goes on that is logged here, and none will begin: the thread which stores ends,
+    /// once all is stored. Only the last call of a client that was replaced waits here.
+    fn drop(&mut self) {
+        if self.is_here() {
+            self.queue.close();
+            self.queue.wait_until_stored(self.queue.end());
+        }
     }
 }
 

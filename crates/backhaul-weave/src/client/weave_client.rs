@@ -91,7 +91,7 @@ impl WeaveClient {
     /// How logging stands.
     pub fn status(&self) -> LoggingStatus {
         let Recorder { queue, .. } = &*self.inner.recorder;
-        let last_error = self.inner.recorder.last_error();
+        let last_error = self.inner.recorder.trouble.last();
         LoggingStatus { waiting: queue.waiting(), dropped: queue.dropped(), last_error }
     }
 
@@ -141,9 +141,14 @@ impl Inner {
 }
 
 impl Drop for Inner {
+    /// Calls that go on are logged still: the recorder ends with the last of them.
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::error!(%error, "a Weave client ended");
+        if !self.recorder.is_here() {
+            return;
+        }
+        self.recorder.queue.wait_until_stored(self.recorder.queue.end());
+        if let Some(online) = &self.online {
+            online.stop();
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The one thread that stores what was logged.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backhaul_store::ErrorKind;
 
-use super::call_state::{CallState, Ended};
+use super::call_state::{CallState, Ended, OfProject};
 use super::content::Content;
 use super::op::OpVersion;
 use super::phase::Part;
+use super::queue::Queue;
 use super::recorder::{Item, Recorder};
+use super::trouble::Trouble;
 use crate::entry::{Entry, EntryType};
 use crate::error::{TraceError, TraceErrorKind};
 use crate::offline::OfflineTraceServer;
@@ -36,17 +39,39 @@ struct Work {
     bytes: usize,
 }
 
-/// Stores what a recorder logs until its queue is closed and nothing is left.
-pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
-    let queue = &recorder.queue;
+/// What the thread needs of a recorder. It does not keep the recorder: that ends with the last
+/// call which is logged there, and this after it.
+pub(crate) struct Writer {
+    server: OfflineTraceServer,
+    project: ProjectId,
+    of_project: Arc<OfProject>,
+    queue: Arc<Queue<Item>>,
+    trouble: Arc<Trouble>,
+}
+
+impl Writer {
+    pub(crate) fn of(recorder: &Recorder) -> Self {
+        Self {
+            server: recorder.server.clone(),
+            project: recorder.project.clone(),
+            of_project: Arc::clone(&recorder.of_project),
+            queue: Arc::clone(&recorder.queue),
+            trouble: Arc::clone(&recorder.trouble),
+        }
+    }
+}
+
+/// Stores what is logged until the queue is closed and nothing is left.
+pub(crate) fn store_all(writer: &Writer, collect_for: Duration) {
+    let queue = &writer.queue;
     while let Some(items) = queue.take(collect_for) {
-        let mut works = works_of(recorder, items);
+        let mut works = works_of(&writer.of_project, items);
         let mut retry = FIRST_RETRY;
         let mut is_last_try = false;
         while let Some(work) = works.front() {
-            match store(&recorder.server, &recorder.project, &work.step) {
+            match store(&writer.server, &writer.project, &work.step) {
                 Ok(()) => {
-                    recorder.note(None);
+                    writer.trouble.note(None);
                     queue.done(work.items, work.bytes);
                     retry = FIRST_RETRY;
                 }
@@ -62,7 +87,7 @@ pub(crate) fn store_all(recorder: &Recorder, collect_for: Duration) {
                     continue;
                 }
                 Err(error) => {
-                    recorder.note(Some(error));
+                    writer.trouble.note(Some(error));
                     if queue.refuse(retry) {
                         retry = (retry * 2).min(LAST_RETRY);
                         continue;
@@ -141,7 +166,7 @@ pub(crate) fn store_files(
 
 /// What is to be done with items, those in a row together: files come before the calls that
 /// they are in.
-fn works_of(recorder: &Recorder, items: Vec<Item>) -> VecDeque<Work> {
+fn works_of(of_project: &OfProject, items: Vec<Item>) -> VecDeque<Work> {
     let mut works = VecDeque::new();
     for item in items {
         let mut bytes = item.bytes();
@@ -152,15 +177,15 @@ fn works_of(recorder: &Recorder, items: Vec<Item>) -> VecDeque<Work> {
             }
             Item::Call(call) => match call.phase.store() {
                 None => (None, Vec::new()),
-                Some(Part::Start) => (Some(start_of(recorder, &call)), call.inputs.files.clone()),
+                Some(Part::Start) => (Some(start_of(of_project, &call)), call.inputs.files.clone()),
                 Some(Part::Whole(ended)) => {
                     bytes += ended.bytes();
                     let files = [&*call.inputs.files, &*ended.output.files].concat();
-                    (Some(whole_of(recorder, &call, &ended)), files)
+                    (Some(whole_of(of_project, &call, &ended)), files)
                 }
             },
             Item::End(call, ended) => {
-                (Some(end_of(recorder, &call, &ended)), ended.output.files.clone())
+                (Some(end_of(of_project, &call, &ended)), ended.output.files.clone())
             }
             #[cfg(feature = "opentelemetry")]
             Item::Export(entry) => (Some(entry), Vec::new()),
@@ -187,17 +212,17 @@ fn add(works: &mut VecDeque<Work>, entry: Option<Entry>, bytes: usize) {
     works.push_back(Work { step, items: 1, bytes });
 }
 
-fn start_of(recorder: &Recorder, call: &CallState) -> Entry {
-    let entry = Entry::of_json(EntryType::CallStart, call.start_json(&recorder.of_project));
+fn start_of(of_project: &OfProject, call: &CallState) -> Entry {
+    let entry = Entry::of_json(EntryType::CallStart, call.start_json(of_project));
     entry.at(call.started.wall)
 }
 
-fn whole_of(recorder: &Recorder, call: &CallState, ended: &Ended) -> Entry {
-    let data = call.complete_json(ended, &recorder.of_project);
+fn whole_of(of_project: &OfProject, call: &CallState, ended: &Ended) -> Entry {
+    let data = call.complete_json(ended, of_project);
     Entry::of_json(EntryType::CallComplete, data).at(ended.at)
 }
 
-fn end_of(recorder: &Recorder, call: &CallState, ended: &Ended) -> Entry {
-    let data = call.end_json(ended, &recorder.of_project);
+fn end_of(of_project: &OfProject, call: &CallState, ended: &Ended) -> Entry {
+    let data = call.end_json(ended, of_project);
     Entry::of_json(EntryType::CallEnd, data).at(ended.at)
 }

@@ -132,7 +132,7 @@ impl SpanExporter for WeaveSpanExporter {
 
 fn not_yet(recorder: &Recorder) -> OTelSdkError {
     let mut why = "spans are not on disk yet, and are kept in memory".to_owned();
-    if let Some(error) = recorder.last_error() {
+    if let Some(error) = recorder.trouble.last() {
         let source = std::error::Error::source(&error);
         let source = source.map(|source| format!(": {source}")).unwrap_or_default();
         why.push_str(&format!(": {error}{source}"));

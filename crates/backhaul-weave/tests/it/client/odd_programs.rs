@@ -72,7 +72,9 @@ fn a_value_that_logs_while_it_is_logged_holds_up_nothing() {
 fn clients_that_follow_each_other_while_ops_run_lose_no_call() {
     let dir = tempfile::tempdir().unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
-    let start = || weave::init("me/mine").offline(true).offline_dir(dir.path()).start().unwrap();
+    let init = || weave::init("me/mine").offline(true).offline_dir(dir.path());
+    // What three busy threads log is bounded by the disk, so that no flush has much to wait for.
+    let start = || init().max_memory_bytes(200_000).start().unwrap();
     let mut client = start();
     let working: Vec<_> = (0..3)
         .map(|_| {
@@ -100,6 +102,23 @@ fn clients_that_follow_each_other_while_ops_run_lose_no_call() {
     let calls = weave::calls_in(dir.path(), "me/mine").unwrap().op("add").list().unwrap();
     assert_eq!(calls.len(), made);
     assert!(calls.iter().all(|call| call.status() == CallStatus::Success));
+}
+
+#[test]
+fn a_call_that_goes_on_while_its_client_is_replaced_ends_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || weave::init("me/mine").offline(true).offline_dir(dir.path()).start().unwrap();
+    let first = start();
+    let call = weave::call("across").start().unwrap();
+    first.flush().unwrap();
+    drop(first);
+    start().finish().unwrap();
+    call.context().run(|| add(1, 2));
+    call.finish("ended");
+    drop(call);
+    let calls = weave::calls_in(dir.path(), "me/mine").unwrap().list().unwrap();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| call.status() == CallStatus::Success), "{calls:?}");
 }
 
 #[test]
