@@ -1,4 +1,9 @@
 //! What an agent runs on: tools that wait for a network, graphs that resume where a crash
 //! stopped them, and contexts that survive it.
 
+mod run_status;
+
+pub mod persistence;
 pub mod tools;
+
+pub use self::run_status::RunStatus;

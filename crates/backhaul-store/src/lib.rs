@@ -12,6 +12,7 @@
 //! what in `docs/guarantees.md`.
 
 mod attachments;
+mod checked_line;
 mod clean;
 mod clock;
 mod commit;
@@ -42,6 +43,7 @@ mod status;
 mod tail;
 
 pub use crate::attachments::Attachment;
+pub use crate::checked_line::{open_line, seal_line};
 pub use crate::clean::Cleaned;
 pub use crate::clock::{Clock, Moment, SystemClock, Timestamp};
 pub use crate::commit::Ticket;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{Accounts, MAX_NUMBER, is_plausible_time};
 use super::boots::Boot;
+use crate::checked_line::{open_line, seal_line};
 
 /// What can become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -181,16 +182,10 @@ pub(crate) enum Line {
     Boot(Boot),
 }
 
-const CHECKSUM: &str = ",\"crc\":\"";
-
 impl Line {
     /// The line with its checksum and newline.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.pop();
-        let crc = crc32fast::hash(&line);
-        line.extend_from_slice(format!("{CHECKSUM}{crc:08x}\"}}\n").as_bytes());
-        line
+        seal_line(serde_json::to_vec(self).unwrap_or_default())
     }
 
     fn is_plausible(&self) -> bool {
@@ -207,8 +202,8 @@ impl Line {
 
     /// Reads a line.
     pub(crate) fn parse(line: &[u8]) -> Parsed {
-        let Some(content) = checked(line) else { return Parsed::Damaged };
-        match serde_json::from_str::<Line>(&format!("{content}}}")) {
+        let Some(content) = open_line(line) else { return Parsed::Damaged };
+        match serde_json::from_str::<Line>(&content) {
             Ok(line) if line.is_plausible() => Parsed::Line(line),
             Ok(_) => Parsed::Damaged,
             Err(_) => Parsed::Unknown,
@@ -224,14 +219,6 @@ pub(crate) enum Parsed {
     Damaged,
     /// Whole, and not of this format.
     Unknown,
-}
-
-/// The line up to its checksum, if that is right.
-fn checked(line: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(line).ok()?.trim_end();
-    let (content, checksum) = text.rsplit_once(CHECKSUM)?;
-    let crc = u32::from_str_radix(checksum.strip_suffix("\"}")?, 16).ok()?;
-    (crc32fast::hash(content.as_bytes()) == crc).then_some(content)
 }
 
 #[cfg(test)]

@@ -1,0 +1,131 @@
+//! Bits that flip, files that are cut or missing, disks that refuse.
+
+use std::path::PathBuf;
+
+use backhaul_agent::ContextPatch;
+use backhaul_runtime::persistence::{PersistenceErrorKind, Recovery, RunState};
+use backhaul_testkit::errno::{EIO, ENOSPC};
+use backhaul_testkit::{Call, Fault, Faults, FaultyDisk, Prng, SimDisk};
+use serde_json::json;
+
+use super::support::{DIR, a_run, completed, open, steps};
+
+/// A run of some checkpoints that goes on, and what it is at.
+fn a_long_run(disk: &SimDisk) -> RunState {
+    let mut random = Prng::new(7);
+    let mut run = open(disk).begin(a_run("run_001")).unwrap();
+    for number in 0..30 {
+        let _ = run.take(&steps(&mut random, number));
+    }
+    run.state().clone()
+}
+
+fn files(disk: &SimDisk, suffix: &str) -> Vec<PathBuf> {
+    let mut paths = disk.paths();
+    paths.retain(|path| {
+        path.to_string_lossy().ends_with(suffix) && path.parent() == Some(DIR.as_ref())
+    });
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_damaged_checkpoint_is_put_aside_and_the_one_before_and_the_journal_give_the_same() {
+    let disk = SimDisk::new();
+    let state = a_long_run(&disk);
+    disk.kill_process();
+    let all = files(&disk, ".json");
+    assert_eq!(all.len(), 5, "{all:?}");
+    for damaged in (1..=5).map(|count| &all[5 - count]) {
+        let len = disk.read_file(damaged).unwrap().len() as u64;
+        disk.flip_bit(damaged, len / 2, 0x10).unwrap();
+        let recovered = open(&disk).recover_run(Recovery::any()).unwrap();
+        assert_eq!(recovered.as_ref(), Some(&state));
+        let name = damaged.file_name().unwrap();
+        assert!(disk.read_file(PathBuf::from(DIR).join("quarantine").join(name)).is_ok());
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_journal_loses_what_stands_after_it_and_nothing_is_made_up() {
+    let disk = SimDisk::new();
+    let state = a_long_run(&disk);
+    disk.kill_process();
+    let journal = files(&disk, ".jsonl").pop().unwrap();
+    let whole = disk.read_file(&journal).unwrap();
+    let mut random = Prng::new(3);
+    for _ in 0..300 {
+        let offset = random.index(whole.len());
+        disk.flip_bit(&journal, offset as u64, 1 << random.below(8)).unwrap();
+        let recovered = open(&disk).recover_run(Recovery::any()).unwrap().unwrap();
+        assert!(recovered.nodes.iter().all(|node| state.nodes.contains(node)), "{offset}");
+        disk.write_file(&journal, &whole).unwrap();
+    }
+    assert_eq!(open(&disk).recover_run(Recovery::any()).unwrap(), Some(state));
+}
+
+#[test]
+fn a_journal_may_end_at_any_byte() {
+    let disk = SimDisk::new();
+    let mut run = open(&disk).begin(a_run("run_001")).unwrap();
+    let mut contexts = vec![run.context().clone()];
+    for number in 0..3 {
+        run.apply(ContextPatch::set("n", number)).unwrap();
+        contexts.push(run.context().clone());
+    }
+    drop(run);
+    let journal = files(&disk, ".jsonl").pop().unwrap();
+    let whole = disk.read_file(&journal).unwrap();
+    let mut seen = 0;
+    let text_ends = whole.iter().rposition(|byte| *byte != b'\n').unwrap() + 2;
+    for len in (0..text_ends).chain([whole.len()]) {
+        disk.write_file(&journal, &whole[..len]).unwrap();
+        let Some(found) = open(&disk).recover_latest().unwrap() else {
+            assert_eq!(seen, 0, "{len}");
+            continue;
+        };
+        let at = contexts.iter().position(|context| *context == found).unwrap();
+        assert!(at >= seen, "{len}");
+        seen = at;
+    }
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused_by_name_and_left_alone() {
+    let disk = SimDisk::new();
+    a_long_run(&disk);
+    disk.kill_process();
+    let newest = files(&disk, ".json").pop().unwrap();
+    let text = String::from_utf8(disk.read_file(&newest).unwrap()).unwrap();
+    let newer = text.replace("\"backhaul\":{\"format\":1", "\"backhaul\":{\"format\":9");
+    disk.write_file(&newest, newer.as_bytes()).unwrap();
+    let error = open(&disk).recover_latest().unwrap_err();
+    assert_eq!(error.kind(), PersistenceErrorKind::Newer);
+    assert!(error.to_string().contains("is of format 9, which a newer version wrote"), "{error}");
+    assert_eq!(disk.read_file(&newest).unwrap(), newer.as_bytes());
+}
+
+#[test]
+fn a_disk_that_refuses_is_told_of_and_what_it_missed_is_written_once_it_takes_something() {
+    for (call, errno) in [(Call::Write, ENOSPC), (Call::Flush, EIO)] {
+        let sim = SimDisk::new();
+        let faults = Faults::new();
+        let disk = FaultyDisk::new(sim.clone(), faults.clone());
+        let persistence = open(&disk);
+        let mut run = persistence.begin(a_run("run_001")).unwrap();
+        run.apply(ContextPatch::set("before", 1)).unwrap();
+        faults.add(Fault::new(call, errno));
+        let error = run.apply(ContextPatch::set("meanwhile", 2)).unwrap_err();
+        assert_eq!(error.kind(), PersistenceErrorKind::Storage);
+        assert_eq!(run.context().get("meanwhile"), Some(&json!(2)));
+        run.apply(ContextPatch::set("still", 3)).unwrap_err();
+        faults.clear();
+        run.apply(ContextPatch::set("after", 4)).unwrap();
+        let state = run.state().clone();
+        run.take(&[completed()]).unwrap();
+        drop(run);
+        let found = open(&sim).recover_latest().unwrap().unwrap();
+        assert_eq!(found, state.context);
+    }
+}

@@ -1,0 +1,4 @@
+mod crashes;
+mod damage;
+mod folder;
+mod support;
