@@ -61,10 +61,18 @@ pub(crate) struct Beginning {
     pub(crate) inputs: Captured,
 }
 
+/// Longer than a program is held up between reading two clocks, shorter than what anybody would
+/// set a clock for.
+const CLOCK_WAS_SET_US: u64 = 1_000_000;
+
 impl CallState {
     pub(crate) fn begin(beginning: Beginning, started: Moment) -> Self {
         let Beginning { op, parent, thread, display_name, attributes, inputs } = beginning;
         let id = Uuid::now_v7();
+        let started = match &parent {
+            Some(parent) => parent.aligned(&started),
+            None => started,
+        };
         // The client for Python gives a root a trace of another name, too.
         let trace_id = parent.as_ref().map_or_else(Uuid::now_v7, |parent| parent.trace_id);
         let thread = thread.map(|thread| {
@@ -118,6 +126,16 @@ impl CallState {
         since.as_micros().try_into().map_or(self.started.wall, |since: i64| {
             Timestamp::from_micros(self.started.wall.as_micros().saturating_add(since))
         })
+    }
+
+    /// A moment by the clock of this call, so that no call below it ends after it: the two
+    /// clocks of a moment are read one after the other, and much may happen between. Where the
+    /// wall clock was set meanwhile, what it says now counts.
+    fn aligned(&self, now: &Moment) -> Moment {
+        let wall = self.time_of(now);
+        let apart = wall.as_micros().abs_diff(now.wall.as_micros());
+        let wall = if apart < CLOCK_WAS_SET_US { wall } else { now.wall };
+        Moment { wall, since_boot: now.since_boot }
     }
 
     /// Bytes that it holds in memory until it is stored, about.
@@ -327,6 +345,30 @@ mod tests {
         ] {
             assert_eq!(micros(Timestamp::from_micros(at)), text);
         }
+    }
+
+    fn call_at(parent: Option<&Arc<CallState>>, wall: i64, since_boot: u64) -> Arc<CallState> {
+        let beginning = Beginning {
+            op: Arc::new(Op::named("op", false)),
+            parent: parent.cloned(),
+            thread: None,
+            display_name: None,
+            attributes: None,
+            inputs: Captured::null(),
+        };
+        let since_boot = std::time::Duration::from_micros(since_boot);
+        let now = Moment { wall: Timestamp::from_micros(wall), since_boot };
+        Arc::new(CallState::begin(beginning, now))
+    }
+
+    #[test]
+    fn a_call_goes_by_the_clock_of_the_one_above_unless_that_was_set() {
+        let root = call_at(None, 1_000_000_000, 50);
+        // Held up for a while between reading one clock and the other.
+        let below = call_at(Some(&root), 1_000_040_000, 60);
+        assert_eq!(below.started.wall.as_micros(), 1_000_000_010);
+        let set = call_at(Some(&root), 1_700_000_000_000_000, 70);
+        assert_eq!(set.started.wall.as_micros(), 1_700_000_000_000_000);
     }
 
     #[test]
