@@ -10,7 +10,7 @@ use crate::courier::WINDOW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::high_water::HighWater;
 use crate::id::{Chain, Lane, Position, RecordId, Sequence};
-use crate::ledger::{Account, Books};
+use crate::ledger::{Account, Books, State};
 use crate::record::{Facts, StoredRecord};
 use crate::segment::Read;
 use crate::spool::{Inner, Spool};
@@ -81,6 +81,9 @@ pub struct QueueEntry {
     pub enqueued_at: Timestamp,
     /// How old it is, in power-on time where that is known.
     pub age: Duration,
+    /// Whether it waits for a person: [`State::Unknown`] where what it does may have happened,
+    /// [`State::Held`] where somebody keeps it back.
+    pub held: Option<State>,
     /// Attempts made to deliver it.
     pub attempts: u32,
     /// What the last attempt came to, or why it failed for good.
@@ -223,6 +226,7 @@ impl Inner {
             size_bytes: record.body.len(),
             enqueued_at: record.stamp.wall,
             age: self.courier().age(self, &record.stamp, &self.context.clock.now()),
+            held: attempts.and_then(|open| open.held),
             attempts: failure
                 .map(|failure| failure.attempts)
                 .or(attempts.map(|open| open.count))

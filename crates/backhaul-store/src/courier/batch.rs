@@ -56,6 +56,9 @@ pub struct Offer {
     pub attempts: u32,
     /// Those of them that count against its retries.
     pub spent_retries: u32,
+    /// Whether the last one began, and nobody knows what it came to: what it does may have
+    /// happened.
+    pub is_begun: bool,
     /// Whether it was put off the last time because no data cap holds it.
     pub is_oversized: bool,
     /// Whether the destination has a summary of it.
@@ -82,6 +85,7 @@ impl Batch {
             place: 0,
             attempts: 0,
             spent_retries: 0,
+            is_begun: false,
             is_oversized: false,
             is_summarized: false,
         };

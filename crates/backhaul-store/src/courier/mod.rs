@@ -113,6 +113,17 @@ impl Spool {
         Ok(())
     }
 
+    /// [`settle`](Spool::settle), and it is on stable storage when this returns: for what has to
+    /// be known after a power cut, such as that an attempt began ([`State::Started`]).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while another process delivers from this spool, and where the disk
+    /// refuses: the accounts hold it all the same, and it is written later.
+    pub fn settle_durably(&self, settlements: &[(Position, Settled)]) -> Result<()> {
+        self.settle(settlements)?;
+        self.inner.courier().flush_ledger(&self.inner)
+    }
+
     /// Puts a rejected or held record back among the waiting. `Ok(false)`: it was neither.
     ///
     /// # Errors

@@ -282,6 +282,7 @@ impl CourierState {
             place,
             attempts: attempts.count,
             spent_retries: attempts.spent,
+            is_begun: attempts.is_begun,
             is_oversized: attempts.is_oversized,
             is_summarized: attempts.is_summarized,
         }

@@ -70,7 +70,9 @@ impl CourierState {
             if settled.state == State::Requeued {
                 self.check.look_again_at(*position);
             }
-            if let Some(offered) = self.in_flight.remove(position)
+            // While an attempt goes on the record stays on offer.
+            if settled.state != State::Started
+                && let Some(offered) = self.in_flight.remove(position)
                 && !settled.state.is_final()
             {
                 let waiting = &mut self.cursor(position.chain).waiting;

@@ -43,6 +43,10 @@ pub struct Attempts {
     /// Kept back until an operator decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<State>,
+    /// Whether the last one began, and nobody knows what it came to: what it does may have
+    /// happened.
+    #[serde(default, skip_serializing_if = "is_false", rename = "begun")]
+    pub is_begun: bool,
     /// Whether the last one came to nothing because no data cap holds the record.
     #[serde(default, skip_serializing_if = "is_false", rename = "oversized")]
     pub is_oversized: bool,
@@ -329,13 +333,23 @@ impl Account {
             state if state.is_final() => self.close(sequence, settled, at),
             State::Accepted => self.accepted = self.accepted.max(sequence + 1),
             _ if self.is_settled(sequence) => {}
-            State::Started => self.open.entry(sequence).or_default().count += 1,
+            State::Started => {
+                let attempts = self.open.entry(sequence).or_default();
+                attempts.count += 1;
+                attempts.is_begun = true;
+            }
             state @ (State::Held | State::Unknown) => {
-                self.open.entry(sequence).or_default().held = Some(state);
+                let attempts = self.open.entry(sequence).or_default();
+                attempts.held = Some(state);
+                if state == State::Unknown {
+                    attempts.last_error.clone_from(&settled.reason);
+                }
             }
             _ => {
                 let attempts = self.open.entry(sequence).or_default();
-                attempts.count += 1;
+                // One that was noted when it began is counted.
+                attempts.count += u32::from(!attempts.is_begun);
+                attempts.is_begun = settled.is_unclear;
                 attempts.spent += u32::from(settled.spends_retry);
                 attempts.not_before_us = settled.not_before_us;
                 attempts.last_error.clone_from(&settled.reason);
@@ -350,6 +364,7 @@ impl Account {
             self.counts.rejected = self.counts.rejected.saturating_sub(1);
         } else if let Some(attempts) = self.open.get_mut(&sequence) {
             attempts.held = None;
+            attempts.is_begun = false;
         }
     }
 
@@ -373,7 +388,7 @@ impl Account {
                 at: at.to_owned(),
                 reason: settled.reason.clone().unwrap_or_default(),
                 status: settled.status,
-                attempts: attempts.map_or(0, |attempts| attempts.count) + 1,
+                attempts: attempts.map_or(1, |open| open.count + u32::from(!open.is_begun)),
             };
             self.failed.insert(sequence, failure);
         }

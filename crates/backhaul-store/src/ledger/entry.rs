@@ -102,6 +102,9 @@ pub struct Settled {
     /// With [`State::Later`]: whether the attempt counts against the record's retries.
     #[serde(default, skip_serializing_if = "is_false")]
     pub spends_retry: bool,
+    /// With [`State::Later`]: whether what the attempt was to do may have happened.
+    #[serde(default, skip_serializing_if = "is_false", rename = "unclear")]
+    pub is_unclear: bool,
     /// With [`State::Later`]: whether no data cap ever holds the record.
     #[serde(default, skip_serializing_if = "is_false", rename = "oversized")]
     pub is_oversized: bool,
@@ -124,6 +127,7 @@ impl Settled {
             status: None,
             not_before_us: None,
             spends_retry: false,
+            is_unclear: false,
             is_oversized: false,
             is_summarized: false,
         }
@@ -152,6 +156,12 @@ impl Settled {
     pub fn oversized(mut self, is_summarized: bool) -> Self {
         self.is_oversized = true;
         self.is_summarized = is_summarized;
+        self
+    }
+
+    /// Says that what the attempt was to do may have happened.
+    pub fn unclear(mut self) -> Self {
+        self.is_unclear = true;
         self
     }
 
