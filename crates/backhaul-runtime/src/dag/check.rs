@@ -85,6 +85,9 @@ impl Checks<'_> {
         if node.timeout == Some(Duration::ZERO) {
             invalid("timeout_seconds", "it is 0; give the node some time");
         }
+        if node.kind.reference() == Some("") {
+            invalid("ref_id", "it is empty; name what is called");
+        }
         if node.output_key.as_deref() == Some("") {
             invalid("output_key", "it is empty; leave it out if the output is put nowhere");
         }

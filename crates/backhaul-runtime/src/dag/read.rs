@@ -47,8 +47,8 @@ fn each<T>(
 fn node(at: String, value: Value, problems: &mut Vec<DagProblem>) -> Node {
     let mut fields = Fields::new(at, value, problems);
     let id = fields.required_text("id");
-    let Some(mut node) = of_type(&mut fields, id) else {
-        return Node::llm("");
+    let Some(mut node) = of_type(&mut fields, &id) else {
+        return Node::llm(id); // Its keys depend on its type.
     };
     if let Some(name) = fields.text("name") {
         node.name = name;
@@ -89,23 +89,14 @@ const TYPES: [&str; 5] = ["function", "tool", "llm", "agent", "skill"];
 
 /// A node of the type that stands there, or a problem. What it calls is, by default, called as
 /// the node is.
-fn of_type(fields: &mut Fields<'_>, id: String) -> Option<Node> {
+fn of_type(fields: &mut Fields<'_>, id: &str) -> Option<Node> {
     let kind = fields.required_text("type");
     match kind.as_str() {
-        "function" | "agent" | "skill" => {
-            let function = reference(fields).unwrap_or_else(|| id.clone());
-            Some(Node::function(id, function))
-        }
-        "tool" => {
-            let tool = reference(fields).unwrap_or_else(|| id.clone());
-            Some(Node::tool(id, tool))
-        }
+        "function" | "agent" | "skill" => Some(Node::function(id, reference(fields, id))),
+        "tool" => Some(Node::tool(id, reference(fields, id))),
         "llm" => {
             let node = Node::llm(id).prompt(fields.text("prompt").unwrap_or_default());
-            Some(match fields.text("system") {
-                Some(system) => node.system(system),
-                None => node,
-            })
+            Some(fields.text("system").into_iter().fold(node, Node::system))
         }
         other => {
             report_type(fields, other);
@@ -114,8 +105,8 @@ fn of_type(fields: &mut Fields<'_>, id: String) -> Option<Node> {
     }
 }
 
-fn reference(fields: &mut Fields<'_>) -> Option<String> {
-    fields.text("ref_id").filter(|name| !name.is_empty())
+fn reference(fields: &mut Fields<'_>, id: &str) -> String {
+    fields.text("ref_id").filter(|name| !name.is_empty()).unwrap_or_else(|| id.to_owned())
 }
 
 fn report_type(fields: &mut Fields<'_>, found: &str) {

@@ -87,7 +87,7 @@ pub enum SkipReason {
 ///     .build()?;
 /// let mut schedule = Schedule::new(Arc::new(dag));
 /// let mut context = Context::new();
-/// while let Some(node) = schedule.ready().next() {
+/// while let Some(node) = schedule.next_ready() {
 ///     schedule.begin(node)?;
 ///     context = context.set("reading", 31.5);
 ///     schedule.finish(node, Outcome::Succeeded, &context)?;
@@ -188,6 +188,11 @@ impl Schedule {
     /// The nodes that may begin now, in the order of their declaration.
     pub fn ready(&self) -> impl Iterator<Item = NodeIndex> + '_ {
         self.ready.iter().copied()
+    }
+
+    /// The first of them.
+    pub fn next_ready(&self) -> Option<NodeIndex> {
+        self.ready.first().copied()
     }
 
     /// How many nodes have begun and not finished.
