@@ -1,6 +1,6 @@
 //! A question about the context.
 
-use std::borrow::Borrow as _;
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 
 use backhaul_agent::Context;
@@ -95,12 +95,11 @@ impl Condition {
 
     /// Whether it is so in this context.
     pub fn holds(&self, context: &Context) -> bool {
-        let found = context.get(&self.field);
-        let found: Option<&Value> = found.as_ref().map(|value| value.borrow());
-        self.holds_of(found.unwrap_or(&Value::Null))
+        self.holds_of(context.get(&self.field))
     }
 
-    fn holds_of(&self, found: &Value) -> bool {
+    fn holds_of(&self, found: Option<impl Borrow<Value>>) -> bool {
+        let found = found.as_ref().map_or(&Value::Null, Borrow::borrow);
         let wanted = &self.value;
         match self.operator {
             Operator::Equals => same_in_python(found, wanted),

@@ -38,6 +38,7 @@ pub struct Dag {
 }
 
 /// The place of a node in the order in which the nodes of its graph were declared, from 0.
+/// Whatever takes one panics for a place that its own graph does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIndex(pub(super) usize);
 
@@ -59,7 +60,8 @@ impl Dag {
         DagBuilder::new(name.into())
     }
 
-    /// Reads a graph from JSON: what [`Dag::to_value`] gives, or what CEMAF's `to_dict` does.
+    /// Reads a graph from JSON: what [`Dag::to_value`] gives, or what CEMAF's `to_dict` does. The
+    /// keys stand in the [module's page](super).
     ///
     /// An upstream node of type `agent` or `skill` is read as a function; `max_retries` counts
     /// all attempts there, so it is read as `max_attempts`, and `retry_on_failure = false` as
@@ -201,8 +203,6 @@ impl Dag {
     }
 }
 
-/// # Panics
-/// For a place of another graph that this one does not have.
 impl Index<NodeIndex> for Dag {
     type Output = Node;
 

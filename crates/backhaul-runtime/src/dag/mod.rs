@@ -11,6 +11,33 @@
 //!   [`Join`], and skipped if not. A node without incoming edges is ready from the start.
 //! - A failed node is handled by a satisfied edge of the kind `on_failure` or `always`. One that
 //!   no edge handles fails the run: what has not begun is skipped, and what runs is awaited.
+//!
+//! # The keys of JSON and TOML
+//!
+//! A null is as good as a missing key, except where it is the value that is asked for.
+//!
+//! | Of | Key | What stands there | Default |
+//! |---|---|---|---|
+//! | graph | `name` | text | required |
+//! | | `description` | text | empty |
+//! | | `entry_node` | the id of the one node to begin with | every node that waits for none |
+//! | | `nodes`, `edges` | lists | `nodes` required |
+//! | | `metadata` | an object | empty |
+//! | node | `id` | text | required |
+//! | | `type` | `function` (also `agent`, `skill`), `tool`, `llm` | required |
+//! | | `ref_id` | the name of the function or tool | the id |
+//! | | `prompt`, `system` | texts, of an `llm` | empty, none |
+//! | | `name`, `description` | texts | the id, empty |
+//! | | `input_mapping` | argument to path in the context, or to `{"value": …}` | empty |
+//! | | `output_key` | path in the context | none |
+//! | | `max_attempts` (upstream's `max_retries`) | tries in all | 3 |
+//! | | `retry_on_failure` | `false`: one try | `true` |
+//! | | `timeout_seconds` | a number, or `"none"` | 300 |
+//! | | `join` | `all`, `any` | `all` |
+//! | | `config` | an object | empty |
+//! | edge | `source`, `target` | ids | required |
+//! | | `condition` | `on_success`, `on_failure`, `always`, `json_rule` | `on_success` |
+//! | | `condition_rule` | `field`, `operator`, `value`, of a `json_rule` | none, none, null |
 
 mod builder;
 mod check;

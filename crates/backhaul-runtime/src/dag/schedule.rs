@@ -239,9 +239,6 @@ impl Schedule {
     }
 
     /// How far a node has come.
-    ///
-    /// # Panics
-    /// For a place of another graph that this one does not have.
     pub fn state(&self, node: NodeIndex) -> NodeState {
         self.states[node.0]
     }
