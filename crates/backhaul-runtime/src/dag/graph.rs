@@ -138,7 +138,8 @@ impl Dag {
     }
 
     /// The graph as a Mermaid flowchart: a function is a box, a tool a box with double sides, a
-    /// model a hexagon; what follows a failure is dotted. Any text is shown as it is.
+    /// model a hexagon; what follows a failure is dotted. Any text is shown as it is, up to 200
+    /// characters.
     ///
     /// ```
     /// use backhaul_runtime::dag::{Dag, Node};

@@ -61,23 +61,37 @@ fn arrow(condition: &EdgeCondition) -> String {
     }
 }
 
-/// Text of any kind as the inside of a quoted label: what might mean something to Mermaid is
-/// written as its number, and a line break as `<br/>`.
+/// Text of any kind as the inside of a quoted label: what might mean something to Mermaid, or to
+/// the Markdown that it reads labels as, is written as its number, and a line break as `<br/>`.
 fn escaped(text: &str) -> String {
     let mut label = String::with_capacity(text.len());
-    for character in text.chars().take(MOST_SHOWN) {
+    let mut characters = text.chars().take(MOST_SHOWN).peekable();
+    let mut before = '\n';
+    while let Some(character) = characters.next() {
+        let after = characters.peek().copied().unwrap_or('\n');
         match character {
             '\n' => label.push_str("<br/>"),
-            ' ' | '-' | '_' | '.' | ',' | ':' | '/' | '=' => label.push(character),
-            letter if letter.is_alphanumeric() => label.push(letter),
-            control if control.is_control() => label.push(' '),
+            plain if is_plain(before, plain, after) => label.push(plain),
+            control if control.is_control() => label.push_str("#32;"),
             other => _ = write!(label, "#{};", u32::from(other)),
         }
+        before = character;
     }
     if text.chars().nth(MOST_SHOWN).is_some() {
         label.push('…');
     }
     label
+}
+
+/// Whether a character means itself between these two: a point within a word does, and one that
+/// makes a list of `1. read` does not.
+fn is_plain(before: char, character: char, after: char) -> bool {
+    match character {
+        ' ' => !before.is_whitespace(),
+        '-' | '_' | '.' | '/' | '=' => before.is_alphanumeric() && after.is_alphanumeric(),
+        ',' | ':' => true,
+        other => other.is_alphanumeric(),
+    }
 }
 
 /// So many characters of a text are shown at most.

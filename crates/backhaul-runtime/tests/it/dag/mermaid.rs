@@ -31,6 +31,29 @@ fn shapes_and_labels_tell_what_is_what() {
     assert_eq!(dag.to_mermaid(), expected);
 }
 
+#[test]
+fn labels_are_no_markdown() {
+    for (name, label) in [
+        ("1. read", "1#46; read"),
+        ("- read", "#45; read"),
+        ("__all__", "#95;#95;all#95;#95;"),
+        ("read_sensors v1.2", "read_sensors v1.2"),
+        ("  a  b", "#32;#32;a #32;b"),
+        ("a\n---\tb\r", "a<br/>#45;#45;#45;#32;b#32;"),
+        ("größe: 5 °C", "größe: 5 #176;C"),
+    ] {
+        let dag = Dag::new("d").node(Node::llm(name)).build().unwrap();
+        assert_eq!(dag.to_mermaid(), format!("flowchart TD\n    n0{{{{\"{label}\"}}}}\n"));
+    }
+}
+
+#[test]
+fn long_text_is_cut() {
+    let dag = Dag::new("d").node(Node::llm("x".repeat(300))).build().unwrap();
+    let label = format!("{}…", "x".repeat(200));
+    assert_eq!(dag.to_mermaid(), format!("flowchart TD\n    n0{{{{\"{label}\"}}}}\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
