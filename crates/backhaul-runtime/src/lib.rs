@@ -3,6 +3,7 @@
 
 mod run_status;
 
+pub mod dag;
 pub mod persistence;
 pub mod tools;
 

@@ -7,4 +7,5 @@
     reason = "clippy.toml allows these in test functions, but not in what they share"
 )]
 
+mod dag;
 mod persistence;
