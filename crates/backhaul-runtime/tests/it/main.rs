@@ -1,0 +1,10 @@
+//! What agents run on, as programs see it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy.toml allows these in test functions, but not in what they share"
+)]
+
+mod tools;
