@@ -1,11 +1,11 @@
 //! The function, and the tool that stands beside it.
 
 use backhaul_macro_support::{Function, Library, Wanted};
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, GenericParam, Path, Signature};
+use syn::{Attribute, GenericParam, Path, ReturnType, Signature};
 
 use crate::documentation::text_of;
 use crate::options::{Options, check_name};
@@ -117,6 +117,15 @@ fn description(function: &Function, options: &Options) -> syn::Result<String> {
 /// A local variable that no code of the user's can see, nor be mistaken for.
 fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
+}
+
+/// The same tokens, of which the compiler tells as if they stood elsewhere.
+fn located(tokens: &TokenStream, span: Span) -> TokenStream {
+    let located = |mut token: TokenTree| {
+        token.set_span(token.span().located_at(span));
+        token
+    };
+    tokens.clone().into_iter().map(located).collect()
 }
 
 struct Expansion<'a> {
@@ -255,7 +264,7 @@ impl Expansion<'_> {
         let invocation = local("__tool_invocation");
         let work = match self.options.blocking {
             Some(_) => self.blocking(&invocation),
-            None => self.settled(&quote!(#ident), ident.span(), &quote!(output), &invocation),
+            None => self.settled(&quote!(#ident), self.returns(), &quote!(output), &invocation),
         };
         let reading = self.reading(&invocation);
         quote! {
@@ -268,6 +277,15 @@ impl Expansion<'_> {
                     #work
                 })
             }
+        }
+    }
+
+    /// Where it says what the function returns.
+    fn returns(&self) -> Span {
+        let signature = &self.function.signature;
+        match &signature.output {
+            ReturnType::Default => signature.ident.span(),
+            ReturnType::Type(_, ty) => ty.span(),
         }
     }
 
@@ -333,13 +351,19 @@ impl Expansion<'_> {
         // Located at the function, where the compiler tells of what it returns.
         let span = Span::mixed_site().located_at(span);
         let called = quote_spanned!(span=> #path(#passed));
+        let future = local("__tool_future");
+        // In a block of its own, so that nothing but the future is kept while it is waited for:
+        // what a function returned may not be `Send`.
         quote_spanned! {span=>
-            let #returned = #called;
-            let #how = {
-                use #support::probe::*;
-                (&#support::Probe(&#returned)).tool_future()
+            let #future = {
+                let #returned = #called;
+                let #how = {
+                    use #support::probe::*;
+                    (&#support::Probe(&#returned)).tool_future()
+                };
+                #how.settle(#returned, |#output| #finished)
             };
-            #how.settle(#returned, |#output| #finished).await
+            #future.await
         }
     }
 
@@ -347,7 +371,7 @@ impl Expansion<'_> {
         let (support, ident) = (&self.support, &self.function.signature.ident);
         let passed = self.parameters.passed(invocation);
         let output = local("__tool_output");
-        let finished = self.finished(ident.span(), &quote!(output), &output);
+        let finished = self.finished(self.returns(), &quote!(output), &output);
         quote! {
             let #invocation = ::core::clone::Clone::clone(#invocation);
             #support::blocking(move || {
@@ -361,7 +385,7 @@ impl Expansion<'_> {
 
     /// The expression that makes a result of what was returned.
     fn finished(&self, span: Span, convert: &TokenStream, output: &Ident) -> TokenStream {
-        let support = &self.support;
+        let support = located(&self.support, span);
         let (value, error) = (local("__tool_value"), local("__tool_error"));
         let span = Span::mixed_site().located_at(span);
         quote_spanned! {span=> {

@@ -94,15 +94,27 @@ pub(super) fn check_names(given: &Map<String, Value>, schema: &Value) -> Result<
     }
 }
 
+/// From text, of which errors say what was found: of numbers in a [`Value`] they only say that
+/// they are wrong.
 fn read<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, ToolError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    let text = value.to_string();
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let place = match error.path().to_string() {
             path if path == "." => name.to_owned(),
             path if path.starts_with('[') => format!("{name}{path}"),
             path => format!("{name}.{path}"),
         };
-        ToolError::invalid_arguments(format!("the argument `{place}`: {}", error.inner()))
+        let why = without_place(error.inner());
+        ToolError::invalid_arguments(format!("the argument `{place}`: {why}"))
     })
+}
+
+/// What an error says, but for the place in a text that nobody sees.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 fn quoted(value: &Value) -> String {

@@ -2,12 +2,14 @@
 
 mod arguments;
 mod failure;
+mod fingerprint;
 mod idempotency_key;
 #[doc(hidden)]
 pub mod macro_support;
 mod parameters;
 mod registration_error;
 mod tool;
+mod tool_cache;
 mod tool_error;
 mod tool_options;
 mod tool_registry;
@@ -19,6 +21,7 @@ pub use schemars;
 pub use self::idempotency_key::IdempotencyKey;
 pub use self::registration_error::{RegistrationError, RegistrationErrorKind};
 pub use self::tool::{Probed, Tool, ToolFuture, ToolInvocation};
+pub use self::tool_cache::{CachedResult, ToolCache, ToolCacheOptions, ToolCacheStatus};
 pub use self::tool_error::{ToolError, ToolErrorKind};
 pub use self::tool_options::{OfflinePolicy, OnUnknown, ToolOptions};
 pub use self::tool_registry::ToolRegistry;

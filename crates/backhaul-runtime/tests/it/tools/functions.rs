@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use backhaul_runtime::tools::{
@@ -150,7 +149,8 @@ async fn a_function_that_blocks_runs_on_another_thread() {
 async fn the_key_and_the_call_are_no_arguments() {
     let call = ToolInvocation { attempts: 2, ..invocation(json!({"text": "a"})) };
     assert_eq!(told::tool().call(&call).await, Ok(json!([true, "a", 2])));
-    let schema = &told::tool().definition().parameters;
+    let tool = told::tool();
+    let schema = &tool.definition().parameters;
     assert_eq!(schema["properties"], json!({"text": {"type": "string"}}));
 }
 
@@ -217,7 +217,7 @@ fn by_text() -> Result<(), String> {
 
 /// Another text.
 #[tool]
-async fn by_word() -> Result<Rc<str>, &'static str> {
+async fn by_word() -> Result<Box<str>, &'static str> {
     Err("out of paper")
 }
 

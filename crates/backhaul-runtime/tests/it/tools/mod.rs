@@ -1,6 +1,7 @@
 //! Tools: how they are made, told of, called and kept.
 
 mod arguments;
+mod cache;
 mod errors;
 mod functions;
 mod misuse;
