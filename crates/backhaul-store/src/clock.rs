@@ -43,6 +43,13 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.as_micros() - earlier.as_micros()).unwrap_or(0))
     }
 
+    /// Whether the clock that said so may have been set: 2024-01-01 or later. No machine that
+    /// runs this has an earlier time but by mistake.
+    pub fn is_set(self) -> bool {
+        const CLOCK_IS_SET_MICROS: i64 = 1_704_067_200_000_000;
+        self.as_micros() >= CLOCK_IS_SET_MICROS
+    }
+
     /// Reads an RFC 3339 time such as `2024-01-15T10:30:00.123456+00:00`.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)

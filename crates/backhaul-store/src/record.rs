@@ -175,11 +175,9 @@ impl Stamp {
     /// wall clock otherwise, and never negative. Where one of the wall clocks was not
     /// set, it is as old as this boot at least.
     pub fn age(&self, now: &Moment, boot_id: &str) -> Duration {
-        /// 2024-01-01: no machine that runs this has an earlier time but by mistake.
-        const CLOCK_IS_SET_US: i64 = 1_704_067_200_000_000;
         if self.boot_id == boot_id {
             now.since_boot.saturating_sub(self.since_boot)
-        } else if self.wall.as_micros().min(now.wall.as_micros()) < CLOCK_IS_SET_US {
+        } else if !self.wall.min(now.wall).is_set() {
             now.since_boot
         } else {
             now.wall.since(self.wall)

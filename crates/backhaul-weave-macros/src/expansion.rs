@@ -1,17 +1,29 @@
 //! The function that is put in the place of the user's.
 
+use backhaul_macro_support::{Body, Function, Library, Wanted};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Signature;
 use syn::ext::IdentExt;
 
-use crate::function::{Body, Function};
 use crate::future::Future;
 use crate::options::Options;
 use crate::output::Output;
 use crate::parameters::Parameters;
 use crate::recording::{self, Recording};
-use crate::support_path::support_path;
+
+const LIBRARY: Library = Library {
+    attribute: "op",
+    whole: "backhaul",
+    part: "backhaul-weave",
+    modules: [&["weave"], &[]],
+    example: "#[op(crate = path::of::weave)]",
+};
+
+const WANTED: Wanted = Wanted {
+    nothing_else: "only functions and methods can be ops",
+    body: "a method without a body cannot be an op: put `op` on the methods of the trait's impls",
+};
 
 /// The item as an op, or as it is beside the errors that keep it from being one: code that
 /// calls it has no errors of its own then.
@@ -23,10 +35,14 @@ pub(crate) fn expand(options: TokenStream, item: &TokenStream, source: &str) -> 
 }
 
 fn expanded(options: TokenStream, item: &TokenStream, source: &str) -> syn::Result<TokenStream> {
-    let function = Function::read(item)?;
+    let function = Function::read(item, &WANTED)?;
+    if let Some(constness) = function.signature.constness {
+        let message = "a `const fn` cannot be an op: a call of an op is stored when it runs";
+        return Err(syn::Error::new_spanned(constness, message));
+    }
     let options: Options = syn::parse2(options)?;
     let parameters = Parameters::new(&function.signature, &options)?;
-    let support = support_path(options.crate_path.as_ref())?;
+    let support = LIBRARY.support_path(options.crate_path.as_ref())?;
     Ok(Expansion { function, options, parameters, support, source }.function())
 }
 

@@ -1,6 +1,7 @@
 //! Functions that are no `async fn` and return a future all the same: what `async_trait` makes
 //! of one, and what is written by hand like it.
 
+use backhaul_macro_support::Body;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::Parser;
@@ -8,8 +9,6 @@ use syn::{
     AngleBracketedGenericArguments, Block, Expr, ExprAsync, GenericArgument, PathArguments,
     ReturnType, Signature, Stmt, Type, TypeParamBound,
 };
-
-use crate::function::Body;
 
 /// The future that a function's body ends in.
 pub(crate) struct Future {
@@ -113,10 +112,15 @@ fn output_of_bound(bound: &TypeParamBound) -> Option<Type> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::Function;
+    use backhaul_macro_support::{Function, Wanted};
+
+    fn read(function: &str) -> Function {
+        let tokens = function.parse().expect(function);
+        Function::read(&tokens, &Wanted { nothing_else: "", body: "" }).expect(function)
+    }
 
     fn output(function: &str) -> Option<String> {
-        let Function { signature, body, .. } = syn::parse_str(function).expect(function);
+        let Function { signature, body, .. } = read(function);
         let Future { output, .. } = Future::in_body(&signature, &body)?;
         Some(quote!(#output).to_string())
     }

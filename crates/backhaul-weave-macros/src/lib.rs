@@ -5,14 +5,12 @@
 //! which is public for that and for nothing else.
 
 mod expansion;
-mod function;
 mod future;
 mod options;
 mod output;
 mod parameters;
 mod recording;
 mod source;
-mod support_path;
 
 use proc_macro::TokenStream;
 

@@ -1,10 +1,10 @@
 //! What stands in the parentheses of `#[op(..)]`.
 
+use backhaul_macro_support::{list, value};
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
-use syn::{Expr, Lit, LitStr, Path, Token, parenthesized};
+use syn::{Expr, Lit, LitStr, Path, Token};
 
 /// The options that there are, as an error lists them.
 const ALL: &str = "`name = \"..\"`, `display_name = ..`, `attributes(..)`, `skip(..)`, `skip_all`, \
@@ -46,26 +46,11 @@ impl Default for Options {
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut options = Self::default();
-        let mut given: Vec<Ident> = Vec::new();
-        while !input.is_empty() {
-            let option = Ident::parse_any(input)?;
-            if given.contains(&option) {
-                let message = format!("`{option}` is given twice");
-                return Err(syn::Error::new(option.span(), message));
-            }
-            options.take(&option, input)?;
-            given.push(option);
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
-        }
-        Ok(options)
+        backhaul_macro_support::Options::read(input)
     }
 }
 
-impl Options {
-    /// Reads what follows the word of an option.
+impl backhaul_macro_support::Options for Options {
     fn take(&mut self, option: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
         match option.to_string().as_str() {
             "name" => self.name = Some(op_name(&value(input)?)?),
@@ -87,21 +72,6 @@ impl Options {
         }
         Ok(())
     }
-}
-
-fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
-    input.parse::<Token![=]>()?;
-    input.parse()
-}
-
-fn list<T>(
-    input: ParseStream<'_>,
-    element: fn(ParseStream<'_>) -> syn::Result<T>,
-) -> syn::Result<Vec<T>> {
-    let inside;
-    parenthesized!(inside in input);
-    let elements = Punctuated::<T, Token![,]>::parse_terminated_with(&inside, element)?;
-    Ok(elements.into_iter().collect())
 }
 
 /// Keys with the expressions of their values.

@@ -1,11 +1,11 @@
 //! What one intended effect is known by.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+
+use super::fingerprint::{canonical, fingerprint};
 
 /// What one intended effect is known by, however often it is tried: the same for every attempt
 /// and after every restart, so that a receiver which knows it does it once.
@@ -29,18 +29,8 @@ pub struct IdempotencyKey(String);
 impl IdempotencyKey {
     /// The key of a call of a tool with these arguments at a step of a run.
     pub fn of(tool: &str, arguments: &Map<String, Value>, step: &str) -> Self {
-        let mut digest = Sha256::new();
-        let mut canonical = Value::Object(arguments.clone());
-        canonical.sort_all_objects();
-        for part in [tool, step, &canonical.to_string()] {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-        let mut hex = String::with_capacity(32);
-        for byte in digest.finalize().iter().take(16) {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
+        let mut hex = fingerprint(&[tool, step, &canonical(arguments)]);
+        hex.truncate(32);
         Self(hex)
     }
 

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use backhaul_llm::ToolDefinition;
 use serde_json::{Map, Value};
 
+use super::arguments::check_names;
 use super::idempotency_key::IdempotencyKey;
 use super::tool_error::ToolError;
 use super::tool_options::ToolOptions;
@@ -35,14 +37,56 @@ pub enum Probed {
     Unclear,
 }
 
-/// Something that an agent can do. Made of a function by `#[tool]`, or
-/// by hand.
+/// Something that an agent can do. Made of a function by [`#[tool]`](macro@super::tool), or by
+/// hand:
+///
+/// ```
+/// use backhaul_llm::ToolDefinition;
+/// use backhaul_runtime::tools::{Tool, ToolFuture, ToolInvocation, ToolOptions};
+/// use serde_json::{Value, json};
+///
+/// struct Echo {
+///     definition: ToolDefinition,
+///     options: ToolOptions,
+/// }
+///
+/// impl Tool for Echo {
+///     fn definition(&self) -> &ToolDefinition {
+///         &self.definition
+///     }
+///
+///     fn options(&self) -> &ToolOptions {
+///         &self.options
+///     }
+///
+///     fn call<'a>(&'a self, invocation: &'a ToolInvocation) -> ToolFuture<'a, Value> {
+///         Box::pin(async { Ok(json!(invocation.arguments)) })
+///     }
+/// }
+///
+/// let definition = ToolDefinition::new("echo", "Says the same.");
+/// let echo = Echo { definition, options: ToolOptions::new() };
+/// let invented = json!({"volume": 11});
+/// let error = echo.check_arguments(invented.as_object().unwrap()).unwrap_err();
+/// assert_eq!(error.to_string(), "there is no argument `volume`; the tool takes none");
+/// ```
 pub trait Tool: Send + Sync + 'static {
     /// Its name, what it does, and the JSON Schema of its arguments.
     fn definition(&self) -> &ToolDefinition;
 
     /// What is done where there is no network, and how safe it is to do it again.
     fn options(&self) -> &ToolOptions;
+
+    /// Looks whether arguments are those that it takes, before a call is made or stored for
+    /// later. Without more ado: whether their names are known, and none is missing, by the
+    /// schema of the [definition](Tool::definition). Tools made by `#[tool]` look at types too.
+    ///
+    /// # Errors
+    /// [`InvalidArguments`](super::ToolErrorKind::InvalidArguments), with what was found and
+    /// what was expected, in words that help the model that made the call.
+    fn check_arguments(&self, arguments: &Map<String, Value>) -> Result<(), ToolError> {
+        check_names(arguments, &self.definition().parameters)
+    }
 
     /// Does it.
     fn call<'a>(&'a self, invocation: &'a ToolInvocation) -> ToolFuture<'a, Value>;
@@ -59,5 +103,31 @@ pub trait Tool: Send + Sync + 'static {
     fn probe<'a>(&'a self, invocation: &'a ToolInvocation) -> Option<ToolFuture<'a, Probed>> {
         let _ = invocation;
         None
+    }
+}
+
+impl<T: Tool + ?Sized> Tool for Arc<T> {
+    fn definition(&self) -> &ToolDefinition {
+        (**self).definition()
+    }
+
+    fn options(&self) -> &ToolOptions {
+        (**self).options()
+    }
+
+    fn check_arguments(&self, arguments: &Map<String, Value>) -> Result<(), ToolError> {
+        (**self).check_arguments(arguments)
+    }
+
+    fn call<'a>(&'a self, invocation: &'a ToolInvocation) -> ToolFuture<'a, Value> {
+        (**self).call(invocation)
+    }
+
+    fn local<'a>(&'a self, invocation: &'a ToolInvocation) -> Option<ToolFuture<'a, Value>> {
+        (**self).local(invocation)
+    }
+
+    fn probe<'a>(&'a self, invocation: &'a ToolInvocation) -> Option<ToolFuture<'a, Probed>> {
+        (**self).probe(invocation)
     }
 }

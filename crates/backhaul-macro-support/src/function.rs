@@ -3,23 +3,38 @@
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream, Parser};
+use syn::parse::{ParseStream, Parser};
 use syn::token::Brace;
 use syn::{AttrStyle, Attribute, Signature, Token, Visibility, braced};
 
+/// What an attribute wants to stand on, for errors.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// What is said of anything else.
+    pub nothing_else: &'static str,
+    /// What is said of a method that has no body.
+    pub body: &'static str,
+}
+
 /// A function or method with a body.
-pub(crate) struct Function {
-    pub(crate) attributes: Vec<Attribute>,
-    pub(crate) visibility: Visibility,
-    pub(crate) signature: Signature,
-    pub(crate) body: Body,
+pub struct Function {
+    /// Its attributes, those at the start of its body among them.
+    pub attributes: Vec<Attribute>,
+    /// Who may call it.
+    pub visibility: Visibility,
+    /// All from its qualifiers to its output and bounds.
+    pub signature: Signature,
+    /// What it does.
+    pub body: Body,
 }
 
 /// What stands between a function's braces, unparsed: the compiler tells of errors in it
 /// better than a macro could.
-pub(crate) struct Body {
-    pub(crate) brace: Brace,
-    pub(crate) statements: TokenStream,
+pub struct Body {
+    /// The braces.
+    pub brace: Brace,
+    /// What stands between them.
+    pub statements: TokenStream,
 }
 
 impl Body {
@@ -28,7 +43,7 @@ impl Body {
     ///
     /// It still stands in the user's file, but belongs to the expansion: lints would find that
     /// its braces are too many.
-    pub(crate) fn nested(&self) -> Group {
+    pub fn nested(&self) -> Group {
         let mut block = Group::new(Delimiter::Brace, self.statements.clone());
         block.set_span(self.brace.span.join().resolved_at(Span::call_site()));
         block
@@ -45,34 +60,25 @@ impl Function {
     /// Reads the item.
     ///
     /// # Errors
-    /// Where it is no function, has no body or is `const`, and at errors in its signature.
-    pub(crate) fn read(item: &TokenStream) -> syn::Result<Self> {
+    /// Where it is no function or has no body, and at errors in its signature.
+    pub fn read(item: &TokenStream, wanted: &Wanted) -> syn::Result<Self> {
         let is_function = |input: ParseStream<'_>| {
             let answer = is_function(input);
             input.parse::<TokenStream>()?;
             answer
         };
         if !Parser::parse2(is_function, item.clone()).unwrap_or(false) {
-            let message = "only functions and methods can be ops";
-            return Err(syn::Error::new_spanned(item, message));
+            return Err(syn::Error::new_spanned(item, wanted.nothing_else));
         }
-        syn::parse2(item.clone())
+        Parser::parse2(|input: ParseStream<'_>| Self::parse(input, wanted), item.clone())
     }
-}
 
-impl Parse for Function {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+    fn parse(input: ParseStream<'_>, wanted: &Wanted) -> syn::Result<Self> {
         let mut attributes = Attribute::parse_outer(input)?;
         let visibility = input.parse()?;
         let signature: Signature = input.parse()?;
-        if let Some(constness) = signature.constness {
-            let message = "a `const fn` cannot be an op: a call of an op is stored when it runs";
-            return Err(syn::Error::new_spanned(constness, message));
-        }
         if input.peek(Token![;]) {
-            let message = "a method without a body cannot be an op: put `op` on the methods of \
-                           the trait's impls";
-            return Err(syn::Error::new_spanned(&signature, message));
+            return Err(syn::Error::new_spanned(&signature, wanted.body));
         }
         let inside;
         let brace = braced!(inside in input);
@@ -117,9 +123,11 @@ fn is_function(input: ParseStream<'_>) -> syn::Result<bool> {
 mod tests {
     use super::*;
 
+    const WANTED: Wanted = Wanted { nothing_else: "not this", body: "no body" };
+
     fn read(item: &str) -> Result<String, String> {
         let tokens = item.parse::<TokenStream>().expect(item);
-        let function = Function::read(&tokens).map_err(|error| error.to_string())?;
+        let function = Function::read(&tokens, &WANTED).map_err(|error| error.to_string())?;
         let Function { attributes, visibility, signature, body } = function;
         Ok(quote::quote!(#(#attributes)* #visibility #signature #body).to_string())
     }
@@ -145,10 +153,9 @@ mod tests {
         for item in
             ["struct A;", "const A: u8 = 1;", "unsafe impl A {}", "extern \"C\" {}", "|| 1", ""]
         {
-            let refused = Err("only functions and methods can be ops".to_owned());
+            let refused = Err("not this".to_owned());
             assert_eq!(read(item), refused, "{item}");
         }
-        assert!(read("const fn f() {}").is_err_and(|error| error.starts_with("a `const fn`")));
-        assert!(read("fn f();").is_err_and(|error| error.starts_with("a method without a body")));
+        assert_eq!(read("fn f(&self);"), Err("no body".to_owned()));
     }
 }
