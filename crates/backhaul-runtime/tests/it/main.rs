@@ -9,4 +9,3 @@
 
 mod dag;
 mod persistence;
-mod tools;
