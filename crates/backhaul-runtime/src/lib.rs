@@ -5,6 +5,7 @@ mod run_status;
 
 pub mod dag;
 pub mod persistence;
+pub mod tool_queue;
 pub mod tools;
 
 pub use self::run_status::RunStatus;

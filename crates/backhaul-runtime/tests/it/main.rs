@@ -9,3 +9,4 @@
 
 mod dag;
 mod persistence;
+mod tool_queue;

@@ -1,0 +1,83 @@
+//! A call that is stored.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::tools::{IdempotencyKey, ToolError};
+
+/// A call of a tool that is stored: what is to be done, and what the effect is known by.
+///
+/// ```
+/// use backhaul_runtime::tool_queue::QueuedCall;
+/// use serde_json::json;
+/// let arguments = json!({"message": "hot"}).as_object().unwrap().clone();
+/// let call = QueuedCall::new("notify", arguments, "run_001/alert").node("alert");
+/// assert_eq!(call.run_id, None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuedCall {
+    /// The tool.
+    pub tool: String,
+    /// What it is called with.
+    pub arguments: Map<String, Value>,
+    /// What the effect is known by.
+    pub key: IdempotencyKey,
+    /// The run that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// The node of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+}
+
+impl QueuedCall {
+    /// A call at a step of a run: the same step asks for the same effect, however often.
+    pub fn new(tool: impl Into<String>, arguments: Map<String, Value>, step: &str) -> Self {
+        let tool = tool.into();
+        let key = IdempotencyKey::of(&tool, &arguments, step);
+        Self { tool, arguments, key, run_id: None, node_id: None }
+    }
+
+    /// Under a key of one's own.
+    #[must_use]
+    pub fn key(self, key: IdempotencyKey) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Says which run asks for it.
+    #[must_use]
+    pub fn run(self, run_id: impl Into<String>) -> Self {
+        Self { run_id: Some(run_id.into()), ..self }
+    }
+
+    /// Says which node of it.
+    #[must_use]
+    pub fn node(self, node_id: impl Into<String>) -> Self {
+        Self { node_id: Some(node_id.into()), ..self }
+    }
+}
+
+/// What came of a call in the end, as callbacks are told.
+#[derive(Debug, Clone)]
+pub struct CallOutcome {
+    /// Its name in the queue.
+    pub id: String,
+    /// The call.
+    pub call: QueuedCall,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// What it gave, or why it will not be done.
+    pub result: Result<Value, ToolError>,
+}
+
+impl fmt::Display for CallOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, call: QueuedCall { tool, .. }, attempts, result } = self;
+        match result {
+            Ok(value) => write!(f, "{tool} ({id}) gave {value}"),
+            Err(error) => write!(f, "{tool} ({id}) after {attempts} attempts: {error}"),
+        }
+    }
+}
