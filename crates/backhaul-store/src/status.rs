@@ -84,6 +84,8 @@ pub struct QueueEntry {
     /// Whether it waits for a person: [`State::Unknown`] where what it does may have happened,
     /// [`State::Held`] where somebody keeps it back.
     pub held: Option<State>,
+    /// Whether the last attempt began, and nobody knows what it came to.
+    pub is_begun: bool,
     /// Attempts made to deliver it.
     pub attempts: u32,
     /// What the last attempt came to, or why it failed for good.
@@ -227,6 +229,7 @@ impl Inner {
             enqueued_at: record.stamp.wall,
             age: self.courier().age(self, &record.stamp, &self.context.clock.now()),
             held: attempts.and_then(|open| open.held),
+            is_begun: attempts.is_some_and(|open| open.is_begun),
             attempts: failure
                 .map(|failure| failure.attempts)
                 .or(attempts.map(|open| open.count))

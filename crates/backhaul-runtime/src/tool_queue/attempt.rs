@@ -7,10 +7,13 @@ use std::time::Duration;
 use backhaul_store::{Batch, Offer, Position, Settled, Standing, State, Timestamp};
 use serde_json::Value;
 
+use super::call_outcome::CallOutcome;
 use super::processor::blocking;
-use super::queue::{Shared, call_of};
-use super::queued_call::{CallOutcome, QueuedCall};
-use crate::tools::{OnUnknown, Probed, Tool, ToolError, ToolErrorKind, ToolInvocation, ToolResult};
+use super::queue::{Shared, request_of};
+use crate::tools::tool_runner::{invoke, within};
+use crate::tools::{
+    OnUnknown, Probed, Tool, ToolError, ToolErrorKind, ToolInvocation, ToolRequest, ToolResult,
+};
 
 /// What a try came to.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub(super) enum Attempted {
 struct Attempt {
     shared: Arc<Shared>,
     position: Position,
-    call: QueuedCall,
+    call: ToolRequest,
     /// Attempts before this one, those that count, and whether the last one was never answered.
     attempts: u32,
     spent: u32,
@@ -58,7 +61,7 @@ pub(super) async fn attempt(shared: &Arc<Shared>, batch: Batch) -> Attempted {
 
 impl Attempt {
     fn of(shared: &Arc<Shared>, offer: &Offer) -> Result<Self, ToolError> {
-        let call = call_of(&offer.record).map_err(|error| {
+        let call = request_of(&offer.record).map_err(|error| {
             let message = format!("what is stored is no call of a tool: {error}");
             ToolError::new(ToolErrorKind::Permanent, message)
         })?;
@@ -92,7 +95,7 @@ impl Attempt {
         if let Err(error) = self.note_start().await {
             return self.put_off(&ToolError::new(ToolErrorKind::Failed, error), false).await;
         }
-        let result = self.invoke(tool).await;
+        let result = invoke(tool, self.invocation()).await;
         self.conclude(result).await
     }
 
@@ -185,19 +188,6 @@ impl Attempt {
         noted.map_err(|error| {
             tracing::error!(%position, %error, "a call is not begun: that cannot be written down");
             format!("it was not begun, since that cannot be written down: {error}")
-        })
-    }
-
-    /// Calls the tool, in a task of its own: a panic in it is its failure and nobody else's.
-    async fn invoke(&self, tool: Arc<dyn Tool>) -> Result<Value, ToolError> {
-        let invocation = self.invocation();
-        let called = tokio::spawn(async move {
-            let limit = tool.options().timeout;
-            within(limit, tool.call(&invocation)).await
-        });
-        called.await.unwrap_or_else(|error| {
-            let message = format!("the tool panicked: {error}");
-            Err(ToolError::new(ToolErrorKind::Unclear, message))
         })
     }
 
@@ -307,7 +297,7 @@ impl Attempt {
     }
 
     fn invocation(&self) -> ToolInvocation {
-        let QueuedCall { arguments, key, .. } = self.call.clone();
+        let ToolRequest { arguments, key, .. } = self.call.clone();
         ToolInvocation { arguments, key, attempts: self.attempts }
     }
 
@@ -336,18 +326,6 @@ impl Attempt {
             monitor.evidence().report_failure();
         }
     }
-}
-
-/// Does something within a limit; what takes longer is unknown.
-async fn within<T>(
-    limit: Option<Duration>,
-    work: impl Future<Output = Result<T, ToolError>>,
-) -> Result<T, ToolError> {
-    let Some(limit) = limit else { return work.await };
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        let message = format!("it took longer than {} s", limit.as_secs_f64());
-        Err(ToolError::new(ToolErrorKind::Unclear, message))
-    })
 }
 
 async fn settle(shared: &Arc<Shared>, position: Position, settled: Settled) {

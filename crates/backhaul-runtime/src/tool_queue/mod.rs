@@ -13,17 +13,17 @@
 //! | the ledger | when each was tried, and what came of it |
 
 mod attempt;
+mod call_outcome;
 mod options;
 mod outcomes;
 mod processor;
 mod queue;
 mod queue_error;
 mod queue_status;
-mod queued_call;
 
+pub use self::call_outcome::CallOutcome;
 pub use self::options::ToolQueueOptions;
 pub use self::outcomes::Outcome;
 pub use self::queue::{Decision, Placed, ToolQueue, ToolQueueBuilder};
 pub use self::queue_error::{ToolQueueError, ToolQueueErrorKind};
 pub use self::queue_status::{Drained, ToolQueueStatus, UnknownCall};
-pub use self::queued_call::{CallOutcome, QueuedCall};

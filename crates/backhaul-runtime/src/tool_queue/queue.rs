@@ -15,13 +15,13 @@ use backhaul_sync::ConnectivityMonitor;
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
+use super::call_outcome::CallOutcome;
 use super::options::ToolQueueOptions;
 use super::outcomes::Outcomes;
 use super::processor::{Callbacks, Processor};
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::{Drained, ToolQueueStatus, UnknownCall};
-use super::queued_call::{CallOutcome, QueuedCall};
-use crate::tools::{IdempotencyKey, Tool, ToolRegistry, ToolResult};
+use crate::tools::{IdempotencyKey, Tool, ToolRegistry, ToolRequest, ToolResult};
 
 /// What the records of calls are called.
 const KIND: &str = "tool_call";
@@ -36,8 +36,8 @@ const RESULTS: &str = "results";
 /// them does them.
 ///
 /// ```
-/// use backhaul_runtime::tool_queue::{QueuedCall, ToolQueue};
-/// use backhaul_runtime::tools::{ToolRegistry, tool};
+/// use backhaul_runtime::tool_queue::ToolQueue;
+/// use backhaul_runtime::tools::{ToolRegistry, ToolRequest, tool};
 /// use serde_json::json;
 ///
 /// /// Sends a message to the people on duty.
@@ -51,7 +51,7 @@ const RESULTS: &str = "results";
 /// let tools = ToolRegistry::new().with(notify::tool())?;
 /// let queue = ToolQueue::builder(dir.path()).tools(tools).open()?;
 /// let arguments = json!({"message": "hot"}).as_object().unwrap().clone();
-/// queue.enqueue(QueuedCall::new("notify", arguments, "run_001/alert"))?;
+/// queue.enqueue(ToolRequest::new("notify", arguments, "run_001/alert"))?;
 /// // The call is on stable storage now. When there is a network:
 /// assert_eq!(queue.drain().await.done, 1);
 /// # Ok(()) }
@@ -236,7 +236,7 @@ impl ToolQueue {
     /// # Errors
     /// [`Full`](ToolQueueErrorKind::Full), [`TooLarge`](ToolQueueErrorKind::TooLarge), and where
     /// the disk refuses. Nothing was stored then.
-    pub fn enqueue(&self, call: QueuedCall) -> Result<Placed, ToolQueueError> {
+    pub fn enqueue(&self, call: ToolRequest) -> Result<Placed, ToolQueueError> {
         let shared = &self.shared;
         match shared.outcomes.get(&call.key) {
             Ok(Some(outcome)) => return Ok(Placed::AlreadyDone(outcome.value)),
@@ -280,7 +280,7 @@ impl ToolQueue {
     ///
     /// # Errors
     /// As of [`enqueue`](Self::enqueue).
-    pub async fn call(&self, call: QueuedCall) -> Result<ToolResult, ToolQueueError> {
+    pub async fn call(&self, call: ToolRequest) -> Result<ToolResult, ToolQueueError> {
         let key = call.key.clone();
         // Before it is stored: it may be done at once.
         let watch = match self.shared.is_online() {
@@ -375,7 +375,7 @@ impl ToolQueue {
         })?;
         let described = unknown.into_iter().map(|entry| {
             let (_, record) = self.shared.spool.get(entry.id.position)?;
-            Ok(call_of(&record).ok().map(|call| UnknownCall {
+            Ok(request_of(&record).ok().map(|call| UnknownCall {
                 id: entry.id.position.to_string(),
                 call,
                 age: entry.age,
@@ -405,7 +405,7 @@ impl ToolQueue {
                 shared.spool.requeue(position)?;
             }
             Decision::WasDone(value) => {
-                let QueuedCall { tool, key, .. } = &unknown.call;
+                let ToolRequest { tool, key, .. } = &unknown.call;
                 if let Err(error) = shared.outcomes.put(tool, key, &value) {
                     tracing::warn!(%key, %error, "what a call came to cannot be stored");
                 }
@@ -418,6 +418,24 @@ impl ToolQueue {
         }
         shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Takes back a call that waits, by its name in the queue. `Ok(false)`: it was begun, and may
+    /// have been done, or waits no more.
+    ///
+    /// # Errors
+    /// [`Busy`](ToolQueueErrorKind::Busy), and where the disk refuses.
+    pub fn withdraw(&self, id: &str) -> Result<bool, ToolQueueError> {
+        let shared = &self.shared;
+        let Ok(position) = id.parse::<Position>() else { return Ok(false) };
+        let (entry, record) = shared.spool.get(position)?;
+        if entry.standing != Standing::Pending || entry.is_begun || entry.held.is_some() {
+            return Ok(false);
+        }
+        let Ok(request) = request_of(&record) else { return Ok(false) };
+        let settled = Settled::new(State::Dropped).reason("taken back: nobody was reached");
+        shared.end(position, &request, settled)?;
+        Ok(true)
     }
 
     fn is_processing(&self) -> bool {
@@ -468,7 +486,7 @@ impl Shared {
     pub(super) fn end(
         &self,
         position: Position,
-        call: &QueuedCall,
+        call: &ToolRequest,
         settled: Settled,
     ) -> Result<(), ToolQueueError> {
         let ended = self.spool.settle(&[(position, settled)]);
@@ -494,7 +512,7 @@ impl Shared {
     }
 
     /// Tells those who wait for a call what its first try came to.
-    pub(super) fn tell(&self, call: &QueuedCall, result: &ToolResult) {
+    pub(super) fn tell(&self, call: &ToolRequest, result: &ToolResult) {
         let mut inside = self.inside();
         let (told, wait) = std::mem::take(&mut inside.watchers)
             .into_iter()
@@ -526,7 +544,7 @@ impl Inside {
     }
 }
 
-fn record_of(call: &QueuedCall, tool: Option<&dyn Tool>) -> Result<Record, ToolQueueError> {
+fn record_of(call: &ToolRequest, tool: Option<&dyn Tool>) -> Result<Record, ToolQueueError> {
     let body = serde_json::to_vec(call).map_err(|error| {
         let message = format!("the arguments of {} are no JSON: {error}", call.tool);
         ToolQueueError::new(ToolQueueErrorKind::InvalidOption, message)
@@ -549,7 +567,7 @@ fn record_of(call: &QueuedCall, tool: Option<&dyn Tool>) -> Result<Record, ToolQ
 }
 
 /// The call that a record holds.
-pub(super) fn call_of(record: &StoredRecord) -> Result<QueuedCall, serde_json::Error> {
+pub(super) fn request_of(record: &StoredRecord) -> Result<ToolRequest, serde_json::Error> {
     serde_json::from_slice(&record.body)
 }
 

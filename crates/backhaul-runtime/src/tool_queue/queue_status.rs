@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backhaul_store::Books;
 
-use super::queued_call::QueuedCall;
+use crate::tools::ToolRequest;
 
 /// A queue of calls at one moment.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct UnknownCall {
     /// Its name in the queue.
     pub id: String,
     /// The call.
-    pub call: QueuedCall,
+    pub call: ToolRequest,
     /// How old it is.
     pub age: Duration,
     /// Attempts that were begun.

@@ -13,7 +13,9 @@ mod tool_cache;
 mod tool_error;
 mod tool_options;
 mod tool_registry;
+mod tool_request;
 mod tool_result;
+pub(crate) mod tool_runner;
 
 pub use backhaul_tool_macros::tool;
 pub use schemars;
@@ -25,4 +27,6 @@ pub use self::tool_cache::{CachedResult, ToolCache, ToolCacheOptions, ToolCacheS
 pub use self::tool_error::{ToolError, ToolErrorKind};
 pub use self::tool_options::{OfflinePolicy, OnUnknown, ToolOptions};
 pub use self::tool_registry::ToolRegistry;
+pub use self::tool_request::ToolRequest;
 pub use self::tool_result::ToolResult;
+pub use self::tool_runner::ToolRunner;

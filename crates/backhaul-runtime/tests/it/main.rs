@@ -10,3 +10,4 @@
 mod dag;
 mod persistence;
 mod tool_queue;
+mod tool_runner;

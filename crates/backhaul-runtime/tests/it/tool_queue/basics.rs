@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul_runtime::tool_queue::{
-    CallOutcome, Decision, Placed, QueuedCall, ToolQueueErrorKind, ToolQueueOptions,
+    CallOutcome, Decision, Placed, ToolQueueErrorKind, ToolQueueOptions,
 };
-use backhaul_runtime::tools::{OnUnknown, ToolRegistry, ToolResult};
+use backhaul_runtime::tools::{OnUnknown, ToolRegistry, ToolRequest, ToolResult};
 use serde_json::json;
 
 use super::support::{Actuator, Device, Weather, World, call};
@@ -160,7 +160,7 @@ async fn of_calls_that_tell_the_same_the_newest_is_done() {
     let queue = device.open(ToolRegistry::new().with(tool).unwrap());
     for (number, place) in ["roof", "mast", "roof", "roof"].into_iter().enumerate() {
         let arguments = json!({"n": number, "place": place}).as_object().unwrap().clone();
-        queue.enqueue(QueuedCall::new("act", arguments, &number.to_string())).unwrap();
+        queue.enqueue(ToolRequest::new("act", arguments, &number.to_string())).unwrap();
     }
     let drained = queue.drain().await;
     assert_eq!((drained.done, drained.superseded, drained.remaining), (2, 2, 0));

@@ -1,3 +1,3 @@
 mod basics;
 mod ledger;
-mod support;
+pub(crate) mod support;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use backhaul_llm::ToolDefinition;
-use backhaul_runtime::tool_queue::{QueuedCall, ToolQueue, ToolQueueBuilder};
+use backhaul_runtime::tool_queue::{ToolQueue, ToolQueueBuilder};
 use backhaul_runtime::tools::{
     IdempotencyKey, OfflinePolicy, OnUnknown, Probed, Tool, ToolError, ToolFuture, ToolInvocation,
-    ToolOptions, ToolRegistry,
+    ToolOptions, ToolRegistry, ToolRequest,
 };
 use backhaul_testkit::{ManualClock, SimDisk};
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ impl Device {
 }
 
 /// A call with a number.
-pub(crate) fn call(tool: &str, number: u64) -> QueuedCall {
+pub(crate) fn call(tool: &str, number: u64) -> ToolRequest {
     let arguments = json!({"n": number}).as_object().unwrap().clone();
-    QueuedCall::new(tool, arguments, &format!("run_1/node/{number}"))
+    ToolRequest::new(tool, arguments, &format!("run_1/node/{number}"))
 }

@@ -1,23 +1,21 @@
-//! A call that is stored.
-
-use std::fmt;
+//! What is asked of a tool.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::tools::{IdempotencyKey, ToolError};
+use super::idempotency_key::IdempotencyKey;
 
-/// A call of a tool that is stored: what is to be done, and what the effect is known by.
+/// What is asked of a tool, and what the effect is known by.
 ///
 /// ```
-/// use backhaul_runtime::tool_queue::QueuedCall;
+/// use backhaul_runtime::tools::ToolRequest;
 /// use serde_json::json;
 /// let arguments = json!({"message": "hot"}).as_object().unwrap().clone();
-/// let call = QueuedCall::new("notify", arguments, "run_001/alert").node("alert");
+/// let call = ToolRequest::new("notify", arguments, "run_001/alert").node("alert");
 /// assert_eq!(call.run_id, None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct QueuedCall {
+pub struct ToolRequest {
     /// The tool.
     pub tool: String,
     /// What it is called with.
@@ -32,7 +30,7 @@ pub struct QueuedCall {
     pub node_id: Option<String>,
 }
 
-impl QueuedCall {
+impl ToolRequest {
     /// A call at a step of a run: the same step asks for the same effect, however often.
     pub fn new(tool: impl Into<String>, arguments: Map<String, Value>, step: &str) -> Self {
         let tool = tool.into();
@@ -56,28 +54,5 @@ impl QueuedCall {
     #[must_use]
     pub fn node(self, node_id: impl Into<String>) -> Self {
         Self { node_id: Some(node_id.into()), ..self }
-    }
-}
-
-/// What came of a call in the end, as callbacks are told.
-#[derive(Debug, Clone)]
-pub struct CallOutcome {
-    /// Its name in the queue.
-    pub id: String,
-    /// The call.
-    pub call: QueuedCall,
-    /// Attempts that were made.
-    pub attempts: u32,
-    /// What it gave, or why it will not be done.
-    pub result: Result<Value, ToolError>,
-}
-
-impl fmt::Display for CallOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, call: QueuedCall { tool, .. }, attempts, result } = self;
-        match result {
-            Ok(value) => write!(f, "{tool} ({id}) gave {value}"),
-            Err(error) => write!(f, "{tool} ({id}) after {attempts} attempts: {error}"),
-        }
     }
 }
