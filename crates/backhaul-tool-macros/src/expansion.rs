@@ -383,11 +383,13 @@ impl Expansion<'_> {
         }
     }
 
-    /// The expression that makes a result of what was returned.
-    fn finished(&self, span: Span, convert: &TokenStream, output: &Ident) -> TokenStream {
-        let support = located(&self.support, span);
-        let (value, error) = (local("__tool_value"), local("__tool_error"));
-        let span = Span::mixed_site().located_at(span);
+    /// The expression that makes a result of what was returned. Of what is wrong with that the
+    /// compiler tells at a place in the user's code.
+    fn finished(&self, place: Span, convert: &TokenStream, output: &Ident) -> TokenStream {
+        let span = Span::mixed_site().located_at(place);
+        let support = located(&self.support, place);
+        let convert = located(convert, place);
+        let (value, error) = (Ident::new("__tool_value", span), Ident::new("__tool_error", span));
         quote_spanned! {span=> {
             use #support::probe::*;
             match (&#support::Probe(&#output)).tool_split().split(#output) {
