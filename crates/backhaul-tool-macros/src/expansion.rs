@@ -217,7 +217,8 @@ impl Expansion<'_> {
         for (setter, seconds) in times {
             let Some(seconds) = seconds else { continue };
             let setter = Ident::new(setter, Span::call_site());
-            given.extend(quote_spanned!(seconds.span()=> .#setter(#seconds)));
+            let duration = seconds.duration(&located(support, seconds.span()));
+            given.extend(quote!(.#setter(#duration)));
         }
         given.extend(options.stale_allowed.map(|_| quote!(.stale_allowed())));
         given.extend(options.max_retries.map(|retries| quote!(.max_retries(#retries))));

@@ -63,8 +63,8 @@ use proc_macro::TokenStream;
 /// return a future, or neither. A future has to be `Send`.
 ///
 /// # Options
-/// In any order, each once. Times are whole numbers of seconds, or expressions of the type
-/// `Duration`:
+/// In any order, each once. Times are expressions for whole numbers of seconds (`u64`), or of
+/// the type `Duration`:
 ///
 /// | option | |
 /// |---|---|

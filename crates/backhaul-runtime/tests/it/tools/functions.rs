@@ -48,7 +48,7 @@ fn nothing() {}
 fn borrowed<'a>(
     one: &'a str,
     many: &[u8],
-    nested: &Vec<String>,
+    nested: &std::collections::BTreeSet<String>,
     maybe: Option<&str>,
     none: Option<&[u8]>,
     mut owned: String,
@@ -123,7 +123,7 @@ async fn the_function_stays_callable_as_it_was() {
     assert_eq!(read_sensor("mast").await.map(|reading| reading.celsius), Ok(21.5));
     nothing();
     named();
-    assert_eq!(borrowed("a", &[], &Vec::new(), None, None, String::new()).0, "a");
+    assert_eq!(borrowed("a", &[], &Default::default(), None, None, String::new()).0, "a");
 }
 
 #[tokio::test]
