@@ -45,6 +45,12 @@ impl Timestamp {
 
     /// Whether the clock that said so may have been set: 2024-01-01 or later. No machine that
     /// runs this has an earlier time but by mistake.
+    ///
+    /// ```
+    /// use backhaul_store::Timestamp;
+    /// assert!(!Timestamp::from_micros(1_500_000).is_set());
+    /// assert!(Timestamp::parse("2024-01-15T10:30:00Z").is_some_and(Timestamp::is_set));
+    /// ```
     pub fn is_set(self) -> bool {
         const CLOCK_IS_SET_MICROS: i64 = 1_704_067_200_000_000;
         self.as_micros() >= CLOCK_IS_SET_MICROS

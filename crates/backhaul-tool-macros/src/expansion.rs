@@ -147,9 +147,7 @@ impl Expansion<'_> {
         let conditions: Vec<&Attribute> = attributes.iter().filter(is_condition).collect();
         let (of_type, of_tool) =
             (format!("The tool `{name}`, made of the function."), format!("The tool `{name}`."));
-        let (definition, options) = (self.definition(), self.tool_options());
-        let (check, call) = (self.check(), self.call());
-        let (local, probe) = (self.local(), self.probe());
+        let implementation = self.implementation();
         quote! {
             #(#conditions)*
             #[doc = #of_type]
@@ -171,15 +169,15 @@ impl Expansion<'_> {
 
             #(#conditions)*
             #[allow(deprecated)]
-            impl #support::Tool for #ident {
-                #definition
-                #options
-                #check
-                #call
-                #local
-                #probe
-            }
+            impl #support::Tool for #ident { #implementation }
         }
+    }
+
+    fn implementation(&self) -> TokenStream {
+        let mut methods = self.definition();
+        methods.extend([self.tool_options(), self.check(), self.call()]);
+        methods.extend([self.local(), self.probe()].into_iter().flatten());
+        methods
     }
 
     fn definition(&self) -> TokenStream {
@@ -217,7 +215,8 @@ impl Expansion<'_> {
         for (setter, seconds) in times {
             let Some(seconds) = seconds else { continue };
             let setter = Ident::new(setter, Span::call_site());
-            given.extend(quote_spanned!(seconds.span()=> .#setter(#seconds)));
+            let duration = seconds.duration(&located(support, seconds.span()));
+            given.extend(quote!(.#setter(#duration)));
         }
         given.extend(options.stale_allowed.map(|_| quote!(.stale_allowed())));
         given.extend(options.max_retries.map(|retries| quote!(.max_retries(#retries))));
@@ -262,11 +261,8 @@ impl Expansion<'_> {
     fn call(&self) -> TokenStream {
         let (support, ident) = (&self.support, &self.function.signature.ident);
         let invocation = local("__tool_invocation");
-        let work = match self.options.blocking {
-            Some(_) => self.blocking(&invocation),
-            None => self.settled(&quote!(#ident), self.returns(), &quote!(output), &invocation),
-        };
         let reading = self.reading(&invocation);
+        let work = self.work(&quote!(#ident), self.returns(), &quote!(output), &invocation);
         quote! {
             fn call<'tool>(
                 &'tool self,
@@ -313,7 +309,7 @@ impl Expansion<'_> {
         let (method, invocation) =
             (Ident::new(method, Span::call_site()), local("__tool_invocation"));
         let reading = self.reading(&invocation);
-        let settled = self.settled(&quote!(#path), path.span(), convert, &invocation);
+        let work = self.work(&quote!(#path), path.span(), convert, &invocation);
         quote! {
             fn #method<'tool>(
                 &'tool self,
@@ -321,7 +317,7 @@ impl Expansion<'_> {
             ) -> ::core::option::Option<#support::ToolFuture<'tool, #output>> {
                 ::core::option::Option::Some(::std::boxed::Box::pin(async move {
                     #reading
-                    #settled
+                    #work
                 }))
             }
         }
@@ -335,11 +331,25 @@ impl Expansion<'_> {
         quote!(#open #reading)
     }
 
-    /// The expressions of a call whose value may be a future.
+    /// The statements that call a function, and wait for what comes of it.
+    fn work(
+        &self,
+        path: &TokenStream,
+        place: Span,
+        convert: &TokenStream,
+        invocation: &Ident,
+    ) -> TokenStream {
+        match self.options.blocking {
+            Some(_) => self.blocking(path, place, convert, invocation),
+            None => self.settled(path, place, convert, invocation),
+        }
+    }
+
+    /// Of a function that may return a future.
     fn settled(
         &self,
         path: &TokenStream,
-        span: Span,
+        place: Span,
         convert: &TokenStream,
         invocation: &Ident,
     ) -> TokenStream {
@@ -347,9 +357,8 @@ impl Expansion<'_> {
         let passed = self.parameters.passed(invocation);
         let (returned, how, output) =
             (local("__tool_returned"), local("__tool_how"), local("__tool_output"));
-        let finished = self.finished(span, convert, &output);
-        // Located at the function, where the compiler tells of what it returns.
-        let span = Span::mixed_site().located_at(span);
+        let finished = self.finished(place, convert, &output);
+        let span = Span::mixed_site().located_at(place);
         let called = quote_spanned!(span=> #path(#passed));
         let future = local("__tool_future");
         // In a block of its own, so that nothing but the future is kept while it is waited for:
@@ -367,27 +376,38 @@ impl Expansion<'_> {
         }
     }
 
-    fn blocking(&self, invocation: &Ident) -> TokenStream {
-        let (support, ident) = (&self.support, &self.function.signature.ident);
+    /// Of a function that waits on its thread.
+    fn blocking(
+        &self,
+        path: &TokenStream,
+        place: Span,
+        convert: &TokenStream,
+        invocation: &Ident,
+    ) -> TokenStream {
+        let support = &self.support;
         let passed = self.parameters.passed(invocation);
         let output = local("__tool_output");
-        let finished = self.finished(self.returns(), &quote!(output), &output);
+        let finished = self.finished(place, convert, &output);
+        let span = Span::mixed_site().located_at(place);
+        let called = quote_spanned!(span=> #path(#passed));
         quote! {
             let #invocation = ::core::clone::Clone::clone(#invocation);
             #support::blocking(move || {
                 let _ = &#invocation;
-                let #output = #ident(#passed);
+                let #output = #called;
                 #finished
             })
             .await
         }
     }
 
-    /// The expression that makes a result of what was returned.
-    fn finished(&self, span: Span, convert: &TokenStream, output: &Ident) -> TokenStream {
-        let support = located(&self.support, span);
-        let (value, error) = (local("__tool_value"), local("__tool_error"));
-        let span = Span::mixed_site().located_at(span);
+    /// The expression that makes a result of what was returned. Of what is wrong with that the
+    /// compiler tells at a place in the user's code.
+    fn finished(&self, place: Span, convert: &TokenStream, output: &Ident) -> TokenStream {
+        let span = Span::mixed_site().located_at(place);
+        let support = located(&self.support, place);
+        let convert = located(convert, place);
+        let (value, error) = (Ident::new("__tool_value", span), Ident::new("__tool_error", span));
         quote_spanned! {span=> {
             use #support::probe::*;
             match (&#support::Probe(&#output)).tool_split().split(#output) {

@@ -63,8 +63,8 @@ use proc_macro::TokenStream;
 /// return a future, or neither. A future has to be `Send`.
 ///
 /// # Options
-/// In any order, each once. Times are whole numbers of seconds, or expressions of the type
-/// `Duration`:
+/// In any order, each once. Times are expressions for whole numbers of seconds (`u64`), or of
+/// the type `Duration`:
 ///
 /// | option | |
 /// |---|---|
@@ -80,7 +80,7 @@ use proc_macro::TokenStream;
 /// | `expires_after = 86400` | how old a queued call may get; with `queue` |
 /// | `collapse_by(a, b)` | of queued calls that agree in these arguments, the newest alone is done; with `queue` |
 /// | `max_retries = 3` | how often a call that fails while there is a network is tried again |
-/// | `blocking` | the function waits for something without `async`: it runs on a thread where that is no harm |
+/// | `blocking` | the function, and those of `local` and `probe`, wait for something without `async`: they run on a thread where that is no harm |
 /// | `crate = path` | where the module `tools` is, if it is not found by the dependencies of the package |
 ///
 /// The functions of `local` and `probe` take the same parameters as the function, and may be

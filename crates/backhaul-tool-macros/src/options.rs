@@ -3,7 +3,7 @@
 use backhaul_macro_support::{list, value};
 use proc_macro2::{Ident, Span};
 use syn::parse::{Parse, ParseStream};
-use syn::{LitInt, LitStr, Path, Token};
+use syn::{Expr, ExprLit, Lit, LitStr, Path, Token};
 
 use crate::offline::Word;
 use crate::seconds::Seconds;
@@ -59,7 +59,7 @@ impl backhaul_macro_support::Options for Options {
             "timeout" => self.timeout = Some(time(input)?),
             "expires_after" => self.expires_after = Some(time(input)?),
             "collapse_by" => self.collapse_by = Some((option.span(), list(input, Ident::parse)?)),
-            "max_retries" => self.max_retries = Some(value::<LitInt>(input)?.base10_parse()?),
+            "max_retries" => self.max_retries = Some(retries(&value(input)?)?),
             "blocking" => self.blocking = Some(option.span()),
             "crate" => self.crate_path = Some(after_sign(input, Path::parse_mod_style)?),
             _ => {
@@ -155,6 +155,17 @@ fn time(input: ParseStream<'_>) -> syn::Result<Seconds> {
     Ok(seconds)
 }
 
+fn retries(expression: &Expr) -> syn::Result<u32> {
+    let number = match expression {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| {
+        let message = "expected how often it is tried again: a whole number, 0 or more";
+        syn::Error::new_spanned(expression, message)
+    })
+}
+
 fn name(input: ParseStream<'_>) -> syn::Result<LitStr> {
     let literal: LitStr = value(input)?;
     check_name(&literal.value(), literal.span())?;
@@ -224,8 +235,7 @@ mod tests {
             ("on_unknown = check_first", "`check_first` needs `probe"),
             ("probe = f", "`probe` is asked with"),
             ("timeout = 0", "expected more than 0 seconds"),
-            ("timeout = \"1\"", "expected a whole number of seconds"),
-            ("timeout = -1", ""),
+            ("max_retries = -1", "expected how often it is tried again"),
             ("offline_policy = later", "expected one of `queue`, `skip`"),
             ("offline_policy = OfflinePolicy::queue", "expected one of `queue`"),
             ("on_unknown = Later", "expected one of `repeat`, `check_first`"),

@@ -23,7 +23,7 @@ struct Parameter {
 }
 
 enum Kind {
-    Argument(Argument),
+    Argument(Box<Argument>),
     /// The key of the call, or a reference to it.
     Key {
         is_borrowed: bool,
@@ -109,7 +109,7 @@ impl Parameters {
 
     fn arguments(&self) -> impl Iterator<Item = (&Ident, &Argument)> {
         self.list.iter().filter_map(|parameter| match &parameter.kind {
-            Kind::Argument(argument) => Some((&parameter.variable, argument)),
+            Kind::Argument(argument) => Some((&parameter.variable, &**argument)),
             _ => None,
         })
     }
@@ -124,14 +124,21 @@ impl Parameter {
                 quote!(::core::clone::Clone::clone(&#invocation.key))
             }
             Kind::Invocation => quote!(&#invocation),
-            Kind::Argument(Argument { is_borrowed: false, .. }) => quote!(#variable),
-            Kind::Argument(Argument { need: Need::Optional, .. }) => quote!(#variable.as_deref()),
-            Kind::Argument(_) => quote!(&#variable),
+            Kind::Argument(argument) => argument.passed(variable),
         }
     }
 }
 
 impl Argument {
+    /// What the function is called with, from the variable that holds it.
+    fn passed(&self, variable: &Ident) -> TokenStream {
+        match (self.is_borrowed, &self.need) {
+            (false, _) => quote!(#variable),
+            (true, Need::Optional) => quote!(#variable.as_deref()),
+            (true, _) => quote!(&#variable),
+        }
+    }
+
     fn schema(&self) -> TokenStream {
         let Self { name, owned, .. } = self;
         let description = match &self.description {
@@ -191,7 +198,7 @@ fn kind(typed: &mut PatType) -> syn::Result<Kind> {
     typed.attrs = others;
     match told_of_call(&typed.ty) {
         Some(kind) => Ok(kind),
-        None => Ok(Kind::Argument(argument(typed, &ours)?)),
+        None => Ok(Kind::Argument(Box::new(argument(typed, &ours)?))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the expansion of `#[tool]` is made of. Not for use by hand: it changes with the macro.
 
 use std::future::{Future, Ready, ready};
+use std::time::Duration;
 
 use backhaul_llm::ToolDefinition;
 use serde::Serialize;
@@ -14,6 +15,33 @@ pub use super::{Probed, Tool};
 
 /// What a model is told of a tool.
 pub type Definition = ToolDefinition;
+
+/// What a time in an option may be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no time",
+    label = "expected a number of seconds (`u64`), or a `Duration`"
+)]
+pub trait Seconds {
+    /// The time.
+    fn duration(self) -> Duration;
+}
+
+impl Seconds for u64 {
+    fn duration(self) -> Duration {
+        Duration::from_secs(self)
+    }
+}
+
+impl Seconds for Duration {
+    fn duration(self) -> Duration {
+        self
+    }
+}
+
+/// The time that an option says.
+pub fn duration(time: impl Seconds) -> Duration {
+    time.duration()
+}
 
 /// What a tool returned, as JSON.
 ///

@@ -88,7 +88,7 @@ impl ToolResult {
         let metadata = match self {
             ToolResult::Done(_) => return Map::new(),
             ToolResult::Cached { age, is_stale, .. } => {
-                let age = (*age != Duration::MAX).then(|| age.as_secs_f64());
+                let age = (*age != Duration::MAX).then_some(age.as_secs_f64());
                 json!({ "cached": true, "age_seconds": age, "stale": is_stale })
             }
             ToolResult::Local(_) => json!({ "local": true }),

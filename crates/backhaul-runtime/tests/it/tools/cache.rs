@@ -19,6 +19,8 @@ use serde_json::{Map, Value, json};
 use super::fields;
 
 const DIR: &str = "/data/tool_cache";
+/// The most results in the cache that is compared with a model.
+const MOST: usize = 4;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A disk and a clock that outlive the cache.
@@ -298,9 +300,8 @@ fn the_format_is_as_it_is_documented() {
     device.clock.advance(Duration::from_micros(1_500_000));
     device.open().put("read", &number(1), &json!({"celsius": 21.50}));
     let path = device.files().remove(0);
-    let key = "9d9d0dd0ac5e1a4a6f3a";
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    assert!(name.starts_with("0000000000000000-") && name.ends_with(".v1.json"), "{name} {key}");
+    assert!(name.starts_with("0000000000000000-") && name.ends_with(".v1.json"), "{name}");
     let text: Value = serde_json::from_slice(&device.disk.read_file(&path).unwrap()).unwrap();
     let kept = &text["kept"];
     assert_eq!(text["sha256"].as_str().map(str::len), Some(64));
@@ -345,57 +346,71 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What a cache should hold: results by their numbers, with when they were stored.
+/// What a cache should hold.
 #[derive(Default)]
 struct Model {
-    stored: BTreeMap<u64, Stored>,
+    held: BTreeMap<u64, Stored>,
+    /// All that was ever stored, by number. A power cut may bring any of it back.
+    ever: BTreeMap<u64, Vec<Stored>>,
     puts: u64,
     seconds: u64,
     boot: u64,
     /// Whether the wall clock was tampered with, ever.
     is_wall_wrong: bool,
+    was_cut: bool,
 }
 
+#[derive(Clone)]
 struct Stored {
     /// How many had been stored before it.
     order: u64,
     value: String,
     at: u64,
     boot: u64,
-    /// It may be gone, or damaged.
+    /// It may be damaged.
     is_doubtful: bool,
 }
 
 impl Model {
-    fn put(&mut self, n: u64, value: String, most: usize) {
+    fn put(&mut self, n: u64, value: String) {
         let (at, boot, order) = (self.seconds, self.boot, self.puts);
+        let stored = Stored { order, value, at, boot, is_doubtful: false };
         self.puts += 1;
-        self.stored.insert(n, Stored { order, value, at, boot, is_doubtful: false });
-        while self.stored.len() > most {
-            let first = self.stored.iter().min_by_key(|(_, stored)| stored.order);
+        self.ever.entry(n).or_default().push(stored.clone());
+        self.held.insert(n, stored);
+        if self.held.len() > MOST {
+            let first = self.held.iter().min_by_key(|(_, stored)| stored.order);
             let first = *first.expect("it is not empty").0;
-            self.stored.remove(&first);
+            self.held.remove(&first);
         }
-    }
-
-    fn doubt_all(&mut self) {
-        self.stored.values_mut().for_each(|stored| stored.is_doubtful = true);
     }
 
     fn check(&mut self, n: u64, found: Option<CachedResult>, since_boot: Duration) {
-        let stored = self.stored.get(&n);
-        let Some(found) = found else {
-            assert!(stored.is_none_or(|stored| stored.is_doubtful), "{n} is lost");
-            return;
-        };
-        let Some(stored) = stored else { panic!("{n} was never stored, or was evicted") };
-        assert_eq!(found.value, json!(stored.value), "{n}");
-        let age = Duration::from_secs(self.seconds - stored.at);
-        if stored.boot == self.boot || !self.is_wall_wrong {
-            assert_eq!(found.age, age, "{n}");
-        } else {
-            assert!(found.age >= since_boot, "{n} is younger than this boot");
+        match (found, self.held.get(&n)) {
+            (None, None) => {}
+            (None, Some(stored)) => {
+                assert!(stored.is_doubtful || self.was_cut, "{n} is lost");
+                self.held.remove(&n);
+            }
+            (Some(found), _) if self.was_cut => {
+                let all = self.ever.get(&n).into_iter().flatten();
+                let is_one = all.clone().any(|stored| self.is_of(stored, &found, since_boot));
+                assert!(is_one, "{n}: {found:?} was never stored");
+            }
+            (Some(found), Some(stored)) => {
+                assert!(self.is_of(stored, &found, since_boot), "{n}: {found:?}");
+            }
+            (Some(found), None) => panic!("{n}: {found:?} was evicted"),
         }
+    }
+
+    fn is_of(&self, stored: &Stored, found: &CachedResult, since_boot: Duration) -> bool {
+        let age = Duration::from_secs(self.seconds - stored.at);
+        let is_age = match stored.boot == self.boot || !self.is_wall_wrong {
+            true => found.age == age,
+            false => found.age >= since_boot,
+        };
+        found.value == json!(stored.value) && is_age
     }
 }
 
@@ -404,7 +419,6 @@ proptest! {
 
     #[test]
     fn a_cache_is_as_its_model_whatever_happens(events in prop::collection::vec(event(), 1..60)) {
-        const MOST: usize = 4;
         let device = Device::new(ToolCacheOptions::new().max_entries(MOST));
         let (mut cache, mut model) = (device.open(), Model::default());
         for event in events {
@@ -412,7 +426,7 @@ proptest! {
                 Event::Put { n, length } => {
                     let value = format!("{n}:{}", "x".repeat(length));
                     cache.put("read", &number(n), &json!(value));
-                    model.put(n, value, MOST);
+                    model.put(n, value);
                 }
                 Event::Get(n) => {
                     let found = cache.get("read", &number(n));
@@ -435,13 +449,17 @@ proptest! {
                     if let Some(path) = device.files().get(file) {
                         // Beyond its end: nothing happens.
                         let _ = device.disk.flip_bit(path, offset, 1);
-                        model.doubt_all();
+                        model.held.values_mut().for_each(|stored| stored.is_doubtful = true);
                     }
                 }
                 Event::PowerCut(seed) => {
-                    device.disk.power_cut(&mut Prng::new(seed), &CrashStyle::default());
+                    let mut prng = Prng::new(seed);
+                    let style = CrashStyle::random(&mut prng);
+                    device.disk.power_cut(&mut prng, &style);
+                    device.clock.reboot();
                     cache = device.open();
-                    model.doubt_all();
+                    model.boot += 1;
+                    model.was_cut = true;
                 }
             }
             prop_assert!(cache.status().entries <= MOST);

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::ThreadId;
 
 use backhaul_runtime::tools::{
     IdempotencyKey, OfflinePolicy, OnUnknown, Probed, Tool, ToolError, ToolErrorKind,
@@ -48,7 +50,7 @@ fn nothing() {}
 fn borrowed<'a>(
     one: &'a str,
     many: &[u8],
-    nested: &Vec<String>,
+    nested: &std::collections::BTreeSet<String>,
     maybe: Option<&str>,
     none: Option<&[u8]>,
     mut owned: String,
@@ -72,9 +74,21 @@ fn opaque(n: u8) -> impl Future<Output = u8> + Send {
 /// Waits on its thread.
 #[tool(blocking)]
 fn waits(text: &str, key: &IdempotencyKey, call: &ToolInvocation) -> Result<bool, String> {
-    let is_same = *key == call.key && !text.is_empty();
-    Ok(is_same && std::thread::current().name() != Some("main"))
+    Ok(*key == call.key && !text.is_empty())
 }
+
+/// Waits, and so does what looks after it.
+#[tool(blocking, on_unknown = check_first, probe = looks)]
+fn sends(text: &str) -> String {
+    text.to_owned()
+}
+
+fn looks(text: &str) -> Result<Probed, String> {
+    let is_elsewhere = std::thread::current().id() != *MAIN.get().expect("it is set");
+    Ok(Probed::Done(json!([text, is_elsewhere])))
+}
+
+static MAIN: OnceLock<ThreadId> = OnceLock::new();
 
 /// Panics on its thread.
 #[tool(blocking)]
@@ -123,7 +137,7 @@ async fn the_function_stays_callable_as_it_was() {
     assert_eq!(read_sensor("mast").await.map(|reading| reading.celsius), Ok(21.5));
     nothing();
     named();
-    assert_eq!(borrowed("a", &[], &Vec::new(), None, None, String::new()).0, "a");
+    assert_eq!(borrowed("a", &[], &Default::default(), None, None, String::new()).0, "a");
 }
 
 #[tokio::test]
@@ -141,6 +155,10 @@ async fn a_future_is_waited_for_however_it_is_returned() {
 #[tokio::test]
 async fn a_function_that_blocks_runs_on_another_thread() {
     assert_eq!(call(waits::tool(), json!({"text": "a"})).await, Ok(json!(true)));
+    MAIN.get_or_init(|| std::thread::current().id());
+    let probed = sends::tool().probe(&invocation(json!({"text": "a"}))).expect("a function").await;
+    assert_eq!(probed, Ok(Probed::Done(json!(["a", true]))));
+    assert_eq!(sends("a"), "a");
     let error = call(panics::tool(), json!({})).await.unwrap_err();
     assert_eq!(error.kind(), ToolErrorKind::Failed);
 }

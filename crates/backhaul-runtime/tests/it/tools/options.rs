@@ -22,7 +22,7 @@ fn queued(a: u8, b: u8, r#type: u8) -> u8 {
 }
 
 /// Falls back.
-#[tool(offline_policy = OfflinePolicy::LocalFallback, local_cache_ttl = 3600, stale_allowed)]
+#[tool(offline_policy = OfflinePolicy::LocalFallback, local_cache_ttl = 60 * 60, stale_allowed)]
 fn falls_back() {}
 
 /// Is skipped.
@@ -53,7 +53,9 @@ fn options_are_as_they_are_given() {
     assert_eq!(*skipped::tool().options(), expected);
     assert_eq!(*plain::tool().options(), ToolOptions::default());
     assert_eq!(queued(1, 2, 3), 6);
-    (falls_back(), skipped(), plain());
+    falls_back();
+    skipped();
+    plain();
 }
 
 #[test]

@@ -1,0 +1,6 @@
+use backhaul_runtime::tools::tool;
+
+#[tool(description = "")]
+fn read() {}
+
+fn main() {}

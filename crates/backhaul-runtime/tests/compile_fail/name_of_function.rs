@@ -1,0 +1,7 @@
+use backhaul_runtime::tools::tool;
+
+/// Reads it.
+#[tool]
+fn größe() {}
+
+fn main() {}

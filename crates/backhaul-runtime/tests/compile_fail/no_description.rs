@@ -1,0 +1,6 @@
+use backhaul_runtime::tools::tool;
+
+#[tool]
+fn read() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use backhaul_runtime::tools::tool;
+
+#[tool]
+struct Sensor;
+
+fn main() {}

@@ -1,0 +1,7 @@
+use backhaul_runtime::tools::tool;
+
+/// Reads it.
+#[tool(offline_policy = later)]
+fn read() {}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use backhaul_runtime::tools::tool;
+
+/// Reads it.
+#[tool]
+unsafe fn read() {}
+
+fn main() {}
