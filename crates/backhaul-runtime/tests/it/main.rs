@@ -11,3 +11,4 @@ mod dag;
 mod persistence;
 mod tool_queue;
 mod tool_runner;
+mod tools;
