@@ -12,6 +12,8 @@
 //! | [`observability`] | run records, contexts and run loggers |
 //! | [`offline`] | the parts that an agent on a device is made of, and factories for them |
 //! | [`llm`] | model calls that are answered whatever happens to the network |
+//! | [`tools`] | what an agent can do, with or without a network |
+//! | [`orchestration`] | graphs of steps, and the contexts that they carry |
 //! | [`weave`] | Weave's trace data, kept until its server can be reached |
 //! | [`config`] | settings: flags, environment, file |
 //!
@@ -102,6 +104,7 @@ mod runtime;
 mod synced;
 
 pub use backhaul_llm as llm;
+pub use backhaul_runtime::tools;
 pub use backhaul_store as store;
 pub use backhaul_sync as sync;
 pub use backhaul_weave as weave;
@@ -109,6 +112,12 @@ pub use backhaul_weave as weave;
 /// Run records, what they are made of, and the loggers that collect them.
 pub mod observability {
     pub use backhaul_agent::*;
+}
+
+/// Graphs of an agent's steps.
+pub mod orchestration {
+    pub use backhaul_runtime::RunStatus;
+    pub use backhaul_runtime::dag::*;
 }
 
 /// What keeps an agent working without a network: its queue, its logger, its courier.
@@ -129,6 +138,15 @@ pub mod offline {
         QueueError, QueueErrorKind, QueueStats,
     };
     pub use backhaul_llm::{CapabilityManager, OfflineLlmClient, OfflineLlmOptions};
+    pub use backhaul_runtime::persistence::{
+        ContextPersistence, PersistenceError, PersistenceErrorKind, PersistenceOptions,
+        PersistentRun, Recovery, RunState,
+    };
+    pub use backhaul_runtime::tool_queue::{
+        CallOutcome, Decision, Drained, Placed, ToolQueue, ToolQueueBuilder, ToolQueueError,
+        ToolQueueErrorKind, ToolQueueOptions, ToolQueueStatus, UnknownCall,
+    };
+    pub use backhaul_runtime::tools::OfflinePolicy;
     pub use backhaul_sync::{
         BackoffStrategy, Entry, LaneScores, Oversized, PrioritizerConfig, RuleConfig, SyncManager,
         SyncOptions, SyncPrioritizer, SyncReport, SyncStatus,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::config::{ByteSize, Config};
 use anyhow::{anyhow, bail};
-use backhaul_store::{ErrorKind, QueueEntry, Spool, Standing, StoredRecord};
+use backhaul_store::{ErrorKind, QueueEntry, Spool, Standing, State, StoredRecord};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ fn line(spool: &str, width: usize, entry: &QueueEntry, run_id: Option<&str>) -> 
     let mut line = format!(
         "{spool:<width$}  {:<15}  {:<7}  {:>8}  {:>7}  {:<27}  {}",
         entry.id.position.to_string(),
-        entry.standing.name(),
+        state(entry),
         ByteSize(entry.size_bytes as u64).to_string(),
         entry.attempts,
         entry.enqueued_at.to_string(),
@@ -86,11 +86,16 @@ fn line(spool: &str, width: usize, entry: &QueueEntry, run_id: Option<&str>) -> 
     line
 }
 
+/// Where a record stands; of one that waits for a person, what for.
+fn state(entry: &QueueEntry) -> &'static str {
+    entry.held.map_or(entry.standing.name(), State::name)
+}
+
 fn summary(spool: &str, entry: &QueueEntry, run_id: Option<&str>) -> Value {
     json!({
         "id": entry.id.position.to_string(),
         "run_id": run_id,
-        "state": entry.standing.name(),
+        "state": state(entry),
         "size_bytes": entry.size_bytes,
         "enqueued_at": entry.enqueued_at.to_string(),
         "attempts": entry.attempts,
