@@ -12,7 +12,7 @@ use crate::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::gateway::{Gateway, Run, Serve};
-pub(crate) use self::operating::{Clean, Doctor, Outage, QueueDrop, QueueRetry};
+pub(crate) use self::operating::{Clean, Doctor, Outage, QueueDone, QueueDrop, QueueRetry};
 pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
 const EXAMPLES: &str = "\
@@ -113,6 +113,7 @@ impl Cli {
             Command::Queue(Queue::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Retry(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Drop(args)) => in_data_dir(&args.common.data_dir),
+            Command::Queue(Queue::Done(args)) => in_data_dir(&args.common.data_dir),
             Command::Traces(Traces::List(args)) => in_data_dir(&args.data_dir),
             Command::Traces(Traces::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Clean(args) => in_data_dir(&args.common.data_dir),
@@ -236,11 +237,18 @@ Examples:
   backhaul queue drop normal/42
   backhaul queue drop normal/42 normal/43 --yes")]
     Drop(QueueDrop),
+    /// Say of calls of tools whose state is unknown that they were done: they are not repeated.
+    /// `queue retry` has them done, `queue drop` does not.
+    #[command(after_help = "\
+Examples:
+  backhaul queue list --spool tools --json | jq 'select(.state == \"unknown\")'
+  backhaul queue done normal/42")]
+    Done(QueueDone),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueList {
-    /// Only this spool: runs (received), offline (of an agent), or weave, with the project and
+    /// Only this spool: runs (received), offline (of an agent), tools (its calls that wait), or weave, with the project and
     /// the kind of data if need be: weave/my_team/my_project/calls [default: all there are]
     #[arg(long, value_name = "SPOOL")]
     pub(crate) spool: Option<String>,

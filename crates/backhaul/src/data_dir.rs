@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-pub(crate) use crate::config::{OFFLINE, WEAVE};
+pub(crate) use crate::config::{OFFLINE, TOOLS, WEAVE};
 use anyhow::bail;
 use backhaul_store::{ErrorKind, Spool};
 use backhaul_weave::{Kind, ProjectId};
@@ -94,11 +94,12 @@ impl DataDir {
             })
         };
         let of_weave = self.weave.as_deref().and_then(unreadable);
-        let places = [self.path.join(RUNS), self.offline.clone()].into_iter();
+        let places =
+            [self.path.join(RUNS), self.offline.clone(), self.path.join(TOOLS)].into_iter();
         places.filter_map(remark).chain(of_weave).collect()
     }
 
-    /// The folders of the spools that are there, by name: `runs`, `offline`,
+    /// The folders of the spools that are there, by name: `runs`, `offline`, `tools`,
     /// `weave/ENTITY/PROJECT/KIND`, and the data dir itself where it is a spool's folder.
     ///
     /// # Errors
@@ -132,6 +133,7 @@ impl DataDir {
         let candidates = [
             (RUNS.to_owned(), self.path.join(RUNS)),
             (OFFLINE.to_owned(), self.offline.clone()),
+            (TOOLS.to_owned(), self.path.join(TOOLS)),
             (own, self.path.clone()),
         ];
         let of_weave = self.weave.as_deref().map(weave_candidates).unwrap_or_default();

@@ -40,6 +40,11 @@ impl ToolQueueError {
     pub fn kind(&self) -> ToolQueueErrorKind {
         self.kind
     }
+
+    /// The error of the store below, where it came from there.
+    pub fn store_error(&self) -> Option<&backhaul_store::Error> {
+        self.source.as_ref()
+    }
 }
 
 impl fmt::Display for ToolQueueError {

@@ -38,6 +38,18 @@ pub(crate) struct QueueDrop {
     pub(crate) common: Common,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct QueueDone {
+    /// The calls: LANE/NUMBER as `queue list` shows them, or their full ids.
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// The spool that they are in [default: tools]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 /// Remove delivered data, to have its room back.
 ///
 /// What waits and what failed stays, and so does all that is younger. Data goes by whole

@@ -1,4 +1,4 @@
-//! `backhaul queue retry` and `queue drop`: what is done to records by hand.
+//! `backhaul queue retry`, `drop` and `done`: what is done to records by hand.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _};
@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::resting;
 use crate::cli;
-use crate::control::message::{Changed, Discard, Retry, Unchanged};
+use crate::control::message::{Changed, Discard, Done, Retry, Unchanged};
 use crate::control::{Client, Keeper};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, TOOLS};
 use crate::exit::{self, OrUsage as _, Outcome};
 use crate::printer::Printer;
 use crate::record_name::RecordName;
@@ -30,6 +30,7 @@ pub(super) const HANDOVER_TRIES: u32 = 16;
 enum Deed {
     Retry,
     Drop,
+    Done,
 }
 
 /// To which.
@@ -60,6 +61,14 @@ pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Re
         return Ok(Outcome::LeftBehind);
     }
     report(printer, Deed::Drop, &carry_out(Deed::Drop, wanted, config)?)
+}
+
+pub(crate) fn done(args: &cli::QueueDone, config: &Config) -> anyhow::Result<Outcome> {
+    let printer = Printer { json: args.common.json };
+    let data_dir = DataDir::of(config).or_usage()?;
+    let spools = data_dir.choose(Some(args.spool.as_deref().unwrap_or(TOOLS))).or_usage()?;
+    let wanted = find(Deed::Done, printer, &data_dir, spools, &names(&args.ids)?)?;
+    report(printer, Deed::Done, &carry_out(Deed::Done, wanted, config)?)
 }
 
 fn names(ids: &[String]) -> anyhow::Result<Vec<RecordName>> {
@@ -158,6 +167,7 @@ async fn ask_owner(deed: Deed, path: &Path, wanted: &Wanted) -> anyhow::Result<O
             client.post("/v1/retry", &asked).await
         }
         Deed::Drop => client.post("/v1/drop", &Discard { ids }).await,
+        Deed::Done => client.post("/v1/done", &Done { ids }).await,
     };
     Ok(Some(changed?))
 }
@@ -168,7 +178,10 @@ fn do_here(deed: Deed, wanted: &Wanted, keeper: &Keeper) -> anyhow::Result<Chang
             (Deed::Retry, Wanted::All) => keeper.retry_all(),
             (Deed::Retry, Wanted::Named(names)) => keeper.retry(names),
             (Deed::Drop, Wanted::Named(names)) => keeper.drop_records(names),
-            (Deed::Drop, Wanted::All) => bail!("only records that are named are dropped"),
+            (Deed::Done, Wanted::Named(names)) => return keeper.done(names),
+            (Deed::Drop | Deed::Done, Wanted::All) => {
+                bail!("only records that are named are settled")
+            }
         };
         Ok(changed?)
     })
@@ -193,6 +206,7 @@ fn report(printer: Printer, deed: Deed, changed: &Changed) -> anyhow::Result<Out
     let (name, done) = match deed {
         Deed::Retry => ("requeued", "wait to be sent again"),
         Deed::Drop => ("dropped", "were dropped: they are never sent"),
+        Deed::Done => ("done", "count as done"),
     };
     for Unchanged { id, state } in unchanged {
         printer.talk(format_args!("{id}: {}", remark(deed, state)));
@@ -212,6 +226,7 @@ fn remark(deed: Deed, state: &str) -> &'static str {
     match (deed, state) {
         (_, "absent") => "there is no such record (any more): see `backhaul queue list`",
         (Deed::Retry, "pending") => "it waits already",
+        (Deed::Done, _) => "it waits for nobody to say that it was done",
         _ => "it is delivered, or settled in another way",
     }
 }

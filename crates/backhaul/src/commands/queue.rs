@@ -25,6 +25,7 @@ pub(crate) fn run(args: &cli::Queue, config: &Config) -> anyhow::Result<Outcome>
         cli::Queue::Show(args) => show(args, config),
         cli::Queue::Retry(args) => operate::retry(args, config),
         cli::Queue::Drop(args) => operate::drop_records(args, config),
+        cli::Queue::Done(args) => operate::done(args, config),
     }
 }
 

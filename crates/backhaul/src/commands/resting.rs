@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use backhaul_runtime::tool_queue::ToolQueue;
 use backhaul_store::{ErrorKind, Layout, Spool};
 use backhaul_weave::OfflineTraceServer;
 
 use crate::config::{Config, OfflineConfig};
 use crate::control::Keeper;
-use crate::data_dir::{self, RUNS};
+use crate::data_dir::{self, RUNS, TOOLS};
 use crate::exit;
 use crate::hub::{self, FOLDER, Hub};
 
@@ -68,6 +69,12 @@ pub(super) fn keeper(name: &str, path: &Path, config: &Config) -> anyhow::Result
             keep_segments: true,
         };
         return Ok(Arc::new(Hub::open(options, config.offline.spool_options())?).keeper());
+    }
+    if name == TOOLS {
+        let queue = ToolQueue::builder(path).open();
+        return Ok(Keeper::of_tools(
+            queue.with_context(|| format!("cannot open the spool {name}"))?,
+        ));
     }
     Ok(Keeper::new(open_spool(name, path, config)?))
 }

@@ -131,6 +131,8 @@ fn default_data_dir() -> Option<PathBuf> {
 
 /// The folder of an agent's queue in a data dir.
 pub(crate) const OFFLINE: &str = "offline";
+/// The folder of an agent's calls of tools that wait, in a data dir.
+pub(crate) const TOOLS: &str = "tools";
 /// The folder of Weave's data, in a data dir that was named.
 pub(crate) const WEAVE: &str = "weave";
 /// The folder of what Weave's clients remember to have sent, in the data dir: a folder for

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
+use backhaul_runtime::tool_queue::ToolQueue;
 use backhaul_store::Spool;
 use backhaul_sync::SyncManager;
 
 use super::keeper::Keeper;
 use super::message::Overview;
 use super::socket::Socket;
-use crate::config::OFFLINE;
+use crate::config::{OFFLINE, TOOLS};
 use crate::hub_address;
 use crate::metrics::{Measured, Page};
 use crate::model_report::ModelReport;
@@ -74,6 +75,27 @@ impl Desk {
         Self {
             keeper: Keeper::new(forwarding.courier.spool().clone()),
             forwarding: Some(forwarding),
+            outage,
+            metrics: Box::new(metrics),
+            models: Box::new(Vec::new),
+            intake: None,
+            is_shared: true,
+        }
+    }
+
+    /// Of an agent that does calls of tools.
+    pub(crate) fn of_tools(queue: &ToolQueue, outage: Arc<OutageSwitch>) -> Self {
+        let (spool, switch) = (queue.spool().clone(), Arc::clone(&outage));
+        let metrics = move || {
+            let mut measured = Measured { outage: switch.report(), ..Measured::default() };
+            measured.spools.insert(TOOLS.to_owned(), spool.status()?);
+            let mut page = Page::default();
+            measured.write(&mut page);
+            Ok(page.text())
+        };
+        Self {
+            keeper: Keeper::of_tools(queue.clone()),
+            forwarding: None,
             outage,
             metrics: Box::new(metrics),
             models: Box::new(Vec::new),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use backhaul_runtime::tool_queue::{Decision, ToolQueue};
 use backhaul_store::{ErrorKind, Position, Settled, Spool, Standing, State};
+use serde_json::Value;
 
 use super::message::{Changed, Cleaned, Unchanged};
 use crate::record_name::RecordName;
@@ -13,6 +15,8 @@ const BY_OPERATOR: &str = "removed by an operator";
 pub(crate) struct Keeper {
     spool: Spool,
     cleaner: Cleaner,
+    /// The queue whose calls are in the spool.
+    tools: Option<ToolQueue>,
 }
 
 /// Removes delivered data of a spool that is as old as this.
@@ -20,7 +24,13 @@ type Cleaner = Box<dyn Fn(&Spool, Duration) -> anyhow::Result<Cleaned> + Send + 
 
 impl Keeper {
     pub(crate) fn new(spool: Spool) -> Self {
-        Self { spool, cleaner: Box::new(|spool, older_than| Ok(spool.clean(older_than)?.into())) }
+        let cleaner: Cleaner = Box::new(|spool, older_than| Ok(spool.clean(older_than)?.into()));
+        Self { spool, cleaner, tools: None }
+    }
+
+    /// Of calls of tools that wait.
+    pub(crate) fn of_tools(queue: ToolQueue) -> Self {
+        Self { tools: Some(queue.clone()), ..Self::new(queue.spool().clone()) }
     }
 
     /// Has `cleaner` remove delivered data: for what has to be noted of it first, or goes with
@@ -60,6 +70,25 @@ impl Keeper {
         if changed.changed > 0 {
             tracing::info!(dropped = changed.changed, "records were removed by an operator");
         }
+        Ok(changed)
+    }
+
+    /// Settles calls of tools, of which nobody knew whether they were done: they were.
+    pub(crate) fn done(&self, names: &[RecordName]) -> anyhow::Result<Changed> {
+        let Some(queue) = &self.tools else {
+            anyhow::bail!("only calls of tools can be said to be done: say --spool tools");
+        };
+        let changed = self.each(names, |position, standing| {
+            let (entry, _) = self.spool().get(position)?;
+            if standing != Standing::Pending || entry.held != Some(State::Unknown) {
+                return Ok(false);
+            }
+            let decided = queue.decide(&position.to_string(), Decision::WasDone(Value::Null));
+            match decided {
+                Ok(()) => Ok(true),
+                Err(error) => error.store_error().map_or(Ok(false), |error| Err(error.clone())),
+            }
+        })?;
         Ok(changed)
     }
 

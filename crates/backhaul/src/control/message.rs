@@ -34,6 +34,13 @@ pub(crate) struct Discard {
     pub(crate) ids: Vec<String>,
 }
 
+/// Which calls of tools were done, as a person has found out.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Done {
+    pub(crate) ids: Vec<String>,
+}
+
 /// What became of the named records.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Changed {

@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 
 use super::desk::{Desk, Forwarding};
 use super::keeper::Keeper;
-use super::message::{Changed, Clean, Cleaned, Discard, Overview, Retry, Switched, Sync, TurnOn};
+use super::message::{
+    Changed, Clean, Cleaned, Discard, Done, Overview, Retry, Switched, Sync, TurnOn,
+};
 use super::refused::Refused;
 use crate::exit;
 use crate::hub_address;
@@ -35,6 +37,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/retry", post(retry))
         .route("/v1/drop", post(discard))
+        .route("/v1/done", post(done))
         .route("/v1/clean", post(clean))
         .route("/v1/sync", post(sync))
         .route("/v1/outage", get(show_outage).put(turn_on).delete(turn_off))
@@ -84,6 +87,21 @@ async fn discard(State(desk): At, request: Request) -> Answer<Changed> {
     }
     let names = names(&asked.ids)?;
     act(&desk, move |keeper| Ok(keeper.drop_records(&names)?)).await
+}
+
+async fn done(State(desk): At, request: Request) -> Answer<Changed> {
+    let asked: Done = read(request).await?;
+    if asked.ids.is_empty() {
+        return Err(Refused::bad_request("ids is empty: expected the calls that were done"));
+    }
+    let names = names(&asked.ids)?;
+    act(&desk, move |keeper| {
+        keeper.done(&names).map_err(|error| match exit::store_error(&error) {
+            Some(error) => error.clone().into(),
+            None => Refused::bad_request(format!("{error:#}")),
+        })
+    })
+    .await
 }
 
 async fn clean(State(desk): At, request: Request) -> Answer<Cleaned> {

@@ -4,6 +4,7 @@ use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backhaul_runtime::tool_queue::ToolQueue;
 use backhaul_sync::SyncManager;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -63,6 +64,13 @@ impl ControlSocket {
     /// Where the file system takes no sockets, that is logged once, and tried again.
     pub fn serve(courier: &SyncManager, destination: &str, outage: Arc<OutageSwitch>) -> Self {
         Self::of(Desk::of_agent(courier.clone(), destination, outage))
+    }
+
+    /// Serves the control socket of calls of tools, from inside a runtime: `backhaul queue
+    /// --spool tools` shows them and decides those of which nobody knows whether they were done.
+    /// The folder of the queue is `tools` in the data dir then.
+    pub fn serve_tools(queue: &ToolQueue, outage: Arc<OutageSwitch>) -> Self {
+        Self::of(Desk::of_tools(queue, outage))
     }
 
     pub(crate) fn of(desk: Desk) -> Self {

@@ -39,6 +39,7 @@ mod state_of_devices;
 mod support;
 mod sync;
 mod three_days;
+mod tool_calls;
 mod traces;
 mod weave;
 mod weave_outages;
