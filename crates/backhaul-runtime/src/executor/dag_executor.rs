@@ -159,7 +159,8 @@ impl DagExecutor {
     }
 
     /// Goes on with the newest run of this graph, by its name, that was interrupted or that
-    /// failed. `None`: there is none.
+    /// failed, and that nobody goes on with at the moment. `None`: there is none. A run that
+    /// fails again is the one that is found the next time.
     ///
     /// # Errors
     /// As of [`resume`](Self::resume).

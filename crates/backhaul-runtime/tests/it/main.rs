@@ -8,4 +8,5 @@
 )]
 
 mod dag;
+mod executor;
 mod persistence;
