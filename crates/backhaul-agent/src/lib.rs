@@ -56,6 +56,7 @@ mod run_record;
 mod run_span;
 mod run_summary;
 mod shape;
+mod shared_run_logger;
 mod shorten;
 mod tool_call;
 
@@ -80,4 +81,5 @@ pub use run_logger_destination::RunLoggerDestination;
 pub use run_record::{RecordError, RunRecord, is_critical};
 pub use run_span::{RunEnd, RunStart};
 pub use run_summary::summarize_run;
+pub use shared_run_logger::{ParallelRunLogger, SharedRunLogger};
 pub use tool_call::ToolCall;

@@ -4,6 +4,7 @@
 mod run_status;
 
 pub mod dag;
+pub mod executor;
 pub mod persistence;
 pub mod tool_queue;
 pub mod tools;

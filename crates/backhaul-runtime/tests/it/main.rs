@@ -8,7 +8,9 @@
 )]
 
 mod dag;
+mod executor;
 mod persistence;
+mod tool_nodes;
 mod tool_queue;
 mod tool_runner;
 mod tools;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const FIELDS: [&str; 2] = ["a", "b.c"];
 
 /// Values between which every operator finds something to tell apart.
-pub(super) fn small_value() -> impl Strategy<Value = Value> {
+pub(crate) fn small_value() -> impl Strategy<Value = Value> {
     select(vec![
         json!(null),
         json!(0),
@@ -29,7 +29,7 @@ pub(super) fn small_value() -> impl Strategy<Value = Value> {
     ])
 }
 
-pub(super) fn context() -> impl Strategy<Value = Context> {
+pub(crate) fn context() -> impl Strategy<Value = Context> {
     let field = || prop::option::of(small_value());
     (field(), field()).prop_map(|values| {
         let entries = FIELDS.into_iter().zip([values.0, values.1]);
@@ -40,7 +40,7 @@ pub(super) fn context() -> impl Strategy<Value = Context> {
     })
 }
 
-pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
+pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![4 => Just(Outcome::Succeeded), 1 => Just(Outcome::Failed)]
 }
 
@@ -69,7 +69,7 @@ fn edge_condition() -> impl Strategy<Value = EdgeCondition> {
 }
 
 /// A graph of up to twelve nodes, declared in any order, with any edges and joins.
-pub(super) fn dag() -> impl Strategy<Value = Dag> {
+pub(crate) fn dag() -> impl Strategy<Value = Dag> {
     (1..=12_usize).prop_flat_map(|count| {
         let nodes = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
         let joins = prop::collection::vec(select(vec![Join::All, Join::Any]), count);
@@ -123,7 +123,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 /// Text of any kind, words of Mermaid and its punctuation among them.
-pub(super) fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         "[a-z]{1,6}",
@@ -163,7 +163,7 @@ fn full_node() -> impl Strategy<Value = Node> {
 }
 
 /// A graph in which every field says something.
-pub(super) fn full_dag() -> impl Strategy<Value = Dag> {
+pub(crate) fn full_dag() -> impl Strategy<Value = Dag> {
     let nodes = prop::collection::vec((text(), full_node()), 1..6);
     let metadata = prop::collection::btree_map(text(), value(), 0..3);
     let numbered = nodes.prop_flat_map(|nodes| (edges(nodes.len()), Just(nodes)));

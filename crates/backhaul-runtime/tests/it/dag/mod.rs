@@ -2,7 +2,7 @@
 
 mod checks;
 mod forms;
-mod generated;
+pub(crate) mod generated;
 mod mermaid;
 mod model;
 mod properties;

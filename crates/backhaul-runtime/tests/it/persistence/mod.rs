@@ -1,4 +1,4 @@
 mod crashes;
 mod damage;
 mod folder;
-mod support;
+pub(crate) mod support;

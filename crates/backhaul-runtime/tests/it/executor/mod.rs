@@ -1,0 +1,13 @@
+//! Graphs that are run.
+
+mod attempts;
+mod cancellation;
+mod conflicts;
+mod crashes;
+mod disk_trouble;
+mod llm;
+mod logging;
+mod properties;
+mod resumes;
+mod runs;
+mod support;
