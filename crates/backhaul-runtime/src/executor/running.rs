@@ -70,6 +70,12 @@ pub(super) struct End {
     pub(super) error: Option<String>,
 }
 
+impl End {
+    fn step(&self) -> RunStep {
+        RunStep::Ended { status: self.status, error: self.error.clone() }
+    }
+}
+
 /// What has come of a run.
 pub(super) struct Ran {
     pub(super) end: End,
@@ -96,6 +102,7 @@ pub(super) struct Running<'a> {
     conflicts: Vec<MergeConflict>,
     skips_seen: usize,
     end: Option<End>,
+    has_ended_again: bool,
 }
 
 /// A node that has begun and not ended.
@@ -138,6 +145,7 @@ impl<'a> Running<'a> {
             conflicts: Vec::new(),
             skips_seen: 0,
             end: None,
+            has_ended_again: false,
             from,
         }
     }
@@ -166,6 +174,9 @@ impl<'a> Running<'a> {
 
     /// Begins what may begin, and has it written. Whether nothing is left.
     fn is_over(&mut self) -> bool {
+        if self.end.is_none() && self.from.cancellation.is_cancelled() {
+            self.cancel();
+        }
         self.begin_ready();
         if self.end.is_none() && self.from.schedule.is_over() {
             let end = self.end_of_schedule();
@@ -268,7 +279,10 @@ impl<'a> Running<'a> {
         match event {
             Event::Ended(node, ended) => self.take_ended(node, ended),
             Event::RetryIsDue(node) => self.prepare(node),
-            Event::Written => self.launch(),
+            Event::Written => {
+                self.launch();
+                self.end_again();
+            }
             Event::Cancelled => self.cancel(),
         }
     }
@@ -438,8 +452,18 @@ impl<'a> Running<'a> {
     }
 
     fn end(&mut self, end: End) {
-        let (status, error) = (end.status, end.error.clone());
-        self.from.keeper.note(|| RunStep::Ended { status, error });
+        self.from.keeper.note(|| end.step());
         self.end = Some(end);
+    }
+
+    /// Nothing comes after the end that could take along what the disk has refused: it is tried
+    /// once more.
+    fn end_again(&mut self) {
+        if let Some(end) = &self.end
+            && self.from.keeper.error().is_some()
+            && !std::mem::replace(&mut self.has_ended_again, true)
+        {
+            self.from.keeper.note(|| end.step());
+        }
     }
 }
