@@ -48,16 +48,17 @@ pub(super) struct Beginning {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Past {
     pub(super) attempts: u32,
-    /// Nobody knows how the last one ended.
-    pub(super) is_unknown: bool,
+    /// The last one was begun, and has not ended.
+    pub(super) is_begun: bool,
+    pub(super) may_have_happened: bool,
 }
 
 impl Past {
-    /// The last attempt that may be made. One whose end is not known counts as a failure, but
-    /// there is always another one; what has failed for good begins to count again.
+    /// The last attempt that may be made. One that has not ended counts as a failure, but there
+    /// is always another one; what has failed for good begins to count again.
     fn last_attempt(self, max_attempts: u32) -> u32 {
         let next = self.attempts.saturating_add(1);
-        match self.is_unknown {
+        match self.is_begun {
             true => max_attempts.max(next),
             false => self.attempts.saturating_add(max_attempts.max(1)),
         }
@@ -216,7 +217,7 @@ impl<'a> Running<'a> {
             run_id: Arc::clone(&self.from.run_id),
             step: format!("{}/{id}", self.from.run_id).into(),
             attempt: past.attempts.saturating_add(1),
-            may_have_happened: past.is_unknown,
+            may_have_happened: past.may_have_happened,
             cancellation: self.from.cancellation.clone(),
             recorder: self.from.recorder.clone(),
             dag: Arc::clone(&self.dag),
@@ -295,7 +296,7 @@ impl<'a> Running<'a> {
             Err(error) if !error.is_final && attempt < begun.last_attempt => {
                 tracing::debug!(step = &*begun.call.step, attempt, %error, "an attempt failed");
                 begun.call.attempt += 1;
-                begun.call.may_have_happened |= ended.is_unknown;
+                begun.call.may_have_happened |= error.may_have_happened;
                 let wait = tokio::time::sleep(RETRY_DELAY * attempt);
                 self.attempts.push(Box::pin(wait.map(move |()| Event::RetryIsDue(node))));
             }
@@ -306,30 +307,41 @@ impl<'a> Running<'a> {
     /// Ends a node.
     fn settle(&mut self, node: NodeIndex, result: Result<NodeOutput, NodeError>) {
         let begun = self.begun.remove(&node);
+        let id = self.dag[node].id.clone();
         let applied = result.and_then(|output| self.apply(node, begun.as_ref(), output));
-        let outcome = if applied.is_ok() { Outcome::Succeeded } else { Outcome::Failed };
+        let (mut record, metadata) = match applied {
+            Ok(Applied { output, patches, metadata }) => {
+                (NodeRecord { patches, ..NodeRecord::succeeded(id, output) }, metadata)
+            }
+            Err(NodeError { message, may_have_happened, .. }) => {
+                let failed = NodeRecord::failed(id, message);
+                (NodeRecord { may_have_happened, ..failed }, Map::new())
+            }
+        };
+        self.add_attempts(&mut record, begun.as_ref());
+        let outcome = match record.success {
+            Some(true) => Outcome::Succeeded,
+            _ => Outcome::Failed,
+        };
         let Ok(finished) = self.from.schedule.finish(node, outcome, &self.from.context) else {
             return;
         };
-        let (applied, error) = match applied {
-            Ok(applied) => (Some(applied), None),
-            Err(error) => (None, Some(error.message)),
-        };
-        let metadata = applied.as_ref().map(|applied| applied.metadata.clone());
-        let record = NodeRecord {
-            node_id: finished.node,
-            success: Some(outcome == Outcome::Succeeded),
-            output: applied.as_ref().map(|applied| applied.output.clone()).unwrap_or_default(),
-            error,
-            duration_ms: begun.as_ref().map_or(0.0, |begun| begun.took.as_secs_f64() * 1_000.0),
-            attempts: begun.as_ref().map_or(0, |begun| begun.call.attempt),
-            leads_to: finished.satisfied,
-            patches: applied.map(|applied| applied.patches).unwrap_or_default(),
-        };
+        record.leads_to = finished.satisfied;
         self.from.keeper.note(|| RunStep::NodeFinished(record.clone()));
-        let metadata = metadata.unwrap_or_default();
         self.from.node_results.push(NodeResult { metadata, ..record.into() });
         self.take_skips();
+    }
+
+    /// Says what the attempts at a node came to, all together.
+    fn add_attempts(&self, record: &mut NodeRecord, begun: Option<&Begun>) {
+        let past = self.from.past.get(&record.node_id).copied().unwrap_or_default();
+        let (attempts, before) = match begun {
+            Some(begun) => (begun.call.attempt, begun.call.may_have_happened),
+            None => (past.attempts, past.may_have_happened),
+        };
+        record.attempts = attempts;
+        record.duration_ms = begun.map_or(0.0, |begun| begun.took.as_secs_f64() * 1_000.0);
+        record.may_have_happened |= before && record.success == Some(false);
     }
 
     /// Puts what a node gave into the context, all of it or nothing.

@@ -11,7 +11,7 @@ use backhaul_agent::Context;
 use backhaul_runtime::RunStatus;
 use backhaul_runtime::dag::{Dag, Node};
 use backhaul_runtime::executor::{
-    DagExecutor, ExecutionResult, FunctionNodes, NodeCall, ResumeError, RunOptions,
+    DagExecutor, ExecutionResult, FunctionNodes, NodeCall, NodeError, ResumeError, RunOptions,
 };
 use backhaul_runtime::persistence::{PersistenceErrorKind, Recovery};
 use backhaul_testkit::SimDisk;
@@ -121,22 +121,22 @@ async fn a_run_that_is_interrupted_again_and_again_comes_to_its_end() {
         let (disk, told) = (SimDisk::new(), Told::default());
         polled(step, executor(&disk, &told).run_with(&dag, Context::new(), options())).await;
         let Some(_) = ended(&disk).await else { continue };
-        let mut result = None;
         for times in (step..).step_by(2) {
             let executor = executor(&disk, &told);
             match polled(times, executor.resume(&dag, "r")).await {
-                Some(Ok(done)) => {
-                    result = Some(done);
+                Some(Ok(result)) => {
+                    assert!(result.success());
                     break;
                 }
-                Some(Err(ResumeError::Persistence(error))) => {
-                    assert_eq!(error.kind(), PersistenceErrorKind::Busy);
-                }
+                Some(Err(ResumeError::Persistence(error))) => match error.kind() {
+                    PersistenceErrorKind::NotResumable => break,
+                    kind => assert_eq!(kind, PersistenceErrorKind::Busy),
+                },
                 Some(Err(error)) => panic!("{error}"),
                 None => {}
             }
         }
-        assert!(result.unwrap().success());
+        assert!(has_ended(&disk));
     }
 }
 
@@ -169,6 +169,29 @@ async fn a_node_that_was_under_way_knows_so_and_has_another_attempt() {
     let result = gone_on(&executor(false), &dag, "r").await.unwrap();
     assert_eq!(result.final_context.to_value()["a"], json!([2, true, "r/a"]));
     assert_eq!(result.node("a").unwrap().attempts, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_given_up_and_failed_knows_so_when_the_run_goes_on() {
+    for (name, unclear) in [("slow", true), ("unclear", true), ("panics", true), ("clear", false)] {
+        let disk = SimDisk::new();
+        let nodes = FunctionNodes::new().with("first", move |call: NodeCall| async move {
+            match (call.attempt, name) {
+                (1, "slow") => std::future::pending().await,
+                (1, "unclear") => Err(NodeError::unclear("no answer came")),
+                (1, "panics") => panic!("in the middle"),
+                (..=2, _) => Err(NodeError::new("not now")),
+                (attempt, _) => Ok(json!([attempt, call.may_have_happened])),
+            }
+        });
+        let executor = DagExecutor::new(nodes).context_persistence(keeping(&disk));
+        let node = Node::function("a", "first").output_key("a").max_attempts(2);
+        let dag = built(of_nodes([node]));
+        let first = executor.run_with(&dag, Context::new(), options()).await;
+        assert_eq!(first.error.as_deref(), Some("the node `a` failed: not now"));
+        let result = executor.resume(&dag, "r").await.unwrap();
+        assert_eq!(result.final_context.to_value()["a"], json!([3, unclear]), "{name}");
+    }
 }
 
 #[tokio::test]
