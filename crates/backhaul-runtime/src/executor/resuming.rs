@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::beginning::Past;
 use super::dag_executor::blocking;
 use super::execution_result::NodeResult;
 use super::resume_error::ResumeError;
-use super::running::Past;
 use crate::dag::{Dag, Finished, Outcome, Schedule};
 use crate::persistence::{ContextPersistence, NodeRecord, PersistentRun, Recovery, RunState};
 

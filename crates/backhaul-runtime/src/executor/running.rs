@@ -7,84 +7,27 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use backhaul_agent::{Context, ContextPatch, PatchSource, RunEvent};
+use backhaul_agent::{ContextPatch, PatchSource, RunEvent};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
 
 use super::attempt::{Ended, attempt};
-use super::cancellation::CancellationToken;
+use super::beginning::Beginning;
 use super::dag_executor::DagExecutor;
 use super::execution_result::NodeResult;
 use super::inputs;
-use super::keeper::Keeper;
 use super::merge::{Changes, MergeConflict, MergeStrategy};
 use super::node_call::NodeCall;
 use super::node_error::NodeError;
 use super::node_output::NodeOutput;
-use super::recorder::Recorder;
-use crate::dag::{Dag, NodeIndex, NodeKind, NodeState, Outcome, Schedule};
+use super::ran::{End, Ran};
+use crate::dag::{Dag, NodeIndex, NodeKind, NodeState, Outcome};
 use crate::persistence::{NodeRecord, RunStep};
 use crate::run_status::RunStatus;
 
 /// As long is waited before the second attempt, twice as long before the third, as upstream.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-
-/// What a run begins with, or goes on with.
-pub(super) struct Beginning {
-    pub(super) run_id: Arc<str>,
-    pub(super) schedule: Schedule,
-    pub(super) context: Context,
-    /// What has come of nodes before.
-    pub(super) node_results: Vec<NodeResult>,
-    /// What is known of attempts in earlier processes at nodes that have not ended.
-    pub(super) past: BTreeMap<String, Past>,
-    pub(super) recorder: Recorder,
-    pub(super) keeper: Keeper,
-    pub(super) cancellation: CancellationToken,
-}
-
-/// Earlier attempts at a node that has not ended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Past {
-    pub(super) attempts: u32,
-    /// The last one was begun, and has not ended.
-    pub(super) is_begun: bool,
-    pub(super) may_have_happened: bool,
-}
-
-impl Past {
-    /// The last attempt that may be made. One that has not ended counts as a failure, but there
-    /// is always another one; what has failed for good begins to count again.
-    fn last_attempt(self, max_attempts: u32) -> u32 {
-        let next = self.attempts.saturating_add(1);
-        match self.is_begun {
-            true => max_attempts.max(next),
-            false => self.attempts.saturating_add(max_attempts.max(1)),
-        }
-    }
-}
-
-/// How a run ended.
-pub(super) struct End {
-    pub(super) status: RunStatus,
-    pub(super) error: Option<String>,
-}
-
-impl End {
-    fn step(&self) -> RunStep {
-        RunStep::Ended { status: self.status, error: self.error.clone() }
-    }
-}
-
-/// What has come of a run.
-pub(super) struct Ran {
-    pub(super) end: End,
-    pub(super) context: Context,
-    pub(super) node_results: Vec<NodeResult>,
-    pub(super) conflicts: Vec<MergeConflict>,
-    pub(super) persistence_error: Option<String>,
-}
 
 /// A run that goes on. All of it happens in one task, in turns: what has ended is taken, what
 /// may begin is chosen, and both are written down together before anything of it begins.
