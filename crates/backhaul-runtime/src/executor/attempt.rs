@@ -18,20 +18,18 @@ use super::node_output::NodeOutput;
 pub(super) struct Ended {
     pub(super) result: Result<NodeOutput, NodeError>,
     pub(super) took: Duration,
-    /// It was given up: what it does may have happened.
-    pub(super) is_unknown: bool,
 }
 
 /// Makes one attempt. A panic is a failure.
 pub(super) async fn attempt(executor: Arc<dyn NodeExecutor>, call: NodeCall) -> Ended {
     let begun = Instant::now();
     let ended = AssertUnwindSafe(within_limit(&*executor, &call)).catch_unwind().await;
-    let (result, is_unknown) = match ended {
-        Ok(Some(result)) => (result, false),
-        Ok(None) => (Err(NodeError::new(timed_out(&call))), true),
-        Err(panic) => (Err(NodeError::new(format!("panicked: {}", text_of(&*panic)))), false),
+    let result = match ended {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(NodeError::unclear(timed_out(&call))),
+        Err(panic) => Err(NodeError::unclear(format!("panicked: {}", text_of(&*panic)))),
     };
-    Ended { result, took: begun.elapsed(), is_unknown }
+    Ended { result, took: begun.elapsed() }
 }
 
 async fn within_limit(

@@ -7,15 +7,17 @@ use backhaul_agent::{Context, ParallelRunLogger, RunEnd, RunStart, time};
 use backhaul_store::{Clock, SystemClock, Timestamp};
 use serde_json::{Map, Value};
 
+use super::beginning::Beginning;
 use super::execution_result::{ExecutionResult, NodeResult};
 use super::keeper::Keeper;
 use super::merge::MergeStrategy;
 use super::node_executor::NodeExecutor;
+use super::ran::{End, Ran};
 use super::recorder::Recorder;
 use super::resume_error::ResumeError;
 use super::resuming::Resuming;
 use super::run_options::RunOptions;
-use super::running::{Beginning, End, Ran, Running};
+use super::running::Running;
 use crate::dag::{Dag, Schedule};
 use crate::persistence::{
     ContextPersistence, PersistenceError, PersistenceErrorKind, Recovery, RunState,

@@ -32,8 +32,7 @@ pub struct ExecutionResult {
     /// Changes of nodes that ran at the same time and met; of a run that went on, those since.
     pub conflicts: Vec<MergeConflict>,
     /// What was given with [`RunOptions`](super::RunOptions); `resumed` and `finished_before` of
-    /// a run that went on; and `persistence_error`, the last one, where not all of the run could
-    /// be kept on disk.
+    /// a run that went on; and `persistence_error` where not all of the run is on disk.
     pub metadata: Map<String, Value>,
 }
 

@@ -37,7 +37,7 @@ impl Keeper {
         Self { error: Some(error), ..Self::new(None) }
     }
 
-    /// The last thing that could not be kept.
+    /// Why not all of the run is on disk.
     pub(super) fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
@@ -81,10 +81,9 @@ impl Keeper {
         match ready!(Pin::new(writing).poll(context)) {
             Ok((run, written)) => {
                 self.state = State::Idle(run);
-                // The run keeps what the disk refused, and tells of it in the log.
-                if let Err(error) = written {
-                    self.error = Some(error.to_string());
-                }
+                // The run has what the disk refused, writes it with the next steps, and tells of
+                // it in the log.
+                self.error = written.err().map(|error| error.to_string());
             }
             Err(error) => {
                 tracing::error!(%error, "a run is not kept any more: a crash would lose what it does");

@@ -87,7 +87,7 @@ impl LlmNodeExecutor {
             }
             Err(error) => {
                 record.failed(error.to_string());
-                Err(NodeError { is_final: is_final(&error), message: error.to_string() })
+                Err(NodeError { is_final: is_final(&error), ..NodeError::new(error.to_string()) })
             }
         }
     }

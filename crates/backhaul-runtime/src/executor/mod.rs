@@ -78,6 +78,7 @@
 //! process was killed may stand in both, under two ids: it was done twice.
 
 mod attempt;
+mod beginning;
 mod cancellation;
 mod dag_executor;
 mod execution_result;
@@ -91,6 +92,7 @@ mod node_error;
 mod node_executor;
 mod node_executors;
 mod node_output;
+mod ran;
 mod recorder;
 mod resume_error;
 mod resuming;

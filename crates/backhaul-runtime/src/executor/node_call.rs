@@ -24,8 +24,8 @@ pub struct NodeCall {
     pub step: Arc<str>,
     /// Which attempt it is, from 1, over all processes.
     pub attempt: u32,
-    /// Whether an earlier attempt was begun of which nobody knows the end: its process was
-    /// killed, or it took too long and was given up.
+    /// Whether an earlier attempt may have done it: its process was killed, it took too long and
+    /// was given up, it panicked, or its error [says so](super::NodeError::may_have_happened).
     pub may_have_happened: bool,
     /// Whether the run is to stop. An attempt that is cancelled is dropped where it waits; one
     /// that computes may look here.

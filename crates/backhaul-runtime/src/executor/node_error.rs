@@ -23,17 +23,25 @@ pub struct NodeError {
     pub message: String,
     /// Whether no other attempt helps.
     pub is_final: bool,
+    /// Whether what the node does may have happened all the same: something was sent, and no
+    /// answer came. The next attempt is [told](super::NodeCall::may_have_happened).
+    pub may_have_happened: bool,
 }
 
 impl NodeError {
     /// An error after which another attempt may help.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), is_final: false }
+        Self { message: message.into(), is_final: false, may_have_happened: false }
     }
 
     /// An error after which no other attempt helps.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), is_final: true }
+        Self { is_final: true, ..Self::new(message) }
+    }
+
+    /// An error after which nobody knows whether it happened. Another attempt may help.
+    pub fn unclear(message: impl Into<String>) -> Self {
+        Self { may_have_happened: true, ..Self::new(message) }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::beginning::Past;
 use super::dag_executor::blocking;
 use super::execution_result::NodeResult;
 use super::resume_error::ResumeError;
-use super::running::Past;
 use crate::dag::{Dag, Finished, Outcome, Schedule};
 use crate::persistence::{ContextPersistence, NodeRecord, PersistentRun, Recovery, RunState};
 
@@ -88,11 +88,14 @@ fn stays(node: &NodeRecord) -> bool {
 /// The attempts at nodes that have not ended for good.
 fn past(state: &RunState) -> BTreeMap<String, Past> {
     let failed = state.nodes.iter().filter(|node| node.success.is_some() && !stays(node));
-    let failed = failed
-        .map(|node| (node.node_id.clone(), Past { attempts: node.attempts, is_unknown: false }));
-    let begun = state
-        .begun
-        .iter()
-        .map(|(node_id, attempt)| (node_id.clone(), Past { attempts: *attempt, is_unknown: true }));
+    let failed = failed.map(|node| {
+        let may_have_happened = node.may_have_happened;
+        let past = Past { attempts: node.attempts, is_begun: false, may_have_happened };
+        (node.node_id.clone(), past)
+    });
+    let begun = state.begun.iter().map(|(node_id, attempt)| {
+        let past = Past { attempts: *attempt, is_begun: true, may_have_happened: true };
+        (node_id.clone(), past)
+    });
     failed.chain(begun).collect()
 }

@@ -7,77 +7,27 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use backhaul_agent::{Context, ContextPatch, PatchSource, RunEvent};
+use backhaul_agent::{ContextPatch, PatchSource, RunEvent};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
 
 use super::attempt::{Ended, attempt};
-use super::cancellation::CancellationToken;
+use super::beginning::Beginning;
 use super::dag_executor::DagExecutor;
 use super::execution_result::NodeResult;
 use super::inputs;
-use super::keeper::Keeper;
 use super::merge::{Changes, MergeConflict, MergeStrategy};
 use super::node_call::NodeCall;
 use super::node_error::NodeError;
 use super::node_output::NodeOutput;
-use super::recorder::Recorder;
-use crate::dag::{Dag, NodeIndex, NodeKind, NodeState, Outcome, Schedule};
+use super::ran::{End, Ran};
+use crate::dag::{Dag, NodeIndex, NodeKind, NodeState, Outcome};
 use crate::persistence::{NodeRecord, RunStep};
 use crate::run_status::RunStatus;
 
 /// As long is waited before the second attempt, twice as long before the third, as upstream.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-
-/// What a run begins with, or goes on with.
-pub(super) struct Beginning {
-    pub(super) run_id: Arc<str>,
-    pub(super) schedule: Schedule,
-    pub(super) context: Context,
-    /// What has come of nodes before.
-    pub(super) node_results: Vec<NodeResult>,
-    /// What is known of attempts in earlier processes at nodes that have not ended.
-    pub(super) past: BTreeMap<String, Past>,
-    pub(super) recorder: Recorder,
-    pub(super) keeper: Keeper,
-    pub(super) cancellation: CancellationToken,
-}
-
-/// Earlier attempts at a node that has not ended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Past {
-    pub(super) attempts: u32,
-    /// Nobody knows how the last one ended.
-    pub(super) is_unknown: bool,
-}
-
-impl Past {
-    /// The last attempt that may be made. One whose end is not known counts as a failure, but
-    /// there is always another one; what has failed for good begins to count again.
-    fn last_attempt(self, max_attempts: u32) -> u32 {
-        let next = self.attempts.saturating_add(1);
-        match self.is_unknown {
-            true => max_attempts.max(next),
-            false => self.attempts.saturating_add(max_attempts.max(1)),
-        }
-    }
-}
-
-/// How a run ended.
-pub(super) struct End {
-    pub(super) status: RunStatus,
-    pub(super) error: Option<String>,
-}
-
-/// What has come of a run.
-pub(super) struct Ran {
-    pub(super) end: End,
-    pub(super) context: Context,
-    pub(super) node_results: Vec<NodeResult>,
-    pub(super) conflicts: Vec<MergeConflict>,
-    pub(super) persistence_error: Option<String>,
-}
 
 /// A run that goes on. All of it happens in one task, in turns: what has ended is taken, what
 /// may begin is chosen, and both are written down together before anything of it begins.
@@ -96,6 +46,7 @@ pub(super) struct Running<'a> {
     conflicts: Vec<MergeConflict>,
     skips_seen: usize,
     end: Option<End>,
+    has_ended_again: bool,
 }
 
 /// A node that has begun and not ended.
@@ -138,6 +89,7 @@ impl<'a> Running<'a> {
             conflicts: Vec::new(),
             skips_seen: 0,
             end: None,
+            has_ended_again: false,
             from,
         }
     }
@@ -166,6 +118,9 @@ impl<'a> Running<'a> {
 
     /// Begins what may begin, and has it written. Whether nothing is left.
     fn is_over(&mut self) -> bool {
+        if self.end.is_none() && self.from.cancellation.is_cancelled() {
+            self.cancel();
+        }
         self.begin_ready();
         if self.end.is_none() && self.from.schedule.is_over() {
             let end = self.end_of_schedule();
@@ -205,7 +160,7 @@ impl<'a> Running<'a> {
             run_id: Arc::clone(&self.from.run_id),
             step: format!("{}/{id}", self.from.run_id).into(),
             attempt: past.attempts.saturating_add(1),
-            may_have_happened: past.is_unknown,
+            may_have_happened: past.may_have_happened,
             cancellation: self.from.cancellation.clone(),
             recorder: self.from.recorder.clone(),
             dag: Arc::clone(&self.dag),
@@ -268,7 +223,10 @@ impl<'a> Running<'a> {
         match event {
             Event::Ended(node, ended) => self.take_ended(node, ended),
             Event::RetryIsDue(node) => self.prepare(node),
-            Event::Written => self.launch(),
+            Event::Written => {
+                self.launch();
+                self.end_again();
+            }
             Event::Cancelled => self.cancel(),
         }
     }
@@ -281,7 +239,7 @@ impl<'a> Running<'a> {
             Err(error) if !error.is_final && attempt < begun.last_attempt => {
                 tracing::debug!(step = &*begun.call.step, attempt, %error, "an attempt failed");
                 begun.call.attempt += 1;
-                begun.call.may_have_happened |= ended.is_unknown;
+                begun.call.may_have_happened |= error.may_have_happened;
                 let wait = tokio::time::sleep(RETRY_DELAY * attempt);
                 self.attempts.push(Box::pin(wait.map(move |()| Event::RetryIsDue(node))));
             }
@@ -292,30 +250,41 @@ impl<'a> Running<'a> {
     /// Ends a node.
     fn settle(&mut self, node: NodeIndex, result: Result<NodeOutput, NodeError>) {
         let begun = self.begun.remove(&node);
+        let id = self.dag[node].id.clone();
         let applied = result.and_then(|output| self.apply(node, begun.as_ref(), output));
-        let outcome = if applied.is_ok() { Outcome::Succeeded } else { Outcome::Failed };
+        let (mut record, metadata) = match applied {
+            Ok(Applied { output, patches, metadata }) => {
+                (NodeRecord { patches, ..NodeRecord::succeeded(id, output) }, metadata)
+            }
+            Err(NodeError { message, may_have_happened, .. }) => {
+                let failed = NodeRecord::failed(id, message);
+                (NodeRecord { may_have_happened, ..failed }, Map::new())
+            }
+        };
+        self.add_attempts(&mut record, begun.as_ref());
+        let outcome = match record.success {
+            Some(true) => Outcome::Succeeded,
+            _ => Outcome::Failed,
+        };
         let Ok(finished) = self.from.schedule.finish(node, outcome, &self.from.context) else {
             return;
         };
-        let (applied, error) = match applied {
-            Ok(applied) => (Some(applied), None),
-            Err(error) => (None, Some(error.message)),
-        };
-        let metadata = applied.as_ref().map(|applied| applied.metadata.clone());
-        let record = NodeRecord {
-            node_id: finished.node,
-            success: Some(outcome == Outcome::Succeeded),
-            output: applied.as_ref().map(|applied| applied.output.clone()).unwrap_or_default(),
-            error,
-            duration_ms: begun.as_ref().map_or(0.0, |begun| begun.took.as_secs_f64() * 1_000.0),
-            attempts: begun.as_ref().map_or(0, |begun| begun.call.attempt),
-            leads_to: finished.satisfied,
-            patches: applied.map(|applied| applied.patches).unwrap_or_default(),
-        };
+        record.leads_to = finished.satisfied;
         self.from.keeper.note(|| RunStep::NodeFinished(record.clone()));
-        let metadata = metadata.unwrap_or_default();
         self.from.node_results.push(NodeResult { metadata, ..record.into() });
         self.take_skips();
+    }
+
+    /// Says what the attempts at a node came to, all together.
+    fn add_attempts(&self, record: &mut NodeRecord, begun: Option<&Begun>) {
+        let past = self.from.past.get(&record.node_id).copied().unwrap_or_default();
+        let (attempts, before) = match begun {
+            Some(begun) => (begun.call.attempt, begun.call.may_have_happened),
+            None => (past.attempts, past.may_have_happened),
+        };
+        record.attempts = attempts;
+        record.duration_ms = begun.map_or(0.0, |begun| begun.took.as_secs_f64() * 1_000.0);
+        record.may_have_happened |= before && record.success == Some(false);
     }
 
     /// Puts what a node gave into the context, all of it or nothing.
@@ -438,8 +407,18 @@ impl<'a> Running<'a> {
     }
 
     fn end(&mut self, end: End) {
-        let (status, error) = (end.status, end.error.clone());
-        self.from.keeper.note(|| RunStep::Ended { status, error });
+        self.from.keeper.note(|| end.step());
         self.end = Some(end);
+    }
+
+    /// Nothing comes after the end that could take along what the disk has refused: it is tried
+    /// once more.
+    fn end_again(&mut self) {
+        if let Some(end) = &self.end
+            && self.from.keeper.error().is_some()
+            && !std::mem::replace(&mut self.has_ended_again, true)
+        {
+            self.from.keeper.note(|| end.step());
+        }
     }
 }

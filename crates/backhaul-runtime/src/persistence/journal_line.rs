@@ -64,9 +64,13 @@ pub(super) fn node_value(node: &NodeRecord, with_patches: bool) -> Value {
         ("attempts", node.attempts.into()),
         ("leads_to", leads_to.collect()),
     ]);
-    if with_patches && let Some(object) = object.as_object_mut() {
+    let Some(fields) = object.as_object_mut() else { return object };
+    if node.may_have_happened {
+        fields.insert("may_have_happened".into(), true.into());
+    }
+    if with_patches {
         let patches = node.patches.iter().map(ContextPatch::to_value).collect();
-        object.insert("patches".into(), patches);
+        fields.insert("patches".into(), patches);
     }
     object
 }
@@ -90,6 +94,9 @@ pub(super) fn read_node(mut value: Value) -> Option<NodeRecord> {
         error: value.get("error").and_then(text),
         duration_ms: value.get("duration_ms").and_then(json::as_f64).unwrap_or_default(),
         attempts: u32::try_from(value.get("attempts")?.as_u64()?).ok()?,
+        may_have_happened: value
+            .get("may_have_happened")
+            .is_some_and(|it| *it == Value::Bool(true)),
     })
 }
 

@@ -47,6 +47,9 @@ pub struct NodeRecord {
     pub duration_ms: f64,
     /// How often it was tried.
     pub attempts: u32,
+    /// Whether what it does may have happened although it failed: an attempt was given up, or
+    /// its process was killed.
+    pub may_have_happened: bool,
     /// The nodes that the run goes on to from here: the targets of the edges whose condition
     /// held.
     pub leads_to: Vec<String>,
@@ -64,6 +67,7 @@ impl NodeRecord {
             error: None,
             duration_ms: 0.0,
             attempts: 1,
+            may_have_happened: false,
             leads_to: Vec::new(),
             patches: Vec::new(),
         }

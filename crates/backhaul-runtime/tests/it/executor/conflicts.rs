@@ -10,7 +10,9 @@ use super::support::{built, of_nodes, run};
 /// Each makes the changes that stand in its config.
 fn nodes() -> FunctionNodes {
     FunctionNodes::new().with("change", |call: NodeCall| async move {
-        tokio::task::yield_now().await;
+        for _ in 0..call.node().id.len() {
+            tokio::task::yield_now().await;
+        }
         let changes = call.node().config["changes"].as_array().unwrap();
         let changes =
             changes.iter().map(|change| ContextPatch::from_value(change.clone()).unwrap());

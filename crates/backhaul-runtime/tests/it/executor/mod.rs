@@ -5,6 +5,7 @@ mod cancellation;
 mod conflicts;
 mod crashes;
 mod disk_trouble;
+mod kills;
 mod llm;
 mod logging;
 mod properties;

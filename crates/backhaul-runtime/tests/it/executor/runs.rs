@@ -119,12 +119,10 @@ async fn arguments_come_from_the_context_and_a_missing_one_is_named() {
 
 #[tokio::test]
 async fn patches_say_who_made_them_and_in_which_run() {
-    let nodes = || {
-        FunctionNodes::new().with("both", |_| async {
-            Ok(NodeOutput::from(1).patch(backhaul_agent::ContextPatch::append("seen", "x")))
-        })
-    };
-    struct Any(FunctionNodes);
+    let nodes = FunctionNodes::new().with("both", |_| async {
+        Ok(NodeOutput::from(1).patch(backhaul_agent::ContextPatch::append("seen", "x")))
+    });
+    struct Any;
     impl NodeExecutor for Any {
         fn execute_node<'a>(
             &'a self,
@@ -133,9 +131,7 @@ async fn patches_say_who_made_them_and_in_which_run() {
             Box::pin(async { Ok(NodeOutput::from(2)) })
         }
     }
-    let executor = DagExecutor::new(
-        NodeExecutors::new().functions(nodes()).tools(Any(nodes())).llm(Any(nodes())),
-    );
+    let executor = DagExecutor::new(NodeExecutors::new().functions(nodes).tools(Any).llm(Any));
     let dag = built(of_nodes([
         Node::function("f", "both").output_key("f"),
         Node::tool("t", "x").output_key("t"),

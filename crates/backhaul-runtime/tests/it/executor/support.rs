@@ -53,7 +53,7 @@ async fn work_on(
 ) -> Result<Value, backhaul_runtime::executor::NodeError> {
     let id = call.node().id.clone();
     told.tell(format!("begin {id}"));
-    for _ in 0..id.len() {
+    for _ in 0..3 * id.len() {
         tokio::task::yield_now().await;
     }
     told.tell(format!("end {id}"));

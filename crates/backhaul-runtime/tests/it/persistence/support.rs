@@ -59,7 +59,11 @@ pub(crate) fn steps(random: &mut Prng, number: u64) -> Vec<RunStep> {
                     node.duration_ms = 0.5;
                     RunStep::NodeFinished(node)
                 }
-                2 => RunStep::NodeFinished(NodeRecord::failed(node_id, "no \u{fdd0} answer")),
+                2 => {
+                    let mut node = NodeRecord::failed(node_id, "no \u{fdd0} answer");
+                    node.may_have_happened = random.chance(0.5);
+                    RunStep::NodeFinished(node)
+                }
                 _ => RunStep::Patch(patch(random)),
             }
         })
