@@ -120,6 +120,26 @@ impl Context {
         &self.patch_history
     }
 
+    /// The same data, with the newest so many patches of the history.
+    ///
+    /// ```
+    /// use backhaul_agent::{Context, ContextPatch};
+    /// let context = Context::new().apply(&ContextPatch::set("a", 1))?;
+    /// let context = context.apply(&ContextPatch::set("b", 2))?.with_history_limit(1);
+    /// assert_eq!(context.get_timeline()[0].path, "b");
+    /// assert_eq!(context.data().len(), 2);
+    /// # Ok::<(), backhaul_agent::ContextError>(())
+    /// ```
+    #[must_use = "a context does not change; this is the changed one"]
+    pub fn with_history_limit(&self, newest: usize) -> Self {
+        let extra = self.patch_history.len().saturating_sub(newest);
+        if extra == 0 {
+            return self.clone();
+        }
+        let kept = self.patch_history.iter().skip(extra).cloned().collect();
+        Self { data: Arc::clone(&self.data), patch_history: Arc::new(kept) }
+    }
+
     /// The context as it was after the patch with this id, rebuilt from an **empty** one;
     /// data that no patch set is not in it. `None` gives an empty context.
     ///

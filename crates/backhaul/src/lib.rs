@@ -118,6 +118,7 @@ pub mod observability {
 pub mod orchestration {
     pub use backhaul_runtime::RunStatus;
     pub use backhaul_runtime::dag::*;
+    pub use backhaul_runtime::executor::*;
 }
 
 /// What keeps an agent working without a network: its queue, its logger, its courier.

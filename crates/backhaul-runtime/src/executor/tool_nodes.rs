@@ -47,7 +47,8 @@ fn output_of(result: ToolResult) -> Result<NodeOutput, NodeError> {
             error.kind(),
             ToolErrorKind::Failed | ToolErrorKind::Unreachable | ToolErrorKind::Unclear
         );
-        return Err(NodeError { message: error.to_string(), is_final });
+        let may_have_happened = error.kind() == ToolErrorKind::Unclear;
+        return Err(NodeError { message: error.to_string(), is_final, may_have_happened });
     }
     let output = NodeOutput::from(result.data().cloned().unwrap_or_default());
     let metadata = result.metadata().into_iter();

@@ -190,9 +190,16 @@ impl PersistentRun {
 
     /// Begins a journal with all that is known of the run.
     fn begin_journal(&mut self) -> Result<(), PersistenceError> {
-        let snapshot = Checkpoint { state: self.state.clone(), lines: self.lines };
-        let line = snapshot.encode(self.inner.clock.now().wall);
+        let line = self.snapshot();
         self.next_journal(line)
+    }
+
+    /// All that is known of the run, in bytes. Its history is cut to its limit, here and there.
+    fn snapshot(&mut self) -> Vec<u8> {
+        let limit = self.inner.options.history_limit;
+        self.state.context = self.state.context.with_history_limit(limit);
+        let snapshot = Checkpoint { state: self.state.clone(), lines: self.lines };
+        snapshot.encode(self.inner.clock.now().wall)
     }
 
     fn next_journal(&mut self, line: Vec<u8>) -> Result<(), PersistenceError> {
@@ -231,8 +238,7 @@ impl PersistentRun {
         let number = self.inner.next_number();
         let path = self.path(number, Kind::Checkpoint);
         let failed = |error| PersistenceError::storage("cannot write", &path, error);
-        let snapshot = Checkpoint { state: self.state.clone(), lines: self.lines };
-        let bytes = snapshot.encode(self.inner.clock.now().wall);
+        let bytes = self.snapshot();
         if let Some(journal) =
             self.journal.as_ref().filter(|_| self.inner.options.flush != Flush::Always)
         {

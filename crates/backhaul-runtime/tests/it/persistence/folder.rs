@@ -146,6 +146,25 @@ fn the_folder_stays_small_over_months_of_runs() {
 }
 
 #[test]
+fn the_history_of_a_context_that_is_carried_on_for_ever_stays_short() {
+    let disk = SimDisk::new();
+    let options = PersistenceOptions { history_limit: 30, ..PersistenceOptions::default() };
+    let persistence = open_with(&disk, options);
+    for round in 0..20 {
+        let context = persistence.recover_latest().unwrap().unwrap_or_default();
+        let mut run = persistence.begin(RunState::new(format!("r{round}"), "d", context)).unwrap();
+        for n in 0..15 {
+            run.apply(ContextPatch::set("n", n)).unwrap();
+        }
+        assert!(run.context().get_timeline().len() <= 30 + 10);
+        run.end(RunStatus::Completed, None).unwrap();
+    }
+    let last = persistence.recover_latest().unwrap().unwrap();
+    assert_eq!(last.get_timeline().len(), 30);
+    assert_eq!(last.to_value(), json!({"n": 14}));
+}
+
+#[test]
 fn options_that_make_no_sense_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let open = |options| ContextPersistence::open(dir.path(), options).unwrap_err().to_string();
