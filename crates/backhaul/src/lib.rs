@@ -53,6 +53,10 @@ struct ModelsExamples;
 #[doc = include_str!("../../../docs/weave-rust.md")]
 struct WeaveExamples;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/agents.md")]
+struct AgentsExamples;
+
 pub mod config;
 
 #[cfg(feature = "cli")]
