@@ -183,11 +183,15 @@ impl DagExecutor {
         options: RunOptions,
     ) -> Result<Option<ExecutionResult>, ResumeError> {
         let persistence = self.persistence.clone().ok_or(ResumeError::NotKept)?;
-        let which = Recovery::any().dag(dag.name());
-        let found = blocking(move || persistence.recover_run(which)).await??;
-        match found {
-            Some(found) => self.resume_with(dag, &found.run_id, options).await.map(Some),
-            None => Ok(None),
+        loop {
+            let (persistence, which) = (persistence.clone(), Recovery::any().dag(dag.name()));
+            let found = blocking(move || persistence.recover_run(which)).await??;
+            let Some(found) = found else { return Ok(None) };
+            match self.resume_with(dag, &found.run_id, options.clone()).await {
+                // Somebody else was faster; there may be another one.
+                Err(error) if error.is_taken() => {}
+                resumed => return resumed.map(Some),
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::dag::ScheduleError;
-use crate::persistence::PersistenceError;
+use crate::persistence::{PersistenceError, PersistenceErrorKind};
 
 /// Why a run does not go on. Nothing has happened.
 #[derive(Debug, Clone)]
@@ -32,6 +32,14 @@ pub enum ResumeError {
         /// What is not.
         error: ScheduleError,
     },
+}
+
+impl ResumeError {
+    /// Whether somebody else goes on with the run, or has ended it.
+    pub(super) fn is_taken(&self) -> bool {
+        use PersistenceErrorKind::{Busy, NotFound, NotResumable};
+        matches!(self, Self::Persistence(error) if matches!(error.kind(), Busy | NotFound | NotResumable))
+    }
 }
 
 impl fmt::Display for ResumeError {

@@ -280,3 +280,24 @@ async fn a_run_that_goes_on_elsewhere_is_neither_begun_nor_gone_on_with() {
     drop(elsewhere);
     assert!(executor(&disk, &told).recover_run(&dag).await.unwrap().unwrap().success());
 }
+
+#[tokio::test]
+async fn of_several_that_go_on_with_what_there_is_each_run_has_one() {
+    let (disk, told) = (SimDisk::new(), Told::default());
+    let dag = built(of_nodes([work("a"), fail("b")]).edge("a", "b"));
+    for run_id in ["one", "two"] {
+        let options = RunOptions::new().run_id(run_id);
+        executor(&disk, &told).run_with(&dag, Context::new(), options).await;
+    }
+    let repaired = || {
+        let nodes = FunctionNodes::new().with_plain("work", |_| ()).with_plain("fail", |_| ());
+        DagExecutor::new(nodes).context_persistence(keeping(&disk))
+    };
+    let several = [repaired(), repaired(), repaired()];
+    let [one, two, three] = &several;
+    let found = tokio::join!(one.recover_run(&dag), two.recover_run(&dag), three.recover_run(&dag));
+    let found = [found.0.unwrap(), found.1.unwrap(), found.2.unwrap()];
+    let mut ids: Vec<_> = found.into_iter().flatten().map(|result| result.run_id).collect();
+    ids.sort();
+    assert_eq!(ids, ["one", "two"]);
+}
