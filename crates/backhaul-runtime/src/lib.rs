@@ -2,6 +2,7 @@
 //! stopped them, and contexts that survive it.
 
 mod run_status;
+mod traced;
 
 pub mod dag;
 pub mod executor;

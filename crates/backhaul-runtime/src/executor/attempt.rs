@@ -5,13 +5,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backhaul_agent::ContextPatch;
 use futures_util::FutureExt;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::node_call::NodeCall;
 use super::node_error::NodeError;
 use super::node_executor::NodeExecutor;
 use super::node_output::NodeOutput;
+use crate::traced::Traced;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -23,13 +26,36 @@ pub(super) struct Ended {
 /// Makes one attempt. A panic is a failure.
 pub(super) async fn attempt(executor: Arc<dyn NodeExecutor>, call: NodeCall) -> Ended {
     let begun = Instant::now();
-    let ended = AssertUnwindSafe(within_limit(&*executor, &call)).catch_unwind().await;
+    let traced = begin_trace(&call);
+    let running = traced.run(within_limit(&*executor, &call));
+    let ended = AssertUnwindSafe(running).catch_unwind().await;
     let result = match ended {
         Ok(Some(result)) => result,
         Ok(None) => Err(NodeError::unclear(timed_out(&call))),
         Err(panic) => Err(NodeError::unclear(format!("panicked: {}", text_of(&*panic)))),
     };
+    match &result {
+        Ok(output) => traced.finish(|| traced_output(output)),
+        Err(error) => traced.fail("NodeError", &error.message),
+    }
     Ended { result, took: begun.elapsed() }
+}
+
+fn begin_trace(call: &NodeCall) -> Traced {
+    Traced::begin(&call.node().id, |traced| {
+        let inputs = call.inputs.iter();
+        let traced = inputs.fold(traced, |traced, (name, value)| traced.input(name, value));
+        traced.attribute("run_id", &*call.run_id).attribute("attempt", call.attempt)
+    })
+}
+
+/// The value; and the changes of the context, where there are any beside it.
+fn traced_output(output: &NodeOutput) -> Value {
+    if output.patches.is_empty() {
+        return output.value.clone();
+    }
+    let patches: Vec<Value> = output.patches.iter().map(ContextPatch::to_value).collect();
+    json!({"value": output.value, "patches": patches})
 }
 
 async fn within_limit(

@@ -23,6 +23,7 @@ use crate::persistence::{
     ContextPersistence, PersistenceError, PersistenceErrorKind, Recovery, RunState,
 };
 use crate::run_status::RunStatus;
+use crate::traced::Traced;
 
 /// As many nodes run at the same time by default, as upstream.
 const DEFAULT_MAX_PARALLEL: usize = 10;
@@ -122,7 +123,7 @@ impl DagExecutor {
                     keeper,
                     cancellation,
                 };
-                Running::new(self, from).finish().await
+                self.finish(from).await
             }
             Err(error) => never_begun(dag, context, error),
         };
@@ -220,8 +221,24 @@ impl DagExecutor {
             keeper: Keeper::new(Some(run)),
             cancellation: options.cancellation,
         };
-        let ran = Running::new(self, from).finish().await;
+        let ran = self.finish(from).await;
         self.result(&run_id, dag, started_at, metadata, recorder, ran).await
+    }
+
+    /// Runs what is left, as a call of Weave.
+    async fn finish(&self, from: Beginning) -> Ran {
+        let traced = Traced::begin(from.schedule.dag().name(), |call| {
+            call.input("run_id", &*from.run_id).input("context", from.context.to_value())
+        });
+        let ran = traced.run(Running::new(self, from).finish()).await;
+        match ran.end.status {
+            RunStatus::Completed => traced.finish(|| ran.context.to_value()),
+            status => {
+                let error = ran.end.error.as_deref().unwrap_or("it did not come to its end");
+                traced.fail(status.as_str(), error);
+            }
+        }
+        ran
     }
 
     /// Whether every node can be run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backhaul_agent::LlmCall;
 use backhaul_llm::{ChatRequest, CompletionResult, LlmClient, LlmError, LlmErrorKind, Message};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::inputs;
@@ -15,6 +15,7 @@ use super::node_executor::{NodeExecutor, NodeFuture};
 use super::node_output::NodeOutput;
 use super::template;
 use crate::dag::{Node, NodeKind};
+use crate::traced::Traced;
 
 /// Says in a node's config that the answer is JSON.
 const JSON: &str = "json";
@@ -80,13 +81,16 @@ impl LlmNodeExecutor {
     async fn ask(&self, call: &NodeCall) -> Result<NodeOutput, NodeError> {
         let request = request(call)?;
         let record = Record::begin(call, &request, self.client.name());
-        match self.client.complete(&request).await {
+        let traced = begin_trace(&request, self.client.name());
+        match traced.run(self.client.complete(&request)).await {
             Ok(answer) => {
                 record.answered(&answer);
+                trace_answer(traced, &answer);
                 output(call, &answer)
             }
             Err(error) => {
                 record.failed(error.to_string());
+                traced.fail("LlmError", &error.to_string());
                 Err(NodeError { is_final: is_final(&error), ..NodeError::new(error.to_string()) })
             }
         }
@@ -153,6 +157,27 @@ fn parse(text: &str) -> Result<Value, NodeError> {
         let begin: String = text.chars().take(80).collect();
         NodeError::new(format!("the answer is no JSON ({error}): {begin:?}"))
     })
+}
+
+/// A call of Weave's of the client's name, with what is asked.
+fn begin_trace(request: &ChatRequest, client: &str) -> Traced {
+    Traced::begin(client, |call| {
+        let messages: Vec<_> = request.messages.iter().map(Message::as_json).collect();
+        call.input("model", request.model_name().unwrap_or_default()).input("messages", messages)
+    })
+}
+
+/// The answer, who gave it, and what it cost in tokens.
+fn trace_answer(traced: Traced, answer: &CompletionResult) {
+    let usage = answer.usage();
+    let counted = json!({
+        "requests": 1,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    });
+    traced.usage(answer.model(), counted);
+    let metadata = answer.metadata.to_json();
+    traced.finish(|| json!({"content": answer.content(), "metadata": metadata}));
 }
 
 /// Whether the same request would fail again.

@@ -17,6 +17,7 @@ use super::tool_registry::ToolRegistry;
 use super::tool_request::ToolRequest;
 use super::tool_result::ToolResult;
 use crate::tool_queue::{ToolQueue, ToolQueueErrorKind};
+use crate::traced::Traced;
 
 /// Calls tools, each as its policy says: while the monitor says that there is no network, and
 /// when a call fails for want of one.
@@ -94,15 +95,11 @@ impl ToolRunner {
     /// [`call`](Self::call), after so many attempts that may have done it: those of a run that
     /// was killed meanwhile. The tool's [`OnUnknown`] decides.
     pub async fn call_again(&self, request: &ToolRequest, attempts: u32) -> ToolResult {
-        let Some(traced) = begin_trace(request) else {
-            return self.call_untraced(request, attempts).await;
-        };
-        let result = traced.context().run_async(self.call_untraced(request, attempts)).await;
+        let traced = begin_trace(request);
+        let result = traced.run(self.call_untraced(request, attempts)).await;
         match &result {
-            ToolResult::Failed(error) => {
-                traced.fail(weave::Exception::new("ToolError", error.to_string()));
-            }
-            result => traced.finish(result.to_value()),
+            ToolResult::Failed(error) => traced.fail("ToolError", &error.to_string()),
+            result => traced.finish(|| result.to_value()),
         }
         result
     }
@@ -240,13 +237,12 @@ impl ToolRunner {
     }
 }
 
-fn begin_trace(request: &ToolRequest) -> Option<weave::Call> {
-    weave::client()?;
-    let mut call = weave::call(&request.tool);
-    for (name, value) in &request.arguments {
-        call = call.input(name, value);
-    }
-    call.attribute("idempotency_key", request.key.as_str()).start()
+fn begin_trace(request: &ToolRequest) -> Traced {
+    Traced::begin(&request.tool, |call| {
+        let arguments = request.arguments.iter();
+        let call = arguments.fold(call, |call, (name, value)| call.input(name, value));
+        call.attribute("idempotency_key", request.key.as_str())
+    })
 }
 
 /// The call as a run record has it.

@@ -8,6 +8,7 @@ use backhaul_runtime::dag::{Condition, Dag, Node};
 use backhaul_runtime::executor::{DagExecutor, FunctionNodes, NodeExecutors};
 use backhaul_runtime::persistence::{ContextPersistence, RunState, RunStep};
 use backhaul_runtime::tools::{OfflinePolicy, OnUnknown, ToolRegistry, ToolRunner};
+use backhaul_weave as weave;
 use serde_json::json;
 
 use crate::tool_queue::support::{Actuator, Device, Weather, World};
@@ -113,4 +114,31 @@ async fn a_node_of_no_tool_and_one_with_arguments_it_lacks_are_found_before_the_
         assert!(result.error.as_deref().unwrap_or_default().contains(said), "{:?}", result.error);
         assert_eq!(world.tries(), 0);
     }
+}
+
+#[tokio::test]
+async fn runs_nodes_and_tools_are_calls_of_weave_below_each_other() {
+    let (dir, world) = (tempfile::tempdir().unwrap(), World::default());
+    let client = weave::init("me/mine").offline(true).offline_dir(dir.path()).start().unwrap();
+    let runner = ToolRunner::new(tools(&world, OfflinePolicy::Fail, OnUnknown::Repeat));
+    let executor = executor(runner);
+    let result = executor.run(&dag(), Context::new()).await;
+    assert!(result.success());
+    world.forecast(&[Weather::Refused; 3]);
+    assert!(!executor.run(&dag(), Context::new()).await.success());
+    client.finish().unwrap();
+    let calls = || weave::calls_in(dir.path(), "me/mine").unwrap();
+    let runs = calls().op("valve_dag").list().unwrap();
+    assert_eq!(runs.len(), 2);
+    let run = runs.iter().find(|run| run.inputs()["run_id"] == result.run_id.as_str()).unwrap();
+    assert_eq!(run.output()["opened"], json!({"done": {"n": 31}}));
+    let failed = runs.iter().filter(|run| run.status() == weave::CallStatus::Error).count();
+    assert_eq!(failed, 1);
+    let nodes = calls().op("open").list().unwrap();
+    // The one that was refused was tried three times.
+    assert_eq!(nodes.len(), 4);
+    let node = nodes.iter().find(|node| node.parent_id() == Some(run.id())).unwrap();
+    assert_eq!(node.inputs(), &json!({"n": 31}));
+    let tools = calls().op("act").list().unwrap();
+    assert_eq!(tools.iter().filter(|tool| tool.parent_id() == Some(node.id())).count(), 1);
 }
