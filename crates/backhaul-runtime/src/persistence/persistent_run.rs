@@ -36,7 +36,7 @@ const LONG_JOURNAL: u64 = 1 << 20;
 /// drop(run);
 ///
 /// let context = persistence.recover_latest()?.unwrap();
-/// assert_eq!(context, Context::new().set("celsius", 21.5));
+/// assert_eq!(context.to_value(), serde_json::json!({"celsius": 21.5}));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
