@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,9 @@ use super::persistent_run::PersistentRun;
 use super::recovery;
 use super::run_state::RunState;
 use super::run_step::RunStep;
+
+/// A file that was listed is gone so often at most: each time a run has ended meanwhile.
+const MOST_LOOKS: usize = 100;
 
 /// Keeps the contexts of runs on disk, so that a crash loses nothing of them. Cheap to clone.
 ///
@@ -144,15 +148,7 @@ impl ContextPersistence {
     /// # Errors
     /// As of [`recover_latest`](Self::recover_latest).
     pub fn recover_latest_of(&self, which: &Recovery) -> Result<Option<Context>, PersistenceError> {
-        let listing = self.inner.list()?;
-        for (run, files) in newest_first(&listing) {
-            if let Some(found) = self.inner.recover(run, files)?
-                && which.takes(&found.state)
-            {
-                return Ok(Some(found.state.context));
-            }
-        }
-        self.inner.foreign(&listing, which)
+        look(|| self.inner.recover_latest(which))
     }
 
     /// The newest run that was interrupted, or that failed, and that nobody goes on with at the
@@ -161,19 +157,7 @@ impl ContextPersistence {
     /// # Errors
     /// As of [`recover_latest`](Self::recover_latest).
     pub fn recover_run(&self, which: Recovery) -> Result<Option<RunState>, PersistenceError> {
-        let listing = self.inner.list()?;
-        for (run, files) in newest_first(&listing).filter(|(_, files)| files.is_open()) {
-            if self.inner.is_alive(run, files) {
-                continue;
-            }
-            if let Some(found) = self.inner.recover(run, files)?
-                && found.state.can_resume()
-                && which.takes(&found.state)
-            {
-                return Ok(Some(found.state));
-            }
-        }
-        Ok(None)
+        look(|| self.inner.recover_run(&which))
     }
 
     /// Begins a run. What is left of an earlier one of the same id goes.
@@ -186,12 +170,7 @@ impl ContextPersistence {
         let name = RunName::of(&state.run_id);
         let before = self.inner.free(&name, &state.run_id)?;
         let from = Checkpoint { state, lines: 0 };
-        let run = PersistentRun::open(
-            Arc::clone(&self.inner),
-            name.clone(),
-            from,
-            FilesOfRun::default(),
-        )?;
+        let run = self.inner.open(&name, from, &before, FilesOfRun::default())?;
         if before.is_open() {
             tracing::warn!(
                 run_id = run.state().run_id,
@@ -212,8 +191,12 @@ impl ContextPersistence {
     pub fn resume(&self, run_id: &str) -> Result<PersistentRun, PersistenceError> {
         let _one = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         let name = RunName::of(run_id);
-        let files = self.inner.free(&name, run_id)?;
-        let found = self.inner.recover(&name, &files)?.ok_or_else(|| {
+        let (files, found) = look(|| {
+            let files = self.inner.free(&name, run_id)?;
+            let found = self.inner.recover(&name, &files)?;
+            Ok((files, found))
+        })?;
+        let found = found.ok_or_else(|| {
             let dir = self.inner.dir.display();
             let message = format!("there is no run {run_id:?} in {dir}");
             PersistenceError::new(PersistenceErrorKind::NotFound, message)
@@ -225,7 +208,7 @@ impl ContextPersistence {
             );
             return Err(PersistenceError::new(PersistenceErrorKind::NotResumable, message));
         }
-        let mut run = PersistentRun::open(Arc::clone(&self.inner), name, found, files)?;
+        let mut run = self.inner.open(&name, found, &files.clone(), files)?;
         run.take(&[RunStep::Resumed])?;
         Ok(run)
     }
@@ -237,6 +220,72 @@ impl Inner {
         let listing = files::list(&*self.disk, &self.dir).map_err(failed)?;
         self.last.fetch_max(listing.last, Ordering::Relaxed);
         Ok(listing)
+    }
+
+    fn recover_latest(&self, which: &Recovery) -> Result<Option<Context>, PersistenceError> {
+        let listing = self.list()?;
+        for (run, files) in newest_first(&listing) {
+            if let Some(found) = self.recover(run, files)?
+                && which.takes(&found.state)
+            {
+                return Ok(Some(found.state.context));
+            }
+        }
+        self.foreign(&listing, which)
+    }
+
+    fn recover_run(&self, which: &Recovery) -> Result<Option<RunState>, PersistenceError> {
+        let listing = self.list()?;
+        for (run, files) in newest_first(&listing).filter(|(_, files)| files.is_open()) {
+            if self.is_alive(run, files) {
+                continue;
+            }
+            if let Some(found) = self.recover(run, files)?
+                && found.state.can_resume()
+                && which.takes(&found.state)
+            {
+                return Ok(Some(found.state));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins to keep a run, unless somebody else did so since it was looked at.
+    fn open(
+        self: &Arc<Self>,
+        name: &RunName,
+        from: Checkpoint,
+        seen: &FilesOfRun,
+        files: FilesOfRun,
+    ) -> Result<PersistentRun, PersistenceError> {
+        let run_id = from.state.run_id.clone();
+        let run = PersistentRun::open(Arc::clone(self), name.clone(), from, files);
+        let run = run.map_err(|error| match error.is_of(io::ErrorKind::AlreadyExists) {
+            true => PersistenceError::busy(&run_id),
+            false => error,
+        })?;
+        let own = run.first_journal();
+        match self.is_as_seen(name, seen, own) {
+            Ok(true) => Ok(run),
+            // Two that see each other both leave it.
+            other => {
+                drop(run);
+                self.remove(&files::path(&self.dir, own, name, Kind::Journal));
+                Err(other.err().unwrap_or_else(|| PersistenceError::busy(&run_id)))
+            }
+        }
+    }
+
+    /// Whether nobody else has begun to keep a run, nor ended it: their journals would tell.
+    fn is_as_seen(
+        &self,
+        name: &RunName,
+        seen: &FilesOfRun,
+        own: Number,
+    ) -> Result<bool, PersistenceError> {
+        let mut now = self.list()?.runs.remove(name).unwrap_or_default();
+        now.journals.retain(|number| *number != own);
+        Ok(now.journals == seen.journals && now.ended == seen.ended)
     }
 
     pub(super) fn next_number(&self) -> Number {
@@ -255,8 +304,7 @@ impl Inner {
     fn free(&self, name: &RunName, run_id: &str) -> Result<FilesOfRun, PersistenceError> {
         let files = self.list()?.runs.remove(name).unwrap_or_default();
         if self.is_alive(name, &files) {
-            let message = format!("run {run_id:?} goes on, in this process or another one");
-            return Err(PersistenceError::new(PersistenceErrorKind::Busy, message));
+            return Err(PersistenceError::busy(run_id));
         }
         Ok(files)
     }
@@ -322,6 +370,18 @@ impl Inner {
             tracing::warn!(path = %path.display(), %error, "a file that has served stays");
         }
     }
+}
+
+/// Looks at the folder again where a file has gone that was listed: another process has
+/// finished a run, or removed an old one.
+fn look<T>(look: impl Fn() -> Result<T, PersistenceError>) -> Result<T, PersistenceError> {
+    for _ in 1..MOST_LOOKS {
+        match look() {
+            Err(error) if error.is_of(io::ErrorKind::NotFound) => {}
+            seen => return seen,
+        }
+    }
+    look()
 }
 
 fn newest_first(listing: &Listing) -> impl Iterator<Item = (&RunName, &FilesOfRun)> {

@@ -47,6 +47,17 @@ impl PersistenceError {
         Self { kind: PersistenceErrorKind::Storage, message, source }
     }
 
+    /// Somebody has the run.
+    pub(super) fn busy(run_id: &str) -> Self {
+        let message = format!("run {run_id:?} goes on, in this process or another one");
+        Self::new(PersistenceErrorKind::Busy, message)
+    }
+
+    /// Whether the disk said this.
+    pub(super) fn is_of(&self, kind: io::ErrorKind) -> bool {
+        self.source.as_ref().is_some_and(|source| source.kind() == kind)
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> PersistenceErrorKind {
         self.kind

@@ -1,5 +1,6 @@
 //! A run that survives a crash.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,11 @@ impl PersistentRun {
         };
         run.begin_journal()?;
         Ok(run)
+    }
+
+    /// The journal that was begun with it.
+    pub(super) fn first_journal(&self) -> Number {
+        self.files.newest()
     }
 
     /// All that is known of the run.
@@ -208,10 +214,13 @@ impl PersistentRun {
         let failed = |error| PersistenceError::storage("cannot begin the journal", &path, error);
         let disk = &*self.inner.disk;
         disk.create_dir_durable(&self.inner.dir).map_err(failed)?;
-        let journal = Journal::create(disk, &path, line).map_err(failed);
-        let journal = journal.inspect_err(|_| {
-            let _ = disk.remove(&path);
-        })?;
+        let journal = Journal::create(disk, &path, line).inspect_err(|error| {
+            // One that is there is somebody else's.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                let _ = disk.remove(&path);
+            }
+        });
+        let journal = journal.map_err(failed)?;
         disk.sync_dir(&self.inner.dir).map_err(failed)?;
         self.files.journals.push(number);
         self.journal = Some(journal);
