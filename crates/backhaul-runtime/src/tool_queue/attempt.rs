@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::call_outcome::CallOutcome;
 use super::processor::blocking;
-use super::queue::{Shared, request_of};
+use super::record::request_of;
+use super::shared::Shared;
 use crate::tools::tool_runner::{invoke, within};
 use crate::tools::{
     OnUnknown, Probed, Tool, ToolError, ToolErrorKind, ToolInvocation, ToolRequest, ToolResult,

@@ -13,6 +13,7 @@
 //! | the ledger | when each was tried, and what came of it |
 
 mod attempt;
+mod builder;
 mod call_outcome;
 mod options;
 mod outcomes;
@@ -20,10 +21,15 @@ mod processor;
 mod queue;
 mod queue_error;
 mod queue_status;
+mod record;
+mod shared;
+mod unknown;
 
+pub use self::builder::ToolQueueBuilder;
 pub use self::call_outcome::CallOutcome;
 pub use self::options::ToolQueueOptions;
 pub use self::outcomes::Outcome;
-pub use self::queue::{Decision, Placed, ToolQueue, ToolQueueBuilder};
+pub use self::queue::{Placed, ToolQueue};
 pub use self::queue_error::{ToolQueueError, ToolQueueErrorKind};
 pub use self::queue_status::{Drained, ToolQueueStatus, UnknownCall};
+pub use self::unknown::Decision;

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::attempt::{self, Attempted};
 use super::call_outcome::CallOutcome;
-use super::queue::Shared;
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::Drained;
+use super::shared::Shared;
 
 /// How often who does calls looks, while some wait, for those of other processes and for those
 /// that were put off.
