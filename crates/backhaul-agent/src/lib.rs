@@ -64,6 +64,7 @@ mod shape;
 mod shared_list;
 mod shared_object;
 mod shared_value;
+mod shared_walk;
 mod shorten;
 mod tool_call;
 

@@ -81,7 +81,7 @@ pub(crate) fn remove<'a>(object: &mut SharedObject, parts: impl Iterator<Item = 
 pub(crate) fn append(old: Option<SharedValue>, value: SharedValue) -> SharedValue {
     let mut items = match old {
         Some(SharedValue::List(items)) => items,
-        other => SharedList::from_iter(other),
+        other => SharedList::from(Vec::from_iter(other)),
     };
     items.push(value);
     SharedValue::List(items)
@@ -130,7 +130,9 @@ mod tests {
     #[test]
     fn update_keeps_the_place_of_a_key() {
         let mut data = object(json!({"a": 1, "b": 2}));
-        update(&mut data, parts("a"), |old| SharedValue::List(SharedList::from_iter(old)));
+        update(&mut data, parts("a"), |old| {
+            SharedValue::List(SharedList::from(Vec::from_iter(old)))
+        });
         assert_eq!(Value::Object(data.to_map()).to_string(), r#"{"a":[1],"b":2}"#);
     }
 

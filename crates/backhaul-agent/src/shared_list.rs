@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use imbl::Vector;
 
-use crate::json::Writer;
-use crate::shared_value::{Equality, SMALL, SharedValue};
+use crate::shared_value::{SMALL, SharedValue};
 
 /// One plain vector while it is small; a tree from there on, and it stays one.
 #[derive(Clone)]
@@ -41,42 +40,21 @@ impl SharedList {
         }
     }
 
-    pub(crate) fn equals(&self, other: &Self, by: Equality) -> bool {
-        self.is_same(other)
-            || self.len() == other.len()
-                && self.iter().zip(other.iter()).all(|(left, right)| left.equals(right, by))
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
+    /// Whether both are one and the same, not looked into.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Small(left), Self::Small(right)) => Arc::ptr_eq(left, right),
             (Self::Large(left), Self::Large(right)) => Arc::ptr_eq(left, right),
             _ => false,
         }
     }
-
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.begin(b'[');
-        for item in self.iter() {
-            writer.item();
-            item.write(writer);
-        }
-        writer.end(b']');
-    }
 }
 
-impl FromIterator<SharedValue> for SharedList {
-    fn from_iter<I: IntoIterator<Item = SharedValue>>(items: I) -> Self {
-        let mut items = items.into_iter();
-        let mut small: Vec<_> = items.by_ref().take(SMALL).collect();
-        match items.next() {
-            None => {
-                small.shrink_to_fit();
-                Self::Small(Arc::new(small))
-            }
-            Some(next) => {
-                Self::Large(Arc::new(small.into_iter().chain([next]).chain(items).collect()))
-            }
+impl From<Vec<SharedValue>> for SharedList {
+    fn from(items: Vec<SharedValue>) -> Self {
+        match items.len() <= SMALL {
+            true => Self::Small(Arc::new(items)),
+            false => Self::Large(Arc::new(items.into())),
         }
     }
 }
@@ -84,10 +62,11 @@ impl FromIterator<SharedValue> for SharedList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared_value::Equality;
 
     #[test]
     fn grows_beyond_a_vector_and_leaves_the_old_one() {
-        let mut list = SharedList::from_iter([]);
+        let mut list = SharedList::from(Vec::new());
         let mut versions = Vec::new();
         for number in 0..100 {
             versions.push(list.clone());

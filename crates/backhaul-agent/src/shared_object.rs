@@ -6,11 +6,11 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 use serde_json::{Map, Value};
 
-use crate::json::{Writer, key_order};
+use crate::json::Writer;
 use crate::shared_value::{Equality, SMALL, SharedValue};
 
 pub(crate) type Key = Arc<str>;
-type Entry = (Key, SharedValue);
+pub(crate) type Entry = (Key, SharedValue);
 
 /// Keys in the order in which they came, as in a Python dict: a value that is replaced
 /// keeps the place of its key, and a key that is removed and set again goes to the end.
@@ -122,20 +122,14 @@ impl SharedObject {
     }
 
     pub(crate) fn to_map(&self) -> Map<String, Value> {
-        self.iter().map(|(key, value)| (key.as_ref().to_owned(), value.to_value())).collect()
+        match SharedValue::Object(self.clone()).to_value() {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
     }
 
-    pub(crate) fn equals(&self, other: &Self, by: Equality) -> bool {
-        self.is_same(other)
-            || self.len() == other.len()
-                && self.iter().zip(other.iter()).all(|((key, left), (other_key, right))| {
-                    let right = match key == other_key {
-                        true => Some(right),
-                        false if by == Equality::Text => None,
-                        false => other.get(key),
-                    };
-                    right.is_some_and(|right| left.equals(right, by))
-                })
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        SharedValue::Object(self.clone()).write(writer);
     }
 
     /// Whether both are one and the same, not looked into.
@@ -165,16 +159,12 @@ impl SharedObject {
         missing.chain(changed.map(|(key, value)| (key, Some(value))))
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.begin(b'{');
-        if writer.sorts_keys() {
-            let mut entries: Vec<_> = self.iter().collect();
-            entries.sort_by(|(left, _), (right, _)| key_order(left, right));
-            entries.into_iter().for_each(|entry| write_entry(entry, writer));
-        } else {
-            self.iter().for_each(|entry| write_entry(entry, writer));
+    /// An object of entries no two of which have the same key.
+    pub(crate) fn of_distinct(entries: Vec<Entry>) -> Self {
+        match entries.len() <= SMALL {
+            true => Self::Small(Arc::new(entries)),
+            false => Self::large(entries.into_iter()),
         }
-        writer.end(b'}');
     }
 
     fn large(entries: impl Iterator<Item = Entry>) -> Self {
@@ -182,12 +172,6 @@ impl SharedObject {
         entries.for_each(|(key, value)| indexed.push(key, value));
         Self::Large(Arc::new(indexed))
     }
-}
-
-fn write_entry((key, value): (&Key, &SharedValue), writer: &mut Writer) {
-    writer.item();
-    writer.key(key);
-    value.write(writer);
 }
 
 impl Default for SharedObject {
@@ -198,18 +182,18 @@ impl Default for SharedObject {
 
 impl From<Map<String, Value>> for SharedObject {
     fn from(map: Map<String, Value>) -> Self {
-        let is_small = map.len() <= SMALL;
-        let entries = map.into_iter().map(|(key, value)| (key.into(), value.into()));
-        match is_small {
-            true => Self::Small(Arc::new(entries.collect())),
-            false => Self::large(entries),
+        match SharedValue::from(Value::Object(map)) {
+            SharedValue::Object(object) => object,
+            _ => Self::default(),
         }
     }
 }
 
 impl PartialEq for SharedObject {
+    /// The order of keys is not looked at.
     fn eq(&self, other: &Self) -> bool {
-        self.equals(other, Equality::Unordered)
+        let [left, right] = [self, other].map(|object| SharedValue::Object(object.clone()));
+        left.equals(&right, Equality::Unordered)
     }
 }
 

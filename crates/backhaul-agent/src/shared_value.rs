@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use crate::json::{self, Writer};
+use crate::json::Writer;
 use crate::shared_list::SharedList;
 use crate::shared_object::SharedObject;
+use crate::shared_walk;
 
 /// How many entries a list or object has at most while it is one plain vector.
 ///
@@ -43,61 +44,28 @@ pub(crate) enum Equality {
 
 impl SharedValue {
     pub(crate) fn to_value(&self) -> Value {
-        match self {
-            Self::Null => Value::Null,
-            Self::Bool(flag) => Value::Bool(*flag),
-            Self::Number(number) => Value::Number(number.clone()),
-            Self::Text(text) => Value::String(text.as_ref().to_owned()),
-            Self::List(items) => items.iter().map(Self::to_value).collect(),
-            Self::Object(object) => Value::Object(object.to_map()),
-        }
+        shared_walk::to_value(self)
     }
 
-    /// Compares without looking into what both share.
     pub(crate) fn equals(&self, other: &Self, by: Equality) -> bool {
-        match (self, other) {
-            (Self::List(left), Self::List(right)) => left.equals(right, by),
-            (Self::Object(left), Self::Object(right)) => left.equals(right, by),
-            (Self::List(_) | Self::Object(_), _) | (_, Self::List(_) | Self::Object(_)) => false,
-            (Self::Text(left), Self::Text(right)) => left == right,
-            _ if by == Equality::Python => {
-                json::same_in_python(&self.to_value(), &other.to_value())
-            }
-            (Self::Null, Self::Null) => true,
-            (Self::Bool(left), Self::Bool(right)) => left == right,
-            (Self::Number(left), Self::Number(right)) => left == right,
-            _ => false,
-        }
+        shared_walk::equals(self, other, by)
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
-        match self {
-            Self::Null => writer.value(&Value::Null),
-            Self::Bool(flag) => writer.value(&Value::Bool(*flag)),
-            Self::Number(number) => writer.number(number),
-            Self::Text(text) => writer.text(text),
-            Self::List(items) => items.write(writer),
-            Self::Object(object) => object.write(writer),
-        }
+        shared_walk::write(self, writer);
     }
 }
 
 impl From<Value> for SharedValue {
     fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(flag) => Self::Bool(flag),
-            Value::Number(number) => Self::Number(number),
-            Value::String(text) => Self::Text(text.into()),
-            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            Value::Object(map) => Self::Object(SharedObject::from(map)),
-        }
+        shared_walk::from_value(value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
 
     fn shared(text: &str) -> SharedValue {
         json::from_slice(text.as_bytes()).unwrap().into()
