@@ -1,25 +1,31 @@
 //! The state that a run carries from step to step.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
-use crate::fields::{FieldError, Fields};
-use crate::json::Writer;
+use crate::context_error::ContextError;
 use crate::patch::{ContextPatch, PatchOperation};
-use crate::shape::Node;
-use crate::{path, time};
+use crate::patch_history::PatchHistory;
+use crate::path;
+use crate::shared_object::SharedObject;
+use crate::shared_value::SharedValue;
 
 /// An immutable object of keys and values, and the patches that were applied to it.
 ///
 /// Every change gives a new context and leaves the old one as it was, nested values
-/// included. A clone costs two reference counts; a change copies the data.
+/// included. Both share all that is the same: a clone costs a few reference counts, and a
+/// change copies the objects and lists on its path, of large ones only the part where it
+/// is, so that it costs about the same whether the context holds a kilobyte or ten
+/// megabytes. What a change is given is of course taken in whole.
 ///
 /// Paths are dot paths through objects (`sensors.roof`), never into lists. A key that
 /// contains a dot cannot be addressed by path. Parts after the 256th are one key.
+///
+/// Keys keep the order in which they came: a value that is replaced keeps its place, a key
+/// that is deleted and set again goes to the end. Two contexts that differ only in the
+/// order of keys are equal.
 ///
 /// ```
 /// use backhaul_agent::Context;
@@ -27,14 +33,14 @@ use crate::{path, time};
 ///
 /// let empty = Context::new();
 /// let warm = empty.set("sensors.roof.celsius", 31.5).append("alerts", "roof is warm");
-/// assert_eq!(warm.get("sensors.roof.celsius"), Some(&json!(31.5)));
-/// assert_eq!(warm.get("alerts"), Some(&json!(["roof is warm"])));
+/// assert_eq!(warm.get("sensors.roof.celsius"), Some(json!(31.5)));
+/// assert_eq!(warm.get("alerts"), Some(json!(["roof is warm"])));
 /// assert_eq!(empty, Context::new());
 /// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct Context {
-    data: Arc<Map<String, Value>>,
-    patch_history: Arc<Vec<Arc<ContextPatch>>>,
+    data: SharedObject,
+    history: PatchHistory,
 }
 
 impl Context {
@@ -44,40 +50,65 @@ impl Context {
     }
 
     /// The value at `path`; a stored `null` is `Some(Value::Null)`.
-    pub fn get(&self, path: &str) -> Option<&Value> {
-        path::get(&self.data, path)
+    ///
+    /// A number or a text costs its own length, a list or object is copied whole:
+    /// [`Context::contains`] asks without a copy.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.find(path).map(SharedValue::to_value)
+    }
+
+    /// Whether there is a value at `path`, `null` included.
+    pub fn contains(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// How many keys the outermost object has.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether it has none. The history is not looked at.
+    pub fn is_empty(&self) -> bool {
+        self.data.len() == 0
+    }
+
+    /// The keys of the outermost object, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.data.iter().map(|(key, _)| key.as_ref())
     }
 
     /// Puts `value` at `path`. Missing parents are made, and a parent that is not an
     /// object is replaced by one. Adds nothing to the history; [`Context::apply`] does.
     #[must_use = "a context does not change; this is the changed one"]
     pub fn set(&self, path: &str, value: impl Into<Value>) -> Self {
-        self.edit(|data| path::update(data, path, |_| value.into()))
+        let value = value.into();
+        self.edit(|data| path::update(data, path::parts(path), |_| value.into()))
     }
 
     /// Removes what is at `path`; unchanged when there is nothing.
     #[must_use = "a context does not change; this is the changed one"]
     pub fn delete(&self, path: &str) -> Self {
-        match self.get(path) {
-            Some(_) => self.edit(|data| {
-                path::remove(data, path);
-            }),
-            None => self.clone(),
-        }
+        self.edit(|data| {
+            path::remove(data, path::parts(path));
+        })
     }
 
     /// Adds `value` to the list at `path`: a new list when there is nothing, and what is
     /// there becomes the first item when it is not a list.
     #[must_use = "a context does not change; this is the changed one"]
     pub fn append(&self, path: &str, value: impl Into<Value>) -> Self {
-        self.edit(|data| path::update(data, path, |old| path::append(old, value.into())))
+        let value = value.into();
+        self.edit(|data| {
+            path::update(data, path::parts(path), |old| path::append(old, value.into()));
+        })
     }
 
     /// Merges `changes` into the object at `path`: objects merge, other values replace.
     /// What is not an object counts as an empty one.
     #[must_use = "a context does not change; this is the changed one"]
     pub fn deep_merge(&self, path: &str, changes: Map<String, Value>) -> Self {
-        self.edit(|data| path::update(data, path, |old| path::merge(old, changes)))
+        let changes = SharedObject::from(changes);
+        self.edit(|data| path::update(data, path::parts(path), |old| path::merge(old, &changes)))
     }
 
     /// Takes over each top-level key of `other`; the history stays this context's.
@@ -85,7 +116,7 @@ impl Context {
     pub fn merge(&self, other: &Context) -> Self {
         self.edit(|data| {
             for (key, value) in other.data.iter() {
-                data.insert(key.clone(), value.clone());
+                data.insert(Arc::clone(key), value.clone());
             }
         })
     }
@@ -100,188 +131,143 @@ impl Context {
         Ok(next)
     }
 
-    /// The patches that make `other` of this context: removals first, then new values, in
-    /// the order of the keys, with source `system` and reason `diff`.
+    /// The patches that make exactly `other` of this context, the order of keys included:
+    /// removals first, then new values, with source `system` and reason `diff`.
     ///
-    /// Values that are equal in Python (`1`, `1.0` and `True`) make no patch. A top-level
-    /// key that contains a dot is written as the path all the same, which cannot be
-    /// replayed.
+    /// Applied in order to this context they give one with the same JSON as `other`, to the
+    /// letter. What both share is not looked into, so that two versions of one large context
+    /// are compared quickly. The histories are not compared.
+    ///
+    /// - A change inside a list sets the whole list.
+    /// - A change that no path reaches, since a key on the way contains a dot or stands more
+    ///   than 256 deep, sets the nearest object above it that a path does reach. A top-level
+    ///   key with a dot is given by [`ContextPatch::at_keys`], since nothing is above it.
+    /// - A key whose place changed is removed and set again, and so is each one after it.
+    ///
+    /// Upstream makes fewer patches: see [`Context::diff_in_python`].
+    ///
+    /// ```
+    /// use backhaul_agent::Context;
+    /// use serde_json::json;
+    ///
+    /// let old = Context::from_value(json!({"gone": 0, "roof": {"celsius": 31, "open": true}}))?;
+    /// let new = old.delete("gone").set("roof.celsius", 32);
+    /// let patches = old.diff(&new);
+    /// let said: Vec<_> = patches.iter().map(|it| format!("{} {}", it.operation, it.path)).collect();
+    /// assert_eq!(said, ["delete gone", "set roof.celsius"]);
+    /// # Ok::<(), backhaul_agent::FieldError>(())
+    /// ```
     pub fn diff(&self, other: &Context) -> Vec<ContextPatch> {
         crate::context_diff::diff(&self.data, &other.data)
     }
 
-    /// The keys and values.
-    pub fn data(&self) -> &Map<String, Value> {
-        &self.data
+    /// [`Context::diff`] by Python's equality, as upstream has it: what is equal there makes
+    /// no patch, such as `1`, `1.0` and `True`, or another order of the same keys.
+    pub fn diff_in_python(&self, other: &Context) -> Vec<ContextPatch> {
+        crate::context_diff::diff_in_python(&self.data, &other.data)
     }
 
-    /// Every applied patch, oldest first.
-    pub fn get_timeline(&self) -> &[Arc<ContextPatch>] {
-        &self.patch_history
+    /// Every applied patch that is kept, oldest first.
+    pub fn get_timeline(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &Arc<ContextPatch>> + ExactSizeIterator {
+        self.history.iter()
     }
 
-    /// The same data, with the newest so many patches of the history.
+    /// The same data without any patch; what is applied from now on is kept again.
+    #[must_use = "a context does not change; this is the changed one"]
+    pub fn without_history(&self) -> Self {
+        Self { data: self.data.clone(), history: self.history.emptied() }
+    }
+
+    /// Keeps the newest `patches` of the history, now and in every context made of this one;
+    /// without it, all of them are kept. The limit is in no JSON, and two contexts that
+    /// differ only in it are equal.
+    ///
+    /// What was dropped is missing where the history counts: [`Context::rollback_to`] rebuilds
+    /// from what is left, and [`Context::state_hash`] is that of a shorter history.
     ///
     /// ```
     /// use backhaul_agent::{Context, ContextPatch};
-    /// let context = Context::new().apply(&ContextPatch::set("a", 1))?;
-    /// let context = context.apply(&ContextPatch::set("b", 2))?.with_history_limit(1);
-    /// assert_eq!(context.get_timeline()[0].path, "b");
-    /// assert_eq!(context.data().len(), 2);
+    ///
+    /// let mut context = Context::new().with_history_limit(100);
+    /// for round in 0..1000 {
+    ///     context = context.apply(&ContextPatch::set("round", round))?;
+    /// }
+    /// assert_eq!(context.get_timeline().len(), 100);
     /// # Ok::<(), backhaul_agent::ContextError>(())
     /// ```
     #[must_use = "a context does not change; this is the changed one"]
-    pub fn with_history_limit(&self, newest: usize) -> Self {
-        let extra = self.patch_history.len().saturating_sub(newest);
-        if extra == 0 {
-            return self.clone();
-        }
-        let kept = self.patch_history.iter().skip(extra).cloned().collect();
-        Self { data: Arc::clone(&self.data), patch_history: Arc::new(kept) }
+    pub fn with_history_limit(&self, patches: usize) -> Self {
+        Self { data: self.data.clone(), history: self.history.limited(patches) }
     }
 
     /// The context as it was after the patch with this id, rebuilt from an **empty** one;
-    /// data that no patch set is not in it. `None` gives an empty context.
+    /// data that no patch of the history set is not in it. `None` gives an empty context.
     ///
     /// # Errors
     /// [`ContextError::UnknownPatch`] when the history has no such patch.
     pub fn rollback_to(&self, patch_id: Option<&str>) -> Result<Self, ContextError> {
+        let mut rebuilt = Self::new_with(SharedObject::default(), self.history.emptied());
         let Some(patch_id) = patch_id else {
-            return Ok(Self::new());
+            return Ok(rebuilt);
         };
-        let last = self.patch_history.iter().position(|patch| patch.id == patch_id);
+        let last = self.history.iter().position(|patch| patch.id == patch_id);
         let last = last.ok_or_else(|| ContextError::UnknownPatch { id: patch_id.to_owned() })?;
-        let mut rebuilt = Self::new();
-        for patch in self.patch_history.iter().take(last + 1) {
+        for patch in self.history.iter().take(last + 1) {
             rebuilt.apply_in_place(Arc::clone(patch))?;
         }
         Ok(rebuilt)
     }
 
-    /// A hex SHA-256 over the data and the ids of the patches, equal to the one in Python.
-    ///
-    /// ```
-    /// use backhaul_agent::Context;
-    /// assert_eq!(
-    ///     Context::new().state_hash(),
-    ///     "2b7848967e0324c7a47c266224f07ec75f3fad5c99d1434bca24b54f47124910",
-    /// );
-    /// ```
-    pub fn state_hash(&self) -> String {
-        let mut data = Writer::sorted();
-        data.map(&self.data);
-        let ids: Vec<&str> = self.patch_history.iter().map(|patch| patch.id.as_str()).collect();
-        let digest = Sha256::new()
-            .chain_update(data.into_bytes())
-            .chain_update(b"|")
-            .chain_update(ids.join(","))
-            .finalize();
-        digest.iter().fold(String::new(), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    pub(crate) fn new_with(data: SharedObject, history: PatchHistory) -> Self {
+        Self { data, history }
     }
 
-    /// The bare data, without the history: as in a run record.
-    pub fn to_value(&self) -> Value {
-        Value::Object(self.data.as_ref().clone())
+    /// The keys and values.
+    pub(crate) fn data(&self) -> &SharedObject {
+        &self.data
     }
 
-    /// A context of bare data.
-    ///
-    /// # Errors
-    /// When `value` is not an object.
-    pub fn from_value(value: Value) -> Result<Self, FieldError> {
-        match value {
-            Value::Object(data) => Ok(Self::from(data)),
-            other => Err(FieldError::new("", Some(&other), "an object")),
-        }
+    /// The same history with other data.
+    pub(crate) fn with_data(&self, data: SharedObject) -> Self {
+        Self { data, history: self.history.clone() }
     }
 
-    /// `{"data": …, "patch_history": […]}`: as in a checkpoint.
-    pub fn to_checkpoint_value(&self) -> Value {
-        let history = Node::list(&self.patch_history, |patch| patch.shape());
-        let entries = vec![("data", Node::Map(&self.data)), ("patch_history", history)];
-        Node::Object(entries).into_value()
-    }
-
-    /// Reads what [`Context::to_checkpoint_value`] gives, `{"data": …}`, or bare data.
-    ///
-    /// Bare data whose only key is `data`, holding an object, cannot be told from the
-    /// second form and is read as that, as upstream does.
-    ///
-    /// # Errors
-    /// When `value` is not an object, or a patch in it cannot be read.
-    ///
-    /// ```
-    /// use backhaul_agent::{Context, ContextPatch};
-    /// let context = Context::new().apply(&ContextPatch::set("n", 1))?;
-    /// let restored = Context::from_checkpoint_value(context.to_checkpoint_value())?;
-    /// assert_eq!(restored, context);
-    /// assert_eq!(restored.get_timeline().len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn from_checkpoint_value(value: Value) -> Result<Self, FieldError> {
-        if !is_checkpoint(&value) {
-            return Self::from_value(value);
-        }
-        let mut fields = Fields::of_document(value, time::now())?;
-        let data = fields.object("data")?;
-        let patches = fields.list_of("patch_history", ContextPatch::read)?;
-        Ok(Self {
-            data: Arc::new(data),
-            patch_history: Arc::new(patches.into_iter().map(Arc::new).collect()),
-        })
-    }
-
-    /// [`Context::apply`] without a copy of data that nobody else holds.
+    /// [`Context::apply`] without a copy of what nobody else holds.
     pub(crate) fn apply_in_place(&mut self, patch: Arc<ContextPatch>) -> Result<(), ContextError> {
-        let value = || patch.value.clone();
-        let target = patch.path.as_str();
+        let keys = patch.keys().into_iter();
+        let value = || SharedValue::from(patch.value.clone());
         match patch.operation {
-            PatchOperation::Set => path::update(self.data_mut(), target, |_| value()),
+            PatchOperation::Set => path::update(&mut self.data, keys, |_| value()),
             PatchOperation::Append => {
-                path::update(self.data_mut(), target, |old| path::append(old, value()));
+                path::update(&mut self.data, keys, |old| path::append(old, value()));
             }
             PatchOperation::Delete => {
-                path::remove(self.data_mut(), target);
+                path::remove(&mut self.data, keys);
             }
             PatchOperation::Merge => {
-                let Value::Object(changes) = value() else {
+                let SharedValue::Object(changes) = value() else {
                     return Err(ContextError::NotAnObject {
                         patch_id: patch.id.clone(),
                         path: patch.path.clone(),
                     });
                 };
-                path::update(self.data_mut(), target, |old| path::merge(old, changes));
+                path::update(&mut self.data, keys, |old| path::merge(old, &changes));
             }
         }
-        Arc::make_mut(&mut self.patch_history).push(patch);
+        self.history.push(patch);
         Ok(())
     }
 
-    fn data_mut(&mut self) -> &mut Map<String, Value> {
-        Arc::make_mut(&mut self.data)
+    fn find(&self, path: &str) -> Option<&SharedValue> {
+        path::get(&self.data, path::parts(path))
     }
 
-    fn edit(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Self {
+    fn edit(&self, change: impl FnOnce(&mut SharedObject)) -> Self {
         let mut next = self.clone();
-        change(next.data_mut());
+        change(&mut next.data);
         next
-    }
-}
-
-fn is_checkpoint(value: &Value) -> bool {
-    value.as_object().is_some_and(|map| {
-        map.get("data").is_some_and(Value::is_object)
-            && map.keys().all(|key| key == "data" || key == "patch_history")
-    })
-}
-
-impl From<Map<String, Value>> for Context {
-    fn from(data: Map<String, Value>) -> Self {
-        Self { data: Arc::new(data), patch_history: Arc::default() }
     }
 }
 
@@ -289,41 +275,10 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("data", &self.data)
-            .field("patch_history", &self.patch_history.len())
+            .field("patch_history", &self.history.len())
             .finish()
     }
 }
-
-/// Why a context could not be changed or rebuilt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ContextError {
-    /// A merge patch whose value is not an object.
-    NotAnObject {
-        /// The id of the patch.
-        patch_id: String,
-        /// The path of the patch.
-        path: String,
-    },
-    /// A patch id that is not in the history.
-    UnknownPatch {
-        /// The id that was asked for.
-        id: String,
-    },
-}
-
-impl fmt::Display for ContextError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAnObject { patch_id, path } => {
-                write!(f, "patch {patch_id} merges a value into `{path}` that is not an object")
-            }
-            Self::UnknownPatch { id } => write!(f, "no patch {id} in the history of the context"),
-        }
-    }
-}
-
-impl std::error::Error for ContextError {}
 
 #[cfg(test)]
 mod tests {
@@ -335,19 +290,11 @@ mod tests {
     }
 
     #[test]
-    fn state_hash_equals_that_of_python() {
-        assert_eq!(
-            context(json!({"b": 1, "a": [1, 2]})).state_hash(),
-            "d0f4efffd7111398126fec3adfb76eaa7186619d5b668e0adb0256c7086a3c58"
-        );
-    }
-
-    #[test]
     fn set_leaves_the_nested_values_of_the_original() {
         let original = context(json!({"user": {"n": 1}}));
         let changed = original.set("user.n", 2);
-        assert_eq!(original.get("user.n"), Some(&json!(1)));
-        assert_eq!(changed.get("user.n"), Some(&json!(2)));
+        assert_eq!(original.get("user.n"), Some(json!(1)));
+        assert_eq!(changed.get("user.n"), Some(json!(2)));
     }
 
     #[test]
@@ -358,7 +305,7 @@ mod tests {
     #[test]
     fn get_tells_null_from_nothing_and_does_not_enter_lists() {
         let context = context(json!({"none": null, "list": [1]}));
-        assert_eq!(context.get("none"), Some(&Value::Null));
+        assert_eq!(context.get("none"), Some(Value::Null));
         assert_eq!(context.get("missing"), None);
         assert_eq!(context.get("list.0"), None);
     }
@@ -395,7 +342,7 @@ mod tests {
         let right = Context::new().apply(&ContextPatch::set("a.y", 2)).unwrap();
         let merged = left.merge(&right);
         assert_eq!(merged.to_value(), json!({"a": {"y": 2}}));
-        assert_eq!(merged.get_timeline(), left.get_timeline());
+        assert!(merged.get_timeline().eq(left.get_timeline()));
     }
 
     #[test]
@@ -426,16 +373,5 @@ mod tests {
         assert_eq!(current.rollback_to(None), Ok(Context::new()));
         let error = current.rollback_to(Some("patch_x")).unwrap_err();
         assert_eq!(error, ContextError::UnknownPatch { id: "patch_x".into() });
-    }
-
-    #[test]
-    fn checkpoint_reader_takes_all_three_forms() {
-        let bare = json!({"data": {"x": 1}, "other": 2});
-        assert_eq!(Context::from_checkpoint_value(bare.clone()), Ok(context(bare)));
-        let wrapped = Context::from_checkpoint_value(json!({"data": {"x": 1}})).unwrap();
-        assert_eq!(wrapped, context(json!({"x": 1})));
-        let broken = json!({"data": {}, "patch_history": [{"path": "a"}]});
-        let error = Context::from_checkpoint_value(broken).unwrap_err();
-        assert_eq!(error.path(), "patch_history[0].operation");
     }
 }

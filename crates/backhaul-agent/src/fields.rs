@@ -59,7 +59,7 @@ impl fmt::Display for FieldError {
 
 impl std::error::Error for FieldError {}
 
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     /// Enough to recognise the value in a log line.
     const SHOWN: usize = 40;
     match value {
@@ -131,6 +131,11 @@ impl Fields {
 
     pub(crate) fn finish(self) -> (Map<String, Value>, Spelling) {
         (self.map, self.spelling)
+    }
+
+    /// The value of a key, which stays.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
     }
 
     /// The value of a key, `null` too.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::fields::{FieldError, Fields, Spelling};
 use crate::shape::{Node, Shape};
-use crate::{id, time};
+use crate::{id, path, time};
 
 /// What a patch does at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +113,8 @@ pub struct ContextPatch {
     pub correlation_id: Option<String>,
     /// Keys that this version does not know.
     pub extra: Map<String, Value>,
+    /// Where `path` cannot say it; see [`ContextPatch::at_keys`].
+    keys: Option<Vec<String>>,
     spelling: Spelling,
 }
 
@@ -153,6 +155,39 @@ impl ContextPatch {
         value: impl Into<Value>,
     ) -> Self {
         Self::set(path, value).made_by(PatchSource::Agent, agent_id.into())
+    }
+
+    /// Says what is changed by its keys, from the outermost on, instead of by a path: a key
+    /// may contain a dot. The path becomes the keys with dots between them. At most 256 keys
+    /// are taken; with none, or more, only the path counts.
+    ///
+    /// Where the path says the same, it is all that is written. Otherwise the JSON has the
+    /// list as `keys` too, which upstream does not know: it follows the path.
+    ///
+    /// ```
+    /// use backhaul_agent::{Context, ContextPatch};
+    /// use serde_json::json;
+    ///
+    /// let patch = ContextPatch::set("", 1).at_keys(["example.org"]);
+    /// assert_eq!(patch.path, "example.org");
+    /// assert_eq!(Context::new().apply(&patch)?.to_value(), json!({"example.org": 1}));
+    /// # Ok::<(), backhaul_agent::ContextError>(())
+    /// ```
+    #[must_use]
+    pub fn at_keys(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        self.path = keys.join(".");
+        self.keys = Some(keys).filter(|keys| !path::parts(&self.path).eq(keys));
+        self
+    }
+
+    /// The keys that lead to what is changed, from the outermost on: what was given to
+    /// [`ContextPatch::at_keys`], unless the path was changed since, or the parts of the path.
+    pub fn keys(&self) -> Vec<&str> {
+        match &self.keys {
+            Some(keys) if spell_path(keys, &self.path) => keys.iter().map(String::as_str).collect(),
+            _ => path::parts(&self.path).collect(),
+        }
     }
 
     /// Says what is done at the path; a removal drops the value.
@@ -220,8 +255,10 @@ impl ContextPatch {
             reason: fields.text("reason")?,
             correlation_id: fields.optional_text("correlation_id")?,
             extra: Map::new(),
+            keys: None,
             spelling: Spelling::default(),
         };
+        patch.keys = read_keys(&mut fields, &patch.path);
         (patch.extra, patch.spelling) = fields.finish();
         Ok(patch)
     }
@@ -237,7 +274,8 @@ impl ContextPatch {
             .text("source_id", &self.source_id)
             .time("timestamp", self.timestamp)
             .text("reason", &self.reason)
-            .optional_text("correlation_id", self.correlation_id.as_deref());
+            .optional_text("correlation_id", self.correlation_id.as_deref())
+            .sparse("keys", self.keys.as_deref().map(Node::texts));
         shape.finish(&self.extra)
     }
 
@@ -253,6 +291,7 @@ impl ContextPatch {
             reason: String::new(),
             correlation_id: None,
             extra: Map::new(),
+            keys: None,
             spelling: Spelling::default(),
         }
     }
@@ -272,6 +311,25 @@ fn read_operation(fields: &mut Fields) -> Result<PatchOperation, FieldError> {
             fields.error("operation", found.as_ref(), expected)
         },
     )
+}
+
+/// What is not the keys of this path is some other program's, and stays in `extra`.
+fn read_keys(fields: &mut Fields, path: &str) -> Option<Vec<String>> {
+    let keys: Vec<String> = match fields.peek("keys")? {
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>()?
+        }
+        _ => return None,
+    };
+    if !spell_path(&keys, path) {
+        return None;
+    }
+    fields.take("keys");
+    Some(keys)
+}
+
+fn spell_path(keys: &[String], path: &str) -> bool {
+    (1..=path::MAX_PARTS).contains(&keys.len()) && keys.join(".") == path
 }
 
 fn read_source(fields: &mut Fields) -> Result<PatchSource, FieldError> {
@@ -342,6 +400,31 @@ mod tests {
             let error = ContextPatch::from_value(document).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn keys_are_written_where_the_path_does_not_say_them() {
+        let plain = ContextPatch::set("a.b", 1).at_keys(["a", "b"]);
+        assert_eq!(plain.to_value().get("keys"), None);
+        let dotted = ContextPatch::set("", 1).at_keys(["a.b", "", "c"]);
+        assert_eq!(dotted.path, "a.b..c");
+        assert_eq!(dotted.to_value()["keys"], json!(["a.b", "", "c"]));
+        let read = ContextPatch::from_value(dotted.to_value()).unwrap();
+        assert_eq!(read.keys(), ["a.b", "", "c"]);
+        assert_eq!(read, dotted);
+    }
+
+    #[test]
+    fn keys_of_another_path_are_kept_but_not_followed() {
+        for keys in [json!(["a", "x"]), json!([]), json!([1]), json!("a.b"), json!({})] {
+            let document = json!({"path": "a.b", "operation": "delete", "keys": keys});
+            let patch = ContextPatch::from_value(document).unwrap();
+            assert_eq!(patch.keys(), ["a", "b"]);
+            assert_eq!(patch.to_value()["keys"], keys);
+        }
+        let mut moved = ContextPatch::delete("").at_keys(["a.b"]);
+        moved.path = "c.d".to_owned();
+        assert_eq!(moved.keys(), ["c", "d"]);
     }
 
     #[test]

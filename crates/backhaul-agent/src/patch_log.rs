@@ -5,7 +5,8 @@ use std::sync::Arc;
 use backhaul_store::Timestamp;
 use serde_json::Value;
 
-use crate::context::{Context, ContextError};
+use crate::context::Context;
+use crate::context_error::ContextError;
 use crate::fields::{FieldError, Fields};
 use crate::patch::{ContextPatch, PatchSource};
 use crate::time;
@@ -22,7 +23,7 @@ use crate::time;
 ///     .append(ContextPatch::from_tool("thermometer", "celsius", 21.5))
 ///     .append(ContextPatch::set("alerts", json!([])));
 /// assert_eq!(log.filter_by_source_id("thermometer").len(), 1);
-/// assert_eq!(log.replay(&Context::new())?.get("celsius"), Some(&json!(21.5)));
+/// assert_eq!(log.replay(&Context::new())?.get("celsius"), Some(json!(21.5)));
 /// # Ok::<(), backhaul_agent::ContextError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -272,7 +272,7 @@ fn read_context(fields: &mut Fields, key: &'static str) -> Result<Option<Context
 }
 
 fn context_node(context: Option<&Context>) -> Node<'_> {
-    context.map_or(Node::Owned(Value::Null), |context| Node::Map(context.data()))
+    context.map_or(Node::Owned(Value::Null), |context| Node::Shared(context.data()))
 }
 
 /// Why bytes are not a run record.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::fields::Spelling;
 use crate::json::{self, Style, Writer};
+use crate::shared_object::SharedObject;
 use crate::time;
 
 /// A key of an object, and its value.
@@ -14,6 +15,7 @@ pub(crate) enum Node<'a> {
     Text(&'a str),
     Value(&'a Value),
     Map(&'a Map<String, Value>),
+    Shared(&'a SharedObject),
     Owned(Value),
     List(Vec<Node<'a>>),
     Object(Vec<Entry<'a>>),
@@ -24,8 +26,11 @@ impl<'a> Node<'a> {
         text.map_or(Node::Owned(Value::Null), Node::Text)
     }
 
-    pub(crate) fn list<T>(items: &'a [T], shape: impl Fn(&'a T) -> Self) -> Self {
-        Node::List(items.iter().map(shape).collect())
+    pub(crate) fn list<T: 'a>(
+        items: impl IntoIterator<Item = &'a T>,
+        shape: impl Fn(&'a T) -> Self,
+    ) -> Self {
+        Node::List(items.into_iter().map(shape).collect())
     }
 
     pub(crate) fn texts(texts: &'a [String]) -> Self {
@@ -48,6 +53,7 @@ impl<'a> Node<'a> {
             Node::Text(text) => writer.text(text),
             Node::Value(value) => writer.value(value),
             Node::Map(map) => writer.map(map),
+            Node::Shared(object) => object.write(writer),
             Node::Owned(value) => writer.value(value),
             Node::List(items) => {
                 writer.begin(b'[');
@@ -74,6 +80,7 @@ impl<'a> Node<'a> {
             Node::Text(text) => Value::String(text.to_owned()),
             Node::Value(value) => value.clone(),
             Node::Map(map) => Value::Object(map.clone()),
+            Node::Shared(object) => Value::Object(object.to_map()),
             Node::Owned(value) => value,
             Node::List(items) => items.into_iter().map(Node::into_value).collect(),
             Node::Object(entries) => {

@@ -46,7 +46,7 @@ use serde_json::Value;
 
 pub use error::JsonError;
 pub use number::same_in_python;
-pub use writer::Writer;
+pub use writer::{Writer, key_order};
 
 /// Marks what a [`Value`] cannot hold; see the module text.
 const MARK: char = '\u{FDD0}';

@@ -1,6 +1,8 @@
 //! The writer: takes values, or the parts of an object one by one.
 
-use serde_json::{Map, Value};
+use std::cmp::Ordering;
+
+use serde_json::{Map, Number, Value};
 
 use super::{MARK, Style, Unit, bare_word, number, units};
 
@@ -59,6 +61,11 @@ impl Writer {
         Self { sort_keys: true, ..Self::new(Style::Python) }
     }
 
+    /// Whether the keys of each object have to come in [`key_order`].
+    pub fn sorts_keys(&self) -> bool {
+        self.sort_keys
+    }
+
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
@@ -102,6 +109,16 @@ impl Writer {
         }
     }
 
+    /// A number, as it is spelled.
+    pub fn number(&mut self, number: &Number) {
+        let spelling = number.as_str();
+        if self.sort_keys {
+            self.out.extend_from_slice(number::as_python_writes(spelling).as_bytes());
+        } else {
+            self.out.extend_from_slice(spelling.as_bytes());
+        }
+    }
+
     /// Writes a value of any depth without recursion.
     pub fn value(&mut self, value: &Value) {
         let mut walks = Vec::new();
@@ -138,7 +155,7 @@ impl Writer {
             Value::Null => self.out.extend_from_slice(b"null"),
             Value::Bool(true) => self.out.extend_from_slice(b"true"),
             Value::Bool(false) => self.out.extend_from_slice(b"false"),
-            Value::Number(number) => self.number(number.as_str()),
+            Value::Number(number) => self.number(number),
             Value::String(text) => self.text(text),
             Value::Array(items) => {
                 self.begin(b'[');
@@ -155,18 +172,8 @@ impl Writer {
             return Walk::Object(map.iter());
         }
         let mut entries: Vec<_> = map.iter().collect();
-        entries.sort_by(|(left, _), (right, _)| {
-            units(left).map(Unit::code_point).cmp(units(right).map(Unit::code_point))
-        });
+        entries.sort_by(|(left, _), (right, _)| key_order(left, right));
         Walk::Sorted(entries.into_iter())
-    }
-
-    fn number(&mut self, spelling: &str) {
-        if self.sort_keys {
-            self.out.extend_from_slice(number::as_python_writes(spelling).as_bytes());
-        } else {
-            self.out.extend_from_slice(spelling.as_bytes());
-        }
     }
 
     fn new_line(&mut self) {
@@ -215,6 +222,11 @@ impl Writer {
     fn code_unit(&mut self, code: u16) {
         self.out.extend_from_slice(format!("\\u{code:04x}").as_bytes());
     }
+}
+
+/// The order in which Python sorts held keys: by code point, lone surrogates too.
+pub fn key_order(left: &str, right: &str) -> Ordering {
+    units(left).map(Unit::code_point).cmp(units(right).map(Unit::code_point))
 }
 
 fn is_plain(byte: u8) -> bool {

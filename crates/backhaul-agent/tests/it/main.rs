@@ -9,6 +9,7 @@
 
 mod cap;
 mod cloud;
+mod contexts;
 mod cpython;
 mod crashes;
 mod delivery;

@@ -1,6 +1,5 @@
 //! A question about the context.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 
 use backhaul_agent::Context;
@@ -95,11 +94,11 @@ impl Condition {
 
     /// Whether it is so in this context.
     pub fn holds(&self, context: &Context) -> bool {
-        self.holds_of(context.get(&self.field))
+        self.holds_of(context.get(&self.field).as_ref())
     }
 
-    fn holds_of(&self, found: Option<impl Borrow<Value>>) -> bool {
-        let found = found.as_ref().map_or(&Value::Null, Borrow::borrow);
+    fn holds_of(&self, found: Option<&Value>) -> bool {
+        let found = found.unwrap_or(&Value::Null);
         let wanted = &self.value;
         match self.operator {
             Operator::Equals => same_in_python(found, wanted),

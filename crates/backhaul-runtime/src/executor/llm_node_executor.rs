@@ -8,7 +8,6 @@ use backhaul_llm::{ChatRequest, CompletionResult, LlmClient, LlmError, LlmErrorK
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::inputs;
 use super::node_call::NodeCall;
 use super::node_error::NodeError;
 use super::node_executor::{NodeExecutor, NodeFuture};
@@ -138,7 +137,7 @@ fn value_of(call: &NodeCall, path: &str) -> Option<Value> {
     let mut parts = path.split('.');
     let argument = parts.next().and_then(|name| call.inputs.get(name));
     let argument = argument.and_then(|value| parts.try_fold(value, |value, part| value.get(part)));
-    argument.cloned().or_else(|| inputs::look_up(&call.context, path))
+    argument.cloned().or_else(|| call.context.get(path))
 }
 
 fn output(call: &NodeCall, answer: &CompletionResult) -> Result<NodeOutput, NodeError> {

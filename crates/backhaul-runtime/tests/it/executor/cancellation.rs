@@ -55,8 +55,8 @@ async fn what_runs_is_dropped_and_what_has_not_begun_is_skipped() {
     // It does not go on, and what it came to is kept.
     assert_eq!(keeping(&disk).recover_run(Recovery::any()).unwrap(), None);
     assert_eq!(
-        keeping(&disk).recover_latest().unwrap().unwrap().data(),
-        result.final_context.data()
+        keeping(&disk).recover_latest().unwrap().unwrap().to_value(),
+        result.final_context.to_value()
     );
     let error = executor.resume(&dag, "r").await.unwrap_err();
     assert!(

@@ -41,7 +41,7 @@ async fn check(moment: &Moment, random: &mut Prng) -> Result<(), String> {
     let disk = moment.snapshot.crash_image(random, &style);
     let Some(state) = keeping(&disk).recover_run(Recovery::any()).unwrap() else {
         let latest = keeping(&disk).recover_latest().unwrap();
-        let is_done = latest.is_some_and(|context| context.data().len() == 6);
+        let is_done = latest.is_some_and(|context| context.len() == 6);
         return if is_done || moment.begun.is_empty() { Ok(()) } else { Err("it is lost".into()) };
     };
     let ended: BTreeSet<String> = state.nodes.iter().map(|node| node.node_id.clone()).collect();
@@ -53,7 +53,7 @@ async fn check(moment: &Moment, random: &mut Prng) -> Result<(), String> {
     let told = Told::default();
     let executor = DagExecutor::new(functions(&told)).context_persistence(keeping(&disk));
     let result = executor.recover_run(&built(diamond())).await.unwrap().unwrap();
-    if !result.success() || result.final_context.data().len() != 6 {
+    if !result.success() || result.final_context.len() != 6 {
         return Err(format!("it ended otherwise: {result:?}"));
     }
     match told.begun().iter().find(|id| ended.contains(*id)) {

@@ -31,7 +31,7 @@ async fn a_run_goes_on_whatever_the_disk_refuses_and_says_so() {
                 }
                 // What was refused is written later, with the rest.
                 let latest = keeping(&disk).recover_latest().unwrap().unwrap();
-                assert_eq!(latest.data(), result.final_context.data(), "{call:?} {after}");
+                assert_eq!(latest.to_value(), result.final_context.to_value(), "{call:?} {after}");
                 kept += 1;
             }
         }

@@ -146,5 +146,8 @@ async fn a_run_that_goes_on_is_another_record_and_both_have_everything_once() {
     assert_eq!(second.metadata["finished_before"], json!(["a"]));
     assert_eq!(second.total_patches(), 1);
     assert_eq!(second.patches[0].path, "b");
-    assert_eq!(second.initial_context.as_ref().unwrap().data(), failed.final_context.data());
+    assert_eq!(
+        second.initial_context.as_ref().unwrap().to_value(),
+        failed.final_context.to_value()
+    );
 }

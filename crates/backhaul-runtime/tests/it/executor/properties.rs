@@ -159,7 +159,7 @@ fn ran(result: &ExecutionResult) -> Vec<(&str, Option<bool>)> {
 fn assert_same(result: &ExecutionResult, naive: &Naive<'_>, succeeds: bool) {
     let expected = if succeeds { RunStatus::Completed } else { RunStatus::Failed };
     assert_eq!(result.status, expected, "{:?}", result.error);
-    assert_eq!(result.final_context.data(), naive.context.data());
+    assert_eq!(result.final_context.to_value(), naive.context.to_value());
     assert_eq!(ran(result), naive.ran());
     let all: BTreeSet<_> = ends(result).into_iter().collect();
     assert_eq!(all, naive.ends.iter().map(|(id, success)| (id.as_str(), *success)).collect());

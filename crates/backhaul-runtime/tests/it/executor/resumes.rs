@@ -78,7 +78,7 @@ async fn ended(disk: &SimDisk) -> Option<BTreeSet<String>> {
 }
 
 fn has_ended(disk: &SimDisk) -> bool {
-    keeping(disk).recover_latest().unwrap().is_some_and(|context| context.data().len() == 6)
+    keeping(disk).recover_latest().unwrap().is_some_and(|context| context.len() == 6)
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_run_that_is_dropped_anywhere_goes_on_to_the_same_end() {
         assert_eq!(result.status, RunStatus::Completed);
         assert_eq!(result.final_context.to_value()["f"], whole.final_context.to_value()["f"]);
         let keys = |result: &ExecutionResult| {
-            result.final_context.data().keys().cloned().collect::<BTreeSet<_>>()
+            result.final_context.keys().map(str::to_owned).collect::<BTreeSet<_>>()
         };
         assert_eq!(keys(&result), keys(&whole));
         assert_eq!(result.node_results.len(), 6);

@@ -142,7 +142,6 @@ async fn patches_say_who_made_them_and_in_which_run() {
     let made: Vec<_> = result
         .final_context
         .get_timeline()
-        .iter()
         .map(|patch| (patch.path.as_str(), patch.source, patch.source_id.as_str()))
         .collect();
     let expected = [
@@ -152,7 +151,7 @@ async fn patches_say_who_made_them_and_in_which_run() {
         ("l", PatchSource::Llm, "l"),
     ];
     assert_eq!(made, expected);
-    let ids = result.final_context.get_timeline().iter();
+    let ids = result.final_context.get_timeline();
     assert!(ids.map(|patch| patch.correlation_id.as_deref()).all(|id| id == Some("run_7")));
 }
 

@@ -57,7 +57,7 @@ async fn work_on(
         tokio::task::yield_now().await;
     }
     told.tell(format!("end {id}"));
-    let seen: Vec<&String> = call.context.data().keys().collect();
+    let seen: Vec<&str> = call.context.keys().collect();
     Ok(json!({"id": id, "seen": seen}))
 }
 

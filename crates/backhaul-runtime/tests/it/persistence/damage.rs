@@ -118,7 +118,7 @@ fn a_disk_that_refuses_is_told_of_and_what_it_missed_is_written_once_it_takes_so
         faults.add(Fault::new(call, errno));
         let error = run.apply(ContextPatch::set("meanwhile", 2)).unwrap_err();
         assert_eq!(error.kind(), PersistenceErrorKind::Storage);
-        assert_eq!(run.context().get("meanwhile"), Some(&json!(2)));
+        assert_eq!(run.context().get("meanwhile"), Some(json!(2)));
         run.apply(ContextPatch::set("still", 3)).unwrap_err();
         faults.clear();
         run.apply(ContextPatch::set("after", 4)).unwrap();

@@ -82,7 +82,7 @@ fn the_latest_context_is_that_of_the_newest_run_whatever_became_of_it() {
     }
     let last = |which: &Recovery| {
         let found = persistence.recover_latest_of(which).unwrap();
-        found.map(|context| context.get("last").cloned().unwrap())
+        found.map(|context| context.get("last").unwrap())
     };
     assert_eq!(last(&Recovery::any()), Some(json!("run_3")));
     assert_eq!(last(&Recovery::any().dag("b")), Some(json!("run_2")));
