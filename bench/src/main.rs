@@ -1,5 +1,6 @@
 //! Measures the store beside SQLite, the courier beside a bare loop, what is done for Weave
-//! beside Weave, and the gateway of models beside LiteLLM's proxy.
+//! beside Weave, the gateway of models beside LiteLLM's proxy, and a change of a context
+//! beside a copy of it.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of
@@ -7,6 +8,7 @@
 
 mod child;
 mod choosing;
+mod context;
 mod courier;
 mod device;
 mod drain;
@@ -23,7 +25,7 @@ mod weave;
 use report::Table;
 
 const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | \
-                     models PART ROUNDS | choose RECORDS | open FOLDER";
+                     models PART ROUNDS | context ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,12 +35,14 @@ fn main() {
         ["courier", rounds] => courier::measure(number(rounds)),
         ["weave", part, rounds] => weave::measure(part, number(rounds)),
         ["models", part, rounds] => models::measure(part, number(rounds)),
+        ["context", rounds] => context::measure(number(rounds)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.
         ["engine", seconds, key, dir] => {
             engines::run_child(key, dir.as_ref(), seconds.parse().expect(USAGE));
         }
+        ["context-memory", how, objects] => context::run_child(how, number(objects)),
         ["hub"] => hub::run_child(),
         ["drain", ref drain @ ..] => drain::run_child(drain),
         ["models-primary"] => models::run_child(),
