@@ -61,7 +61,7 @@ impl ToolQueueBuilder {
     /// Opens the queue.
     ///
     /// # Errors
-    /// [`InvalidOption`](ToolQueueErrorKind::InvalidOption), and where the disk refuses.
+    /// [`InvalidOption`](super::ToolQueueErrorKind::InvalidOption), and where the disk refuses.
     pub fn open(self) -> Result<ToolQueue, ToolQueueError> {
         self.options.check()?;
         let options = Options {
