@@ -48,8 +48,8 @@ impl PatchHistory {
 
     fn shorten(&mut self) {
         let excess = self.limit.map_or(0, |limit| self.patches.len().saturating_sub(limit));
-        if excess > 0 {
-            self.patches = self.patches.split_off(excess);
+        for _ in 0..excess {
+            self.patches.pop_front();
         }
     }
 }

@@ -66,6 +66,10 @@ fn update_parts<'a>(
 /// Removes the value at the end of `parts`; false when there is none.
 pub(crate) fn remove<'a>(object: &mut SharedObject, parts: impl Iterator<Item = &'a str>) -> bool {
     let mut parts: Vec<&str> = parts.collect();
+    // What is not there costs no copy of the way to it.
+    if get(object, parts.iter().copied()).is_none() {
+        return false;
+    }
     let Some(last) = parts.pop() else {
         return false;
     };

@@ -68,13 +68,16 @@ mod tests {
     fn grows_beyond_a_vector_and_leaves_the_old_one() {
         let mut list = SharedList::from(Vec::new());
         let mut versions = Vec::new();
-        for number in 0..100 {
-            versions.push(list.clone());
+        for number in 0..10_000 {
+            if number % 500 == 0 || number < 100 {
+                versions.push((number, list.clone()));
+            }
             list.push(SharedValue::from(serde_json::Value::from(number)));
         }
         assert!(matches!(list, SharedList::Large(_)));
-        for (length, version) in versions.iter().enumerate() {
-            assert_eq!(version.len(), length);
+        for (length, version) in &versions {
+            assert_eq!(version.len(), *length);
+            assert_eq!(version.iter().count(), *length);
             assert!(version.iter().zip(list.iter()).all(|(a, b)| a.equals(b, Equality::Text)));
         }
     }

@@ -142,21 +142,29 @@ impl SharedObject {
     }
 
     /// The keys whose value is another in `other`, with that value, or nothing where it is
-    /// not in there: first what is missing, then the order of `other`.
+    /// not in there.
     pub(crate) fn changes<'a>(
         &'a self,
         other: &'a Self,
-    ) -> impl Iterator<Item = (&'a Key, Option<&'a SharedValue>)> {
-        let (left, right) = match self.is_same(other) {
-            true => (None, None),
-            false => (Some(self.iter()), Some(other.iter())),
-        };
-        let missing = left.into_iter().flatten().map(|(key, _)| key);
-        let missing = missing.filter(|key| other.get(key).is_none()).map(|key| (key, None));
-        let changed = right.into_iter().flatten().filter(|(key, value)| {
-            self.get(key).is_none_or(|old| !old.equals(value, Equality::Unordered))
-        });
-        missing.chain(changed.map(|(key, value)| (key, Some(value))))
+    ) -> Vec<(&'a Key, Option<&'a SharedValue>)> {
+        let mut changes = Vec::new();
+        if self.is_same(other) {
+            return changes;
+        }
+        let is_other = |old: &SharedValue, new| !old.equals(new, Equality::Unordered);
+        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
+        // As long as both have the same keys in the same order, none has to be looked up.
+        while let Some((key, old)) =
+            left.next_if(|(key, _)| right.peek().is_some_and(|it| it.0 == *key))
+        {
+            let new = right.next().map(|(_, new)| new).filter(|new| is_other(old, new));
+            changes.extend(new.map(|new| (key, Some(new))));
+        }
+        let missing = left.filter(|(key, _)| other.get(key).is_none());
+        changes.extend(missing.map(|(key, _)| (key, None)));
+        let changed = right.filter(|(key, new)| self.get(key).is_none_or(|old| is_other(old, new)));
+        changes.extend(changed.map(|(key, new)| (key, Some(new))));
+        changes
     }
 
     /// An object of entries no two of which have the same key.
@@ -200,5 +208,54 @@ impl PartialEq for SharedObject {
 impl fmt::Debug for SharedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_map().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(object: &SharedObject) -> String {
+        Value::Object(object.to_map()).to_string()
+    }
+
+    #[test]
+    fn thousands_of_keys_are_in_the_order_of_a_map_in_every_version() {
+        let (mut object, mut map) = (SharedObject::default(), Map::new());
+        let mut versions = Vec::new();
+        for number in 0..20_000u64 {
+            // Keys come back after a while, and every third time one goes.
+            let key = format!("k{}", number.wrapping_mul(7919) % 3_000);
+            if number % 3 == 0 {
+                assert_eq!(object.remove(&key), map.shift_remove(&key).is_some());
+            } else {
+                object.insert(Key::from(key.as_str()), Value::from(number).into());
+                map.insert(key, number.into());
+            }
+            if number % 2_500 == 0 {
+                versions.push((object.clone(), Value::Object(map.clone()).to_string()));
+            }
+        }
+        versions.push((object, Value::Object(map).to_string()));
+        for (object, expected) in &versions {
+            assert_eq!(&written(object), expected);
+        }
+    }
+
+    #[test]
+    fn changes_are_those_that_make_the_other() {
+        let read =
+            |text: &str| SharedObject::from(serde_json::from_str::<Map<_, _>>(text).unwrap());
+        let old = read(r#"{"a":1,"b":{"x":1,"y":2},"c":3,"d":4}"#);
+        let new = read(r#"{"a":2,"b":{"y":2,"x":1},"d":4,"e":5,"c":6}"#);
+        let changes: Vec<_> = old
+            .changes(&new)
+            .into_iter()
+            .map(|(key, value)| (key.to_string(), value.map(|value| value.to_value().to_string())))
+            .collect();
+        let expected = [("a", "2"), ("e", "5"), ("c", "6")];
+        assert_eq!(changes, expected.map(|(key, value)| (key.into(), Some(value.into()))));
+        assert_eq!(new.changes(&old).iter().filter(|(_, value)| value.is_none()).count(), 1);
+        assert!(old.changes(&old.clone()).is_empty());
     }
 }
