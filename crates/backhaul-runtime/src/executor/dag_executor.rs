@@ -3,14 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use backhaul_agent::{Context, ParallelRunLogger, RunEnd, RunStart, time};
+use backhaul_agent::{Context, MergeStrategy, ParallelRunLogger, RunEnd, RunStart, time};
 use backhaul_store::{Clock, SystemClock, Timestamp};
 use serde_json::{Map, Value};
 
 use super::beginning::Beginning;
 use super::execution_result::{ExecutionResult, NodeResult};
 use super::keeper::Keeper;
-use super::merge::MergeStrategy;
 use super::node_executor::NodeExecutor;
 use super::ran::{End, Ran};
 use super::recorder::Recorder;
@@ -76,8 +75,11 @@ impl DagExecutor {
         Self { max_parallel: nodes.max(1), ..self }
     }
 
-    /// What is done when nodes that ran at the same time change the same part of the context.
-    /// Default: the last one has the last word.
+    /// What is done when nodes that ran at the same time change the same part of the context;
+    /// [`ExecutionResult::conflicts`] tells of it whatever that is. By default the node that ends
+    /// last has the last word. With [`DeepMerge`](MergeStrategy::DeepMerge) objects that both put
+    /// there merge; with [`RaiseOnConflict`](MergeStrategy::RaiseOnConflict) the node that ends
+    /// last has failed, and changes nothing: what it did has been done.
     #[must_use]
     pub fn merge_strategy(self, strategy: MergeStrategy) -> Self {
         Self { merge_strategy: strategy, ..self }

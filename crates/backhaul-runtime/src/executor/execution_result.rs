@@ -4,7 +4,7 @@ use backhaul_agent::Context;
 use backhaul_store::Timestamp;
 use serde_json::{Map, Value};
 
-use super::merge::MergeConflict;
+use super::merge::NodeConflict;
 use crate::persistence::NodeRecord;
 use crate::run_status::RunStatus;
 
@@ -30,7 +30,7 @@ pub struct ExecutionResult {
     /// When it ended.
     pub completed_at: Timestamp,
     /// Changes of nodes that ran at the same time and met; of a run that went on, those since.
-    pub conflicts: Vec<MergeConflict>,
+    pub conflicts: Vec<NodeConflict>,
     /// What was given with [`RunOptions`](super::RunOptions); `resumed` and `finished_before` of
     /// a run that went on; and `persistence_error` where not all of the run is on disk.
     pub metadata: Map<String, Value>,

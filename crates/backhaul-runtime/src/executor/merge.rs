@@ -5,24 +5,13 @@ use std::fmt;
 use backhaul_agent::{ContextPatch, PatchOperation};
 use serde_json::Value;
 
-/// What is done when two nodes that ran at the same time change the same part of the context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum MergeStrategy {
-    /// The node that ends last has the last word.
-    #[default]
-    LastWriteWins,
-    /// The node that ends last has failed, and changes nothing. What it did has been done.
-    RaiseOnConflict,
-}
-
 /// Two nodes that ran at the same time, neither of which saw what the other one gave, have
 /// changed the same part of the context.
 ///
 /// Two additions to one list are no conflict, nor are merges of different keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct MergeConflict {
+pub struct NodeConflict {
     /// The dot path that both changed; where one path leads into the other, the longer one.
     pub path: String,
     /// The node that ended first.
@@ -31,10 +20,25 @@ pub struct MergeConflict {
     pub last: String,
 }
 
-impl fmt::Display for MergeConflict {
+impl fmt::Display for NodeConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, first, last } = self;
         write!(f, "`{first}` and `{last}` ran at the same time, and both changed `{path}`")
+    }
+}
+
+/// Where nodes that ran at the same time both put an object, the later one goes into the earlier
+/// one, key by key.
+pub(super) fn deepen(patches: &mut [ContextPatch], conflicts: &[NodeConflict]) {
+    for patch in patches {
+        let meets = |conflict: &NodeConflict| {
+            let rest = conflict.path.strip_prefix(&patch.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let is_object = patch.operation == PatchOperation::Set && patch.value.is_object();
+        if is_object && conflicts.iter().any(meets) {
+            patch.operation = PatchOperation::Merge;
+        }
     }
 }
 
@@ -69,7 +73,7 @@ impl Changes {
         seen: usize,
         node_id: &str,
         patches: &[ContextPatch],
-    ) -> Vec<MergeConflict> {
+    ) -> Vec<NodeConflict> {
         let unseen = self.made.get(seen..).unwrap_or_default();
         if unseen.is_empty() {
             return Vec::new();
@@ -80,7 +84,7 @@ impl Changes {
             for (one, other) in
                 made.touched.iter().flat_map(|one| touched.iter().map(move |other| (one, other)))
             {
-                conflicts.extend(met(one, other).map(|path| MergeConflict {
+                conflicts.extend(met(one, other).map(|path| NodeConflict {
                     path: path.to_owned(),
                     first: made.node_id.clone(),
                     last: node_id.to_owned(),

@@ -3,7 +3,7 @@
 use backhaul_agent::Context;
 
 use super::execution_result::NodeResult;
-use super::merge::MergeConflict;
+use super::merge::NodeConflict;
 use crate::persistence::RunStep;
 use crate::run_status::RunStatus;
 
@@ -24,6 +24,6 @@ pub(super) struct Ran {
     pub(super) end: End,
     pub(super) context: Context,
     pub(super) node_results: Vec<NodeResult>,
-    pub(super) conflicts: Vec<MergeConflict>,
+    pub(super) conflicts: Vec<NodeConflict>,
     pub(super) persistence_error: Option<String>,
 }

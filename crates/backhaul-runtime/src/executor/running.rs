@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use backhaul_agent::{ContextPatch, PatchSource, RunEvent};
+use backhaul_agent::{ContextPatch, MergeStrategy, PatchSource, RunEvent};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ use super::beginning::Beginning;
 use super::dag_executor::DagExecutor;
 use super::execution_result::NodeResult;
 use super::inputs;
-use super::merge::{Changes, MergeConflict, MergeStrategy};
+use super::merge::{Changes, NodeConflict, deepen};
 use super::node_call::NodeCall;
 use super::node_error::NodeError;
 use super::node_output::NodeOutput;
@@ -43,7 +43,7 @@ pub(super) struct Running<'a> {
     attempts: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>,
     cancelled: Pin<Box<dyn Future<Output = ()> + Send>>,
     changes: Changes,
-    conflicts: Vec<MergeConflict>,
+    conflicts: Vec<NodeConflict>,
     skips_seen: usize,
     end: Option<End>,
     has_ended_again: bool,
@@ -295,8 +295,8 @@ impl<'a> Running<'a> {
         output: NodeOutput,
     ) -> Result<Applied, NodeError> {
         let NodeOutput { value: output, patches, metadata } = output;
-        let patches = self.patches_of(node, patches, &output);
-        self.check_conflicts(node, begun, &patches)?;
+        let mut patches = self.patches_of(node, patches, &output);
+        self.settle_conflicts(node, begun, &mut patches)?;
         let mut context = self.from.context.clone();
         for patch in &patches {
             context = context.apply(patch).map_err(|error| NodeError::fatal(error.to_string()))?;
@@ -337,19 +337,23 @@ impl<'a> Running<'a> {
         patches
     }
 
-    fn check_conflicts(
+    fn settle_conflicts(
         &mut self,
         node: NodeIndex,
         begun: Option<&Begun>,
-        patches: &[ContextPatch],
+        patches: &mut [ContextPatch],
     ) -> Result<(), NodeError> {
         let Some(begun) = begun else { return Ok(()) };
         let conflicts = self.changes.conflicts(begun.seen, &self.dag[node].id, patches);
         let error = conflicts.first().map(ToString::to_string);
+        let strategy = self.executor.merge_strategy;
+        if strategy == MergeStrategy::DeepMerge {
+            deepen(patches, &conflicts);
+        }
         self.conflicts.extend(conflicts);
-        match (error, self.executor.merge_strategy) {
-            (Some(error), MergeStrategy::RaiseOnConflict) => Err(NodeError::fatal(error)),
-            _ => Ok(()),
+        match error.filter(|_| strategy == MergeStrategy::RaiseOnConflict) {
+            Some(error) => Err(NodeError::fatal(error)),
+            None => Ok(()),
         }
     }
 

@@ -71,6 +71,18 @@ async fn the_last_one_has_the_last_word_unless_that_is_an_error() {
 }
 
 #[tokio::test]
+async fn objects_that_both_put_there_merge_where_that_is_asked_for() {
+    let one = ContextPatch::set("seen", json!({"by": {"one": 1}, "last": "one"}));
+    let other = ContextPatch::set("seen", json!({"by": {"other": 2}, "last": "other"}));
+    let dag = built(beside(one, other));
+    let executor = DagExecutor::new(nodes()).merge_strategy(MergeStrategy::DeepMerge);
+    let result = run(&executor, &dag).await;
+    let merged = json!({"seen": {"by": {"one": 1, "other": 2}, "last": "other"}});
+    assert_eq!(result.final_context.to_value(), merged);
+    assert_eq!(result.conflicts.len(), 1);
+}
+
+#[tokio::test]
 async fn a_node_that_saw_the_other_one_does_not_meet_it() {
     let dag = beside(ContextPatch::set("n", 1), ContextPatch::set("n", 2)).edge("one", "other");
     let executor = DagExecutor::new(nodes()).merge_strategy(MergeStrategy::RaiseOnConflict);
