@@ -29,37 +29,49 @@ pub(super) enum Unusable {
     Damaged(String),
 }
 
-impl Checkpoint {
-    /// The bytes: upstream's keys in its order, ours, and a checksum.
-    pub(super) fn encode(&self, at: Timestamp) -> Vec<u8> {
-        let RunState { run_id, dag_name, dag_digest, status, context, nodes, .. } = &self.state;
-        let completed = nodes.iter().filter(|node| node.success.is_some());
-        let failed = nodes.iter().rev().find(|node| node.success == Some(false));
-        let begun = self.state.begun.iter();
-        let own = object_of([
-            ("format", FORMAT.into()),
-            ("at", time::isoformat(at).into()),
-            ("lines", self.lines.into()),
-            ("patches", self.state.patch_count.into()),
-            ("dag_digest", text_or_null(dag_digest)),
-            ("nodes", nodes.iter().map(|node| node_value(node, false)).collect()),
-            ("begun", begun.map(|(id, attempt)| (id.clone(), Value::from(*attempt))).collect()),
-        ]);
-        let object = object_of([
-            ("run_id", json::text(run_id)),
-            ("dag_name", json::text(dag_name)),
-            ("status", status.as_str().into()),
-            ("completed_nodes", completed.map(|node| json::text(&node.node_id)).collect()),
-            ("pending_nodes", self.state.pending.iter().map(|id| json::text(id)).collect()),
-            ("context", context.to_checkpoint_value()),
-            ("error", text_or_null(&self.state.error)),
-            ("failed_node", failed.map_or(Value::Null, |node| json::text(&node.node_id))),
-            ("fencing_token", 0.into()),
-            (OWN, own),
-        ]);
-        seal_line(json::to_vec(&object, json::Style::Compact))
-    }
+/// The bytes of a run at one moment: upstream's keys in its order, ours, and a checksum. The
+/// context is written from where it is: it may be large.
+pub(super) fn encode(state: &RunState, lines: u64, at: Timestamp) -> Vec<u8> {
+    let RunState { run_id, dag_name, status, context, nodes, pending, error, .. } = state;
+    let completed = nodes.iter().filter(|node| node.success.is_some());
+    let failed = nodes.iter().rev().find(|node| node.success == Some(false));
+    let before = object_of([
+        ("run_id", json::text(run_id)),
+        ("dag_name", json::text(dag_name)),
+        ("status", status.as_str().into()),
+        ("completed_nodes", completed.map(|node| json::text(&node.node_id)).collect()),
+        ("pending_nodes", pending.iter().map(|id| json::text(id)).collect()),
+    ]);
+    let after = object_of([
+        ("error", text_or_null(error)),
+        ("failed_node", failed.map_or(Value::Null, |node| json::text(&node.node_id))),
+        ("fencing_token", 0.into()),
+        (OWN, own(state, lines, at)),
+    ]);
+    let mut bytes = json::to_vec(&before, json::Style::Compact);
+    bytes.pop();
+    bytes.extend_from_slice(b",\"context\":");
+    bytes.extend(context.to_checkpoint_json());
+    bytes.push(b',');
+    bytes.extend(json::to_vec(&after, json::Style::Compact).into_iter().skip(1));
+    seal_line(bytes)
+}
 
+/// What upstream has no keys for.
+fn own(state: &RunState, lines: u64, at: Timestamp) -> Value {
+    let begun = state.begun.iter().map(|(id, attempt)| (id.clone(), Value::from(*attempt)));
+    object_of([
+        ("format", FORMAT.into()),
+        ("at", time::isoformat(at).into()),
+        ("lines", lines.into()),
+        ("patches", state.patch_count.into()),
+        ("dag_digest", text_or_null(&state.dag_digest)),
+        ("nodes", state.nodes.iter().map(|node| node_value(node, false)).collect()),
+        ("begun", begun.collect()),
+    ])
+}
+
+impl Checkpoint {
     /// Reads a checkpoint of ours or of upstream's.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
         let sealed = open_line(bytes);

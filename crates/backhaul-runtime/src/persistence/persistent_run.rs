@@ -8,7 +8,7 @@ use std::time::Duration;
 use backhaul_agent::{Context, ContextPatch};
 use backhaul_store::Flush;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{self, Checkpoint};
 use super::context_persistence::Inner;
 use super::files::{self, FilesOfRun, Kind, Number, RunName};
 use super::journal::Journal;
@@ -204,8 +204,7 @@ impl PersistentRun {
     fn snapshot(&mut self) -> Vec<u8> {
         let limit = self.inner.options.history_limit;
         self.state.context = self.state.context.with_history_limit(limit);
-        let snapshot = Checkpoint { state: self.state.clone(), lines: self.lines };
-        snapshot.encode(self.inner.clock.now().wall)
+        checkpoint::encode(&self.state, self.lines, self.inner.clock.now().wall)
     }
 
     fn next_journal(&mut self, line: Vec<u8>) -> Result<(), PersistenceError> {
