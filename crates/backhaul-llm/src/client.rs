@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -120,5 +121,32 @@ pub trait LlmClient: Send + Sync {
         Box::pin(async {
             Err(LlmError::new(LlmErrorKind::Unsupported, "this client can only be asked"))
         })
+    }
+}
+
+/// A client that several share, such as one that is chosen when the program runs.
+impl<C: LlmClient + ?Sized> LlmClient for Arc<C> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn complete<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, CompletionResult> {
+        (**self).complete(request)
+    }
+
+    fn stream<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, ChunkStream> {
+        (**self).stream(request)
+    }
+
+    fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> LlmFuture<'a, TokenCount> {
+        (**self).count_tokens(request)
+    }
+
+    fn capabilities(&self) -> LlmFuture<'_, ModelCapabilities> {
+        (**self).capabilities()
+    }
+
+    fn probe(&self) -> LlmFuture<'_, ()> {
+        (**self).probe()
     }
 }

@@ -140,6 +140,10 @@ impl Options {
         self.segment_bytes.min(share).max(4096)
     }
 
+    pub(crate) fn keep_delivered_us(&self) -> i64 {
+        i64::try_from(self.keep_delivered_for.as_micros()).unwrap_or(i64::MAX)
+    }
+
     /// Checks that the values make sense together.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ impl CourierState {
     pub(crate) fn purge(&mut self, inner: &Inner, now: &Moment) -> Result<bool> {
         let options = &inner.context.options;
         let now_us = now.wall.as_micros();
-        let keep_us = i64::try_from(options.keep_delivered_for.as_micros()).unwrap_or(i64::MAX);
+        let keep_us = options.keep_delivered_us();
         for account in self.ledger.accounts.0.values_mut().flat_map(|chains| chains.values_mut()) {
             account.mark(now_us, keep_us);
         }

@@ -1,7 +1,7 @@
 """An agent that logs numbered things with the installed Weave client until its stdin is
 closed, and then says `logged N`.
 
-    steady.py NAME [--url URL] [--project ENTITY/PROJECT] [--pause SECONDS]
+    steady.py NAME [--url URL] [--project ENTITY/PROJECT] [--pause SECONDS] [--at-least N]
 
 Of each number it logs the calls `step` and, in it, `half`; of every fifth a note, of every
 tenth a version of the object NAME, of every twentieth a file and a table. It prints
@@ -20,6 +20,7 @@ parser.add_argument("name", help="what tells this agent's things from others'")
 parser.add_argument("--url", help="base of the trace server and of the GraphQL server")
 parser.add_argument("--project", default="local/scenario")
 parser.add_argument("--pause", type=float, default=0.0, help="seconds between two numbers")
+parser.add_argument("--at-least", type=int, default=0, help="numbers before it may end")
 arguments = parser.parse_args()
 
 folder = tempfile.TemporaryDirectory()
@@ -79,7 +80,7 @@ def main():
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     print("logging", flush=True)
     number = 0
-    while not stopped.wait(arguments.pause):
+    while not stopped.wait(arguments.pause) or number < arguments.at_least:
         number += 1
         log(number)
     client.finish()

@@ -41,6 +41,10 @@
 
 #![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the commands use more of it"))]
 
+// The agent of the demo is the example that users are shown, which goes by the crate's name.
+#[cfg(feature = "cli")]
+extern crate self as backhaul;
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExamples;

@@ -75,7 +75,9 @@
 //! record of the same run id, whose metadata says `resumed` and lists the nodes `finished_before`:
 //! it begins with the context of then and holds what happened since, so that both records
 //! together have everything once. Only what a node did that had not ended on disk when the
-//! process was killed may stand in both, under two ids: it was done twice.
+//! process was killed may stand in both, under two ids: it was done twice. A process that is
+//! killed after a run's end is on disk and before its record is leaves one record, which holds
+//! everything and says `interrupted`: there is nothing left to go on with.
 
 mod attempt;
 mod beginning;

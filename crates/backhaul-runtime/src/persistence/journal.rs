@@ -13,8 +13,8 @@ use backhaul_store::{Disk, DiskFile, Flush, Open};
 
 /// What a device writes whole or not at all is at most this: pages of flash and of the kernel.
 const PAGE: usize = 4096;
-/// Written ahead at first: a short run takes no more than this.
-const FIRST_AHEAD: usize = 16 * PAGE;
+/// Written ahead at first: a run of a few nodes takes no more than this.
+const FIRST_AHEAD: usize = 8 * PAGE;
 /// Written ahead at most: one flush in 256 is one of the file's length too.
 const MOST_AHEAD: usize = 256 * PAGE;
 

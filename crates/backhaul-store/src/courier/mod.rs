@@ -362,7 +362,8 @@ impl CourierState {
     pub(crate) fn look(&mut self, inner: &Inner) -> Result<()> {
         let context = &inner.context;
         let (state, cap) = (context.dir.join(STATE), context.quota.max());
-        self.ledger = Ledger::load(&*context.disk, &state, cap)?;
+        let keep_us = context.options.keep_delivered_us();
+        self.ledger = Ledger::load(&*context.disk, &state, cap, keep_us)?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Settled, State, is_false};
+use crate::clock::Timestamp;
 use crate::id::Chain;
 
 /// All accounts: by destination, then by chain.
@@ -469,6 +470,17 @@ impl Accounts {
             account.settle(sequence, &entry.settled, &entry.at);
         }
     }
+
+    /// Applies an entry that stands in a file, and notes where the floor stood when it was
+    /// made: a process that was killed may have written no snapshot with its own notes.
+    pub(crate) fn replay(&mut self, entry: &Entry, keep_us: i64) {
+        self.apply(entry);
+        if entry.settled.state.is_final()
+            && let Some(at) = Timestamp::parse(&entry.at)
+        {
+            self.open(&entry.destination, &entry.chain, 1).mark(at.as_micros(), keep_us);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -489,6 +501,26 @@ mod tests {
         settle(&mut account, 4, State::Delivered);
         assert_eq!(account.floor, 6);
         assert!(account.settled.is_empty());
+    }
+
+    #[test]
+    fn entries_that_are_read_again_tell_how_long_all_before_them_has_been_settled() {
+        const DAY_US: i64 = 24 * 3600 * 1_000_000;
+        let mut accounts = Accounts::default();
+        for day in 0..10_u64 {
+            let at = Timestamp::from_micros(DAY_US * i64::try_from(day).unwrap());
+            let entry = Entry {
+                at: at.to_string(),
+                destination: "d".to_owned(),
+                chain: "normal".to_owned(),
+                first: 1 + day,
+                last: 1 + day,
+                settled: Settled::new(State::Delivered),
+            };
+            accounts.replay(&entry, 7 * DAY_US);
+        }
+        let account = accounts.open("d", "normal", 1);
+        assert_eq!(account.settled_since(9 * DAY_US, 7 * DAY_US), 4, "of the days 0, 1 and 2");
     }
 
     #[test]

@@ -77,8 +77,13 @@ fn number_of(name: &str) -> Option<u64> {
 
 impl Ledger {
     /// Reads the newest ledger in `dir` that has a sound snapshot. Nothing is written.
-    /// `cap`: of the spool.
-    pub(crate) fn load(disk: &dyn Disk, dir: &Path, cap: Option<u64>) -> Result<Self> {
+    /// `cap`: of the spool. `keep_us`: how long it keeps what was delivered.
+    pub(crate) fn load(
+        disk: &dyn Disk,
+        dir: &Path,
+        cap: Option<u64>,
+        keep_us: i64,
+    ) -> Result<Self> {
         let entries = disk.list(dir).doing("list the state folder", dir)?;
         let mut numbers: Vec<u64> =
             entries.iter().filter_map(|entry| number_of(&entry.name)).collect();
@@ -86,7 +91,7 @@ impl Ledger {
         let mut damaged_lines = 0;
         for &number in numbers.iter().rev() {
             let bytes = read_whole(disk, &dir.join(file_name(number)))?;
-            let parsed = parse(&bytes).map_err(|NewerFormat| {
+            let parsed = parse(&bytes, keep_us).map_err(|NewerFormat| {
                 Error::at(
                     ErrorKind::Unsupported,
                     &dir.join(file_name(number)),
@@ -337,7 +342,7 @@ struct Parts {
 ///
 /// # Errors
 /// A line is sound and not known: the ledger is of a newer format.
-fn parse(bytes: &[u8]) -> std::result::Result<Option<Parts>, NewerFormat> {
+fn parse(bytes: &[u8], keep_us: i64) -> std::result::Result<Option<Parts>, NewerFormat> {
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let mut accounts = match lines.next().map(Line::parse) {
         Some(Parsed::Line(Line::Snapshot(accounts))) => accounts,
@@ -347,7 +352,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Option<Parts>, NewerFormat> {
     let (mut boots, mut damaged) = (Boots::default(), 0);
     for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
         match Line::parse(line) {
-            Parsed::Line(Line::Entry(entry)) => accounts.apply(&entry),
+            Parsed::Line(Line::Entry(entry)) => accounts.replay(&entry, keep_us),
             Parsed::Line(Line::Snapshot(later)) => accounts = later,
             Parsed::Line(Line::Boot(boot)) => boots.note(&boot),
             Parsed::Damaged => damaged += 1,

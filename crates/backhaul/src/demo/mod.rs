@@ -6,9 +6,10 @@
 pub(crate) mod agent;
 mod count;
 mod process;
-mod sensors;
+#[path = "../../examples/sensor_agent.rs"]
+#[allow(dead_code, reason = "the example's `main`, of which this is another")]
+mod sensor_agent;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use self::count::{Counts, Glance};
-use self::process::{AgentProcess, HubProcess};
+use self::process::{AgentProcess, HubProcess, Said};
 use crate::cli;
 use crate::exit::Outcome;
 use crate::printer::Printer;
@@ -26,7 +27,7 @@ use crate::runtime;
 const ONLINE: Duration = Duration::from_secs(3);
 /// How long it works without, before it is killed, and after.
 const OUTAGE: Duration = Duration::from_secs(3);
-/// Into a run that takes some 100 ms.
+/// Into a node that takes 100 ms.
 const IN_THE_MIDDLE: Duration = Duration::from_millis(30);
 /// On a busy machine a run may be over before it is hit: then the next one is.
 const KILLS: usize = 5;
@@ -104,36 +105,37 @@ impl Demo {
         let url = format!("http://{address}");
         let mut agent = AgentProcess::start(&self.folder, self.agent_dir.clone(), &url)?;
         talk(&format!(
-            "1  Online. The agent (process {}) reads this machine's sensors and stores a run\n   \
-             record for each round. Its courier delivers them to the hub (process {}).",
+            "1  Online. The agent (process {}) reads this machine's sensors and tells the people\n   \
+             on duty. The record of each run goes to the hub (process {}).",
             agent.id(),
             hub.id()
         ));
         self.watch(ONLINE).await;
 
         hub.kill().await?;
-        talk("\n2  Outage. The hub is gone (kill -9). The agent goes on, and its queue grows.");
+        talk("\n2  Outage. The hub is gone (kill -9). The agent goes on, and its queues grow.");
         self.watch(OUTAGE).await;
 
-        let mut acknowledged = BTreeSet::new();
+        let mut said = Said::default();
         let mut run_id = String::new();
         for _ in 0..KILLS {
             run_id = agent.kill_in_a_run(IN_THE_MIDDLE).await?;
-            acknowledged.extend(agent.acknowledged());
+            said.add(agent.said());
             agent = AgentProcess::start(&self.folder, self.agent_dir.clone(), &url)?;
-            if !acknowledged.contains(&run_id) {
+            if !said.acknowledged.contains(&run_id) {
                 break;
             }
         }
         talk(&format!(
-            "\n3  Crash. The agent is killed (kill -9) in the middle of {run_id}, and started\n   \
-             again as process {}.",
+            "\n3  Crash. The agent is killed (kill -9) in the middle of a run, and started again\n   \
+             as process {}.",
             agent.id()
         ));
         self.watch(OUTAGE).await;
-        if let Some(calls) = count::interrupted_calls(&self.agent_dir, &run_id)? {
+        if let Some(nodes) = count::finished_before(&self.agent_dir, &run_id)? {
             talk(&format!(
-                "   {run_id} is in the queue as interrupted, with its {calls} tool call(s)."
+                "   The run went on where it was. What it had behind it was not done again: {}.",
+                nodes.join(", ")
             ));
         }
 
@@ -152,11 +154,11 @@ impl Demo {
             back.elapsed().as_secs_f64()
         ));
         agent.stop().await?;
-        acknowledged.extend(agent.acknowledged());
+        said.add(agent.said());
         hub.kill().await?;
 
         talk("\n5  What lies in the two stores, counted:\n");
-        self.count(queued, &acknowledged)
+        Ok(Counts { queued, ..count::count(&self.agent_dir, &self.hub_dir, &said)? })
     }
 
     async fn start_hub(&self, address: &str, options: &[&str]) -> anyhow::Result<HubProcess> {
@@ -165,11 +167,6 @@ impl Demo {
             options.push("--sabotage-dedupe");
         }
         HubProcess::start(&self.folder, &self.hub_dir, address, &options).await
-    }
-
-    fn count(&self, queued: u64, acknowledged: &BTreeSet<String>) -> anyhow::Result<Counts> {
-        let counts = count::count(&self.agent_dir, &self.hub_dir, acknowledged)?;
-        Ok(Counts { queued, ..counts })
     }
 
     /// Shows how the stores fill for a while.
@@ -201,8 +198,9 @@ impl Demo {
 }
 
 fn line(glance: Glance) -> String {
+    let Glance { written, waiting, at_the_hub, messages_waiting } = glance;
     format!(
-        "   written {:>4}   waiting {:>4}   at the hub {:>4}",
-        glance.written, glance.waiting, glance.at_the_hub
+        "   records: {written:>3} written, {waiting:>3} waiting, {at_the_hub:>3} at the hub; \
+         messages: {messages_waiting:>3} waiting"
     )
 }

@@ -1,6 +1,6 @@
 //! The processes of the demo. They end with it, however it ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::agent::{BEGAN, STOP, STORED};
+use super::agent::STOP;
 
 /// How long a process may take to come up, or to end when it was told to.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -140,11 +140,43 @@ async fn listening(stderr: ChildStderr, mut log: File) -> anyhow::Result<String>
     bail!("the hub ended at once: {}", said.join("; "))
 }
 
+/// What the agent has said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    /// The runs that it was told are stored.
+    pub(crate) acknowledged: BTreeSet<String>,
+    /// How often each message came to the people on duty, by its key.
+    pub(crate) messages: BTreeMap<String, u64>,
+}
+
+impl Said {
+    /// A line of `examples/sensor_agent.rs`.
+    fn note(&mut self, line: &str) {
+        if let Some(message) = line.strip_prefix("to the people on duty: ") {
+            let key = message.rsplit_once('(').and_then(|(_, key)| key.strip_suffix(')'));
+            *self.messages.entry(key.unwrap_or(message).to_owned()).or_default() += 1;
+        } else if let Some((run_id, said)) = line.split_once(' ')
+            && (said.starts_with("is ") || said.starts_with("went on, and is "))
+        {
+            self.acknowledged.insert(run_id.to_owned());
+        }
+    }
+
+    /// With what a process before, or after, has said.
+    pub(crate) fn add(&mut self, other: Said) {
+        self.acknowledged.extend(other.acknowledged);
+        for (key, times) in other.messages {
+            *self.messages.entry(key).or_default() += times;
+        }
+    }
+}
+
 /// The agent.
 pub(crate) struct AgentProcess {
     child: Child,
+    /// The runs of which a node that takes its time has begun.
     began: mpsc::UnboundedReceiver<String>,
-    stored: Arc<Mutex<BTreeSet<String>>>,
+    said: Arc<Mutex<Said>>,
     /// Reads what the agent says, to its last word.
     listener: JoinHandle<()>,
 }
@@ -154,25 +186,27 @@ impl AgentProcess {
         let mut child = command(&["demo-agent", "--runs-url", runs_url])?
             .arg("--data-dir")
             .arg(data_dir)
+            // No model, nobody's money: where nothing listens.
+            .env("LOCAL_MODEL_URL", "http://127.0.0.1:9/v1")
+            .env_remove("OPENAI_API_KEY")
             .stdout(Stdio::piped())
             .stderr(log_file(folder, "agent.log")?)
             .spawn()
             .context("the agent cannot be started")?;
         let stdout = child.stdout.take().context("the agent has no stdout")?;
         let (tell_began, began) = mpsc::unbounded_channel();
-        let stored = Arc::new(Mutex::new(BTreeSet::new()));
-        let noted = Arc::clone(&stored);
+        let said = Arc::new(Mutex::new(Said::default()));
+        let noted = Arc::clone(&said);
         let listener = tokio::spawn(async move {
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                if let Some(run_id) = line.strip_prefix(BEGAN) {
+                if let Some(run_id) = line.strip_suffix(" watches the processors") {
                     let _ = tell_began.send(run_id.to_owned());
-                } else if let Some(run_id) = line.strip_prefix(STORED) {
-                    noted.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id.to_owned());
                 }
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note(&line);
             }
         });
-        Ok(Self { child, began, stored, listener })
+        Ok(Self { child, began, said, listener })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -202,8 +236,7 @@ impl AgentProcess {
         Ok((&mut self.listener).await?)
     }
 
-    /// The runs that the agent was told are stored.
-    pub(crate) fn acknowledged(&self) -> BTreeSet<String> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn said(&self) -> Said {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

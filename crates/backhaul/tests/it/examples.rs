@@ -78,7 +78,7 @@ impl User {
 }
 
 /// An example that was built with this program.
-fn program(example: &str) -> PathBuf {
+pub(crate) fn program(example: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let built = own.parent().and_then(Path::parent).unwrap().join("examples").join(example);
     assert!(built.is_file(), "{} is missing: cargo build --examples", built.display());

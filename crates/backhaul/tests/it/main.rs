@@ -35,6 +35,7 @@ mod oversized;
 mod reserve;
 mod run;
 mod run_weave;
+mod sensor_agent;
 mod state_of_devices;
 mod support;
 mod sync;

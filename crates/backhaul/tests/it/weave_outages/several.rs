@@ -9,7 +9,10 @@ use super::wanted;
 fn processes_that_log_to_one_project_at_once_lose_and_double_nothing() {
     let mut stage = Stage::new("0.52.42");
     let names = ["ada", "grace"];
-    let mut agents = names.map(|name| Agent::start(stage.around(&steady(&stage, name, None))));
+    let mut agents = names.map(|name| {
+        let mut agent = steady(&stage, name, None);
+        Agent::start(stage.around(agent.args(["--at-least", "25"])))
+    });
     agents.iter_mut().for_each(|agent| drop(agent.says("logging")));
     let mut logger = Logger::new(&stage);
     for _ in 0..wanted(100, 1_000) {
@@ -22,7 +25,6 @@ fn processes_that_log_to_one_project_at_once_lose_and_double_nothing() {
     println!("{} calls of a library, {numbers:?} numbers of agents", logger.calls().len());
     let mut unpaid = logger.unpaid(&held);
     for (name, numbers) in names.into_iter().zip(numbers) {
-        assert!(numbers > 20, "{name} has only logged {numbers} numbers");
         unpaid.extend(calls_missing(&held, name, numbers));
         let notes = held.feedback.iter().filter(|item| {
             item["payload"]["note"].as_str().is_some_and(|note| note.starts_with(name))
