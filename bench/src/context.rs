@@ -90,7 +90,7 @@ fn ways(with_python: bool) -> Vec<(How, Change)> {
 }
 
 /// A list of objects, and a tenth as many sensors, of which `s500` is one.
-fn document(objects: u64) -> Value {
+pub fn document(objects: u64) -> Value {
     let sensor = |number| json!({"celsius": number, "room": "cellar"});
     let sensors: serde_json::Map<_, _> =
         (0..objects / 10).map(|number| (format!("s{number}"), sensor(number))).collect();

@@ -1,6 +1,6 @@
 //! Measures the store beside SQLite, the courier beside a bare loop, what is done for Weave
-//! beside Weave, the gateway of models beside LiteLLM's proxy, and a change of a context
-//! beside a copy of it.
+//! beside Weave, the gateway of models beside LiteLLM's proxy, a change of a context beside a
+//! copy of it, and a step of a graph beside LangGraph.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of
@@ -20,12 +20,13 @@ mod rate;
 mod records;
 mod report;
 mod rounds;
+mod steps;
 mod weave;
 
 use report::Table;
 
 const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | \
-                     models PART ROUNDS | context ROUNDS | choose RECORDS | open FOLDER";
+                     models PART ROUNDS | context ROUNDS | steps ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +37,7 @@ fn main() {
         ["weave", part, rounds] => weave::measure(part, number(rounds)),
         ["models", part, rounds] => models::measure(part, number(rounds)),
         ["context", rounds] => context::measure(number(rounds)),
+        ["steps", rounds] => steps::measure(number(rounds)),
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.

@@ -55,7 +55,7 @@ impl Gateway {
         }
         let config = dir.join("litellm.yaml");
         std::fs::write(&config, self.litellm_config(models, fallback)).expect("a file");
-        let python = child::python_of("scripts/litellm-venv", &[])?;
+        let python = child::python_of("scripts/peer-venv", &["litellm"])?;
         let program = Path::new(python.get_program()).with_file_name("litellm");
         let mut command = std::process::Command::new(program);
         command.arg("--config").arg(config);

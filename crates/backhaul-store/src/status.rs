@@ -35,6 +35,8 @@ pub struct Status {
     pub oversized: u64,
     /// Those of them of which the destination has a summary.
     pub summarized: u64,
+    /// Waiting records that wait for a person: what they do may have happened.
+    pub unknown: u64,
     /// Waiting records that the medium does not give at the moment, as far as this
     /// process has tried; they count as damaged after a day.
     pub unreadable: usize,
@@ -102,7 +104,7 @@ impl Spool {
         inner.catch_up()?;
         let mut lanes: BTreeMap<Lane, Books> = BTreeMap::new();
         let mut books = Books::default();
-        let (mut oversized, mut summarized) = (0, 0);
+        let (mut oversized, mut summarized, mut unknown) = (0, 0, 0);
         let mut oldest_age = None;
         let chains = inner.courier().chains(inner);
         for (chain, (first, next)) in chains {
@@ -113,6 +115,7 @@ impl Spool {
             let (of_chain, with_summary) = account.oversized();
             oversized += of_chain;
             summarized += with_summary;
+            unknown += account.unknown();
             oldest_age = oldest_age.max(inner.oldest_age(chain, &account, next)?);
         }
         let (unreadable, damaged_ledger_lines) = {
@@ -136,6 +139,7 @@ impl Spool {
             quarantined: quarantine.iter().filter(|entry| !entry.name.ends_with(".reason")).count(),
             oversized,
             summarized,
+            unknown,
             unreadable,
             damaged_ledger_lines,
             trouble: inner.trouble.lock().map_or(None, |trouble| trouble.clone()),

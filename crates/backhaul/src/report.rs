@@ -23,6 +23,9 @@ pub(crate) struct SpoolReport {
     /// Those of them of which a summary was delivered.
     #[serde(default)]
     pub(crate) summarized: u64,
+    /// Waiting calls of tools of which nobody knows whether they were done.
+    #[serde(default)]
+    pub(crate) unknown: u64,
     pub(crate) quarantined: usize,
     pub(crate) unreadable: usize,
     pub(crate) damaged_ledger_lines: u64,
@@ -123,6 +126,7 @@ impl SpoolReport {
             }),
             oversized: status.oversized,
             summarized: status.summarized,
+            unknown: status.unknown,
             quarantined: status.quarantined,
             unreadable: status.unreadable,
             damaged_ledger_lines: status.damaged_ledger_lines,
@@ -144,6 +148,7 @@ impl SpoolReport {
         self.high_water = self.high_water.take().or_else(|| other.high_water.clone());
         self.oversized += other.oversized;
         self.summarized += other.summarized;
+        self.unknown += other.unknown;
         self.quarantined += other.quarantined;
         self.unreadable += other.unreadable;
         self.damaged_ledger_lines += other.damaged_ledger_lines;

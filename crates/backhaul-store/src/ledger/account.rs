@@ -323,6 +323,11 @@ impl Account {
         })
     }
 
+    /// Waiting records of which nobody knows whether what they do has happened.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.open.values().filter(|attempts| attempts.held == Some(State::Unknown)).count() as u64
+    }
+
     pub(crate) fn has_failed_in(&self, first: u64, next: u64) -> bool {
         self.failed.range(first..next).next().is_some()
     }

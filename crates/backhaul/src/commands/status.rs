@@ -279,6 +279,13 @@ fn remarks(report: &SpoolReport) -> Vec<String> {
              another way (`backhaul queue list`)"
         ));
     }
+    if report.unknown > 0 {
+        let count = report.unknown;
+        remarks.push(format!(
+            "UNKNOWN: nobody knows of {count} calls whether they were done: find out, and decide \
+             (`backhaul queue list --spool tools`, then `queue done`, `retry` or `drop`)"
+        ));
+    }
     if let Some(HighWater { reason, .. }) = &report.high_water {
         remarks.push(format!("ROOM RUNS OUT: {reason}: `backhaul clean`, or deliver"));
     }

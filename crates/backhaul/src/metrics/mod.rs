@@ -45,6 +45,7 @@ metrics! {
     SPOOL_HIGH_WATER gauge "backhaul_spool_high_water" "1 while a limit is close: cap, free_bytes or free_inodes.";
     SPOOL_TROUBLE gauge "backhaul_spool_trouble" "1 while the spool cannot store records.";
     SPOOL_OVERSIZED gauge "backhaul_spool_oversized_records" "Waiting records that are larger than the data cap ever allows.";
+    SPOOL_UNKNOWN gauge "backhaul_spool_unknown_records" "Calls of tools that wait for somebody to say whether they were done.";
     SPOOL_QUARANTINED gauge "backhaul_spool_quarantined_files" "Damaged pieces that were set aside.";
     SYNC_ONLINE gauge "backhaul_sync_online" "1 if there is a link, as far as it is known.";
     SYNC_PAUSED gauge "backhaul_sync_paused" "1 while the destination is paused until somebody acts.";
@@ -150,6 +151,7 @@ impl Measured {
                 page.value(&[("spool", spool), ("summarized", summarized)], count);
             }
         }
+        each(page, spools, &SPOOL_UNKNOWN, |it| Some(it.unknown));
         each(page, spools, &SPOOL_QUARANTINED, |it| Some(it.quarantined));
     }
 

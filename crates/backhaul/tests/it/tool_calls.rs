@@ -77,6 +77,10 @@ async fn a_resting_queue_is_decided_by_the_commands_and_told_of_in_the_status() 
     let unknown = list(dir.path()).remove(0);
     assert_eq!((&unknown["state"], &unknown["stream"]), (&json!("unknown"), &json!("open_valve")));
     let id = unknown["id"].as_str().unwrap();
+    let (_, status, told) = backhaul(&["status"], dir.path());
+    assert!(status.contains("UNKNOWN: nobody knows of 1 calls"), "{status} {told}");
+    let (_, findings, _) = backhaul(&["doctor"], dir.path());
+    assert!(findings.contains("nobody knows of 1 calls"), "{findings}");
     // It is to be done again, and nobody is asked about the others.
     let (code, _, error) = backhaul(&["queue", "retry", id, "--spool", "tools"], dir.path());
     assert_eq!(code, 0, "{error}");

@@ -194,6 +194,13 @@ fn judge(name: &str, report: &SpoolReport, reasons: &BTreeMap<String, u64>) -> V
             "raise daily_limit_mb, or carry them out another way (`backhaul queue list`)",
         );
     }
+    if report.unknown > 0 {
+        warning(
+            format!("nobody knows of {} calls whether they were done", report.unknown),
+            "find out, and say so: `backhaul queue list --spool tools`, then `queue done`, \
+             `queue retry` or `queue drop`",
+        );
+    }
     findings
 }
 
@@ -331,6 +338,7 @@ mod tests {
         assert_eq!(spoil(|it| it.books.books.damaged = 1), Level::Warning);
         assert_eq!(spoil(|it| it.damaged_ledger_lines = 1), Level::Warning);
         assert_eq!(spoil(|it| it.oversized = 1), Level::Warning);
+        assert_eq!(spoil(|it| it.unknown = 1), Level::Warning);
         assert_eq!(spoil(|it| it.oldest_age_seconds = Some(8 * 24 * 3600)), Level::Warning);
         let high = |it: &mut SpoolReport| {
             it.high_water = Some(HighWater { limit: "cap".into(), reason: "80 %".into() });

@@ -1,0 +1,4 @@
+"""What of LangGraph is measured."""
+
+import langgraph.checkpoint.sqlite
+import langgraph.graph
