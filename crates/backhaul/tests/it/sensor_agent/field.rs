@@ -144,12 +144,6 @@ impl Field {
     // --- Looking -----------------------------------------------------------------
 
     fn sample(&mut self, agent: &Agent) {
-        for f in
-            ["offline/synced", "offline/pending", "offline", "tools/synced", "tools", "context"]
-        {
-            print!("{f} {} ", blocks(&self.agent_dir().join(f)) / 2);
-        }
-        println!();
         self.samples.push(Sample {
             resident_kb: agent.resident_kb(),
             descriptors: agent.descriptors(),
