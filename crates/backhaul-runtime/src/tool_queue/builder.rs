@@ -10,7 +10,7 @@ use backhaul_sync::ConnectivityMonitor;
 use tokio::sync::Notify;
 
 use super::options::ToolQueueOptions;
-use super::outcomes::Outcomes;
+use super::outcomes::{Keep, Outcomes};
 use super::queue::ToolQueue;
 use super::queue_error::ToolQueueError;
 use super::shared::{Inside, Shared};
@@ -18,6 +18,8 @@ use crate::tools::ToolRegistry;
 
 /// The folder of what calls came to, in that of the queue.
 const RESULTS: &str = "results";
+/// They take a tenth of the cap at most, as delivered records do.
+const OF_THE_CAP: u64 = 10;
 
 /// How a queue is opened. Made by [`ToolQueue::builder`].
 #[must_use = "nothing is opened before open()"]
@@ -69,9 +71,12 @@ impl ToolQueueBuilder {
             max_bytes: self.options.max_bytes,
             ..Options::default()
         };
-        let results = self.dir.join(RESULTS);
-        let outcomes = Outcomes::new(Arc::clone(&self.disk), Arc::clone(&self.clock), results);
-        outcomes.remove_old(self.options.keep_outcomes_for);
+        let keep = Keep {
+            time: self.options.keep_outcomes_for,
+            bytes: self.options.max_bytes.map(|cap| cap / OF_THE_CAP),
+        };
+        let (disk, clock) = (Arc::clone(&self.disk), Arc::clone(&self.clock));
+        let outcomes = Outcomes::open(disk, clock, self.dir.join(RESULTS), keep);
         let spool = Spool::open_on(&self.dir, options, self.disk, self.clock)?;
         let mut inside = Inside::of(self.tools);
         spool.each(Some(Standing::Pending), &mut |entry| {

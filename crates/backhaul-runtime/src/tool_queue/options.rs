@@ -30,8 +30,9 @@ pub struct ToolQueueOptions {
     pub drain_rate: Option<f64>,
     /// Calls at work at a time, of different tools: those of one tool go one by one. Default: 4.
     pub max_parallel: usize,
-    /// How long the outcome of a call is kept, so that the same call is not done again.
-    /// Default: 7 days.
+    /// How long the outcome of a call is kept, so that the same call is not done again. The
+    /// newest 1,000 stay in any case, and beyond them no more than a tenth of
+    /// [`max_bytes`](Self::max_bytes). Default: 7 days.
     pub keep_outcomes_for: Duration,
     /// For tests of tests: attempts begin before that is on disk.
     #[doc(hidden)]

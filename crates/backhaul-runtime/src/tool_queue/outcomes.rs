@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backhaul_store::{Clock, Disk, Open, open_line, seal_line};
@@ -15,6 +16,10 @@ use crate::tools::IdempotencyKey;
 
 /// Outcomes that are kept whatever their age: as many calls as wait at most by default.
 const ALWAYS_KEPT: usize = 1_000;
+/// Outcomes that come between two looks at what is too old.
+const BETWEEN_LOOKS: u64 = 100;
+/// What a file takes of most file systems, at the least.
+const BLOCK: u64 = 4096;
 
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,11 +40,28 @@ pub(super) struct Outcomes {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     dir: PathBuf,
+    keep: Keep,
+    put: AtomicU64,
+}
+
+/// How much is kept beyond the newest: for this time, and of these bytes on disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) time: Duration,
+    pub(super) bytes: Option<u64>,
 }
 
 impl Outcomes {
-    pub(super) fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, dir: PathBuf) -> Self {
-        Self { disk, clock, dir }
+    /// The outcomes in a folder, without those that are too old.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: PathBuf,
+        keep: Keep,
+    ) -> Self {
+        let outcomes = Self { disk, clock, dir, keep, put: AtomicU64::new(0) };
+        outcomes.remove_old();
+        outcomes
     }
 
     /// Stores what a call gave, durably.
@@ -55,7 +77,11 @@ impl Outcomes {
         file.write_all_at(&bytes, 0)?;
         file.flush()?;
         self.disk.rename(&temporary, &path)?;
-        self.disk.sync_dir(&self.dir)
+        self.disk.sync_dir(&self.dir)?;
+        if self.put.fetch_add(1, Ordering::Relaxed) % BETWEEN_LOOKS == BETWEEN_LOOKS - 1 {
+            self.remove_old();
+        }
+        Ok(())
     }
 
     /// What a call came to. One that is damaged is as good as none.
@@ -73,17 +99,27 @@ impl Outcomes {
         Ok(outcome.filter(|outcome| outcome.key == *key))
     }
 
-    /// Removes what is older than it needs to be. The newest stay whatever their age, which a
-    /// clock that was set may make anything.
-    pub(super) fn remove_old(&self, keep: Duration) {
+    /// Removes what is older than it needs to be, or more. The newest stay whatever their age,
+    /// which a clock that was set may make anything.
+    fn remove_old(&self) {
         let now = self.clock.now().wall;
         let entries = self.disk.list(&self.dir).unwrap_or_default();
-        let paths = entries.iter().map(|entry| self.dir.join(&entry.name));
-        let mut dated: Vec<_> =
-            paths.filter_map(|path| Some((self.disk.modified(&path).ok()?, path))).collect();
+        let mut dated: Vec<_> = entries
+            .into_iter()
+            .filter_map(|entry| {
+                let path = self.dir.join(&entry.name);
+                let on_disk = entry.len.next_multiple_of(BLOCK);
+                Some((self.disk.modified(&path).ok()?, path, on_disk))
+            })
+            .collect();
         dated.sort_by(|left, right| right.cmp(left));
-        for (at, path) in dated.into_iter().skip(ALWAYS_KEPT) {
-            if now.since(at) > keep
+        let mut kept = 0;
+        for (number, (at, path, on_disk)) in dated.into_iter().enumerate() {
+            kept += on_disk;
+            let is_too_much = self.keep.bytes.is_some_and(|most| kept > most);
+            let is_due = is_too_much || now.since(at) > self.keep.time;
+            if number >= ALWAYS_KEPT
+                && is_due
                 && let Err(error) = self.disk.remove(&path)
             {
                 tracing::warn!(path = %path.display(), %error, "an old outcome stays");
@@ -99,5 +135,59 @@ impl Outcomes {
             let _ = write!(name, "{byte:02x}");
         }
         Path::new(&self.dir).join(format!("{name}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backhaul_store::{OsDisk, SystemClock};
+    use backhaul_testkit::ManualClock;
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// On a real disk, whose files have times.
+    fn open(dir: &Path, clock: &ManualClock, keep: Keep) -> Outcomes {
+        Outcomes::open(Arc::new(OsDisk), Arc::new(clock.clone()), dir.to_owned(), keep)
+    }
+
+    fn clock() -> ManualClock {
+        ManualClock::at(SystemClock::new().now().wall)
+    }
+
+    fn put(outcomes: &Outcomes, number: usize) {
+        outcomes.put("act", &IdempotencyKey::chosen(number.to_string()), &json!(number)).unwrap();
+    }
+
+    fn count(dir: &Path) -> usize {
+        dir.read_dir().unwrap().count()
+    }
+
+    #[test]
+    fn a_process_that_lives_long_keeps_no_more_than_a_share_of_the_cap() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = Keep { time: 7 * DAY, bytes: Some(1_200 * BLOCK) };
+        let outcomes = open(dir.path(), &clock(), keep);
+        (0..1_500).for_each(|number| put(&outcomes, number));
+        assert_eq!(count(dir.path()), 1_200);
+        let kept = |number: usize| outcomes.get(&IdempotencyKey::chosen(number.to_string()));
+        assert_eq!(kept(0).unwrap(), None);
+        assert_eq!(kept(1_499).unwrap().unwrap().value, json!(1_499));
+    }
+
+    #[test]
+    fn what_is_old_goes_but_for_the_newest() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+        let keep = Keep { time: 7 * DAY, bytes: None };
+        let outcomes = open(dir.path(), &clock, keep);
+        (0..1_050).for_each(|number| put(&outcomes, number));
+        clock.advance(6 * DAY);
+        drop(open(dir.path(), &clock, keep));
+        assert_eq!(count(dir.path()), 1_050);
+        clock.advance(2 * DAY);
+        drop(open(dir.path(), &clock, keep));
+        assert_eq!(count(dir.path()), 1_000);
     }
 }
