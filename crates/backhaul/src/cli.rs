@@ -12,7 +12,9 @@ use crate::config::{Request, read_time};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::gateway::{Gateway, Run, Serve};
-pub(crate) use self::operating::{Clean, Doctor, Outage, QueueDone, QueueDrop, QueueRetry};
+pub(crate) use self::operating::{
+    Clean, Doctor, Outage, QueueDone, QueueDrop, QueueRetry, QueueSizeFor,
+};
 pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
 const EXAMPLES: &str = "\
@@ -114,6 +116,7 @@ impl Cli {
             Command::Queue(Queue::Retry(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Drop(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Done(args)) => in_data_dir(&args.common.data_dir),
+            Command::Queue(Queue::SizeFor(args)) => in_data_dir(&args.common.data_dir),
             Command::Traces(Traces::List(args)) => in_data_dir(&args.data_dir),
             Command::Traces(Traces::Show(args)) => in_data_dir(&args.common.data_dir),
             Command::Clean(args) => in_data_dir(&args.common.data_dir),
@@ -244,6 +247,15 @@ Examples:
   backhaul queue list --spool tools --json | jq 'select(.state == \"unknown\")'
   backhaul queue done normal/42")]
     Done(QueueDone),
+    /// Say how much room an outage takes, by the records of this device, and whether the cap
+    /// is enough.
+    ///
+    /// Exits with 1 where it is not.
+    #[command(after_help = "\
+Examples:
+  backhaul queue size-for --offline-hours 72
+  backhaul queue size-for --offline-hours 72 --spool offline --per-hour 60 --record-bytes 8KB")]
+    SizeFor(QueueSizeFor),
 }
 
 #[derive(Debug, Args)]

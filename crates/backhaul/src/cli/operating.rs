@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::config::read_time;
+use crate::config::{ByteSize, read_time};
 use clap::{Args, Subcommand};
 
 use super::{Common, DataDirArg, ModelArgs, WeaveArgs};
@@ -145,4 +145,29 @@ fn parse_more_than_none(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("expected more than no time".to_owned()),
         time => Ok(time),
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueSizeFor {
+    /// How long the outage lasts.
+    #[arg(long, value_name = "HOURS", value_parser = parse_amount)]
+    pub(crate) offline_hours: f64,
+    /// Records that come in an hour [default: as many as came so far]
+    #[arg(long, value_name = "RECORDS", value_parser = parse_amount)]
+    pub(crate) per_hour: Option<f64>,
+    /// What a record takes on disk, such as 4KB [default: what those on disk take]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) record_bytes: Option<ByteSize>,
+    /// Only this spool, as `queue list` has it [default: all there are]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// A number of something, which is more than none.
+fn parse_amount(text: &str) -> Result<f64, String> {
+    let amount: f64 = text.parse().map_err(|_| "expected a number, such as 72".to_owned())?;
+    let is_amount = amount.is_finite() && amount > 0.0;
+    if is_amount { Ok(amount) } else { Err("expected a number above 0".to_owned()) }
 }

@@ -10,6 +10,7 @@ pub(crate) mod queue;
 mod resting;
 pub(crate) mod run;
 pub(crate) mod serve;
+mod size_for;
 pub(crate) mod status;
 pub(crate) mod sync;
 mod sync_weave;

@@ -36,6 +36,7 @@ mod reserve;
 mod run;
 mod run_weave;
 mod sensor_agent;
+mod size_for;
 mod state_of_devices;
 mod support;
 mod sync;
