@@ -252,8 +252,12 @@ impl PersistentRun {
         {
             journal.flush().map_err(failed)?;
         }
-        files::write(&*self.inner.disk, &path, &bytes).map_err(failed)?;
-        self.inner.disk.sync_dir(&self.inner.dir).map_err(failed)?;
+        let disk = &*self.inner.disk;
+        let written = files::write(disk, &path, &bytes);
+        written.and_then(|()| disk.sync_dir(&self.inner.dir)).map_err(|error| {
+            let _ = disk.remove(&path);
+            failed(error)
+        })?;
         Ok(number)
     }
 
