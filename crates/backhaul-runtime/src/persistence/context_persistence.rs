@@ -167,6 +167,8 @@ impl ContextPersistence {
     /// refuses.
     pub fn begin(&self, state: RunState) -> Result<PersistentRun, PersistenceError> {
         let _one = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        // A process that crashes again and again ends none, and begins many.
+        self.inner.remove_old_runs();
         let name = RunName::of(&state.run_id);
         let before = self.inner.free(&name, &state.run_id)?;
         let from = Checkpoint { state, lines: 0 };
@@ -288,7 +290,10 @@ impl Inner {
         Ok(now.journals == seen.journals && now.ended == seen.ended)
     }
 
+    /// A number that is higher than those of all files, other processes' too. Where the folder
+    /// cannot be looked at, it is higher than all that were seen.
     pub(super) fn next_number(&self) -> Number {
+        let _ = self.list();
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
