@@ -12,6 +12,7 @@ use backhaul_store::{Clock, Disk, Open, OsDisk, SystemClock};
 
 use super::checkpoint::Checkpoint;
 use super::files::{self, FilesOfRun, Kind, Listing, Number, RunName};
+use super::journal::Journal;
 use super::persistence_error::{PersistenceError, PersistenceErrorKind};
 use super::persistence_options::PersistenceOptions;
 use super::persistent_run::PersistentRun;
@@ -167,6 +168,8 @@ impl ContextPersistence {
     /// refuses.
     pub fn begin(&self, state: RunState) -> Result<PersistentRun, PersistenceError> {
         let _one = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        // A process that crashes again and again ends none, and begins many.
+        self.inner.remove_old_runs();
         let name = RunName::of(&state.run_id);
         let before = self.inner.free(&name, &state.run_id)?;
         let from = Checkpoint { state, lines: 0 };
@@ -250,7 +253,9 @@ impl Inner {
         Ok(None)
     }
 
-    /// Begins to keep a run, unless somebody else did so since it was looked at.
+    /// Begins to keep a run, unless somebody else did so since it was looked at. Nothing is in
+    /// the journal before that is known: one that is left again is no state of the run, though
+    /// a power cut may bring it back.
     fn open(
         self: &Arc<Self>,
         name: &RunName,
@@ -258,22 +263,33 @@ impl Inner {
         seen: &FilesOfRun,
         files: FilesOfRun,
     ) -> Result<PersistentRun, PersistenceError> {
-        let run_id = from.state.run_id.clone();
-        let run = PersistentRun::open(Arc::clone(self), name.clone(), from, files);
-        let run = run.map_err(|error| match error.is_of(io::ErrorKind::AlreadyExists) {
-            true => PersistenceError::busy(&run_id),
-            false => error,
+        let busy = || PersistenceError::busy(&from.state.run_id);
+        let (own, journal) = self.claim_journal(name).map_err(|error| {
+            if error.is_of(io::ErrorKind::AlreadyExists) { busy() } else { error }
         })?;
-        let own = run.first_journal();
-        match self.is_as_seen(name, seen, own) {
-            Ok(true) => Ok(run),
+        // Who was about to lock its journal when it was looked at has done so by now.
+        let is_free = self.is_as_seen(name, seen, own);
+        if !is_free.as_ref().is_ok_and(|is| *is) || self.is_alive(name, seen) {
             // Two that see each other both leave it.
-            other => {
-                drop(run);
-                self.remove(&files::path(&self.dir, own, name, Kind::Journal));
-                Err(other.err().unwrap_or_else(|| PersistenceError::busy(&run_id)))
-            }
+            drop(journal);
+            self.remove(&files::path(&self.dir, own, name, Kind::Journal));
+            return Err(is_free.err().unwrap_or_else(busy));
         }
+        PersistentRun::open(Arc::clone(self), name.clone(), from, files, (own, journal))
+    }
+
+    /// Makes an empty journal that nobody else has. Its name is durable once the folder was
+    /// synced.
+    pub(super) fn claim_journal(
+        &self,
+        name: &RunName,
+    ) -> Result<(Number, Journal), PersistenceError> {
+        let number = self.next_number();
+        let path = files::path(&self.dir, number, name, Kind::Journal);
+        let folder = self.disk.create_dir_durable(&self.dir);
+        let journal = folder.and_then(|()| Journal::create(&*self.disk, &path));
+        let failed = |error| PersistenceError::storage("cannot begin the journal", &path, error);
+        Ok((number, journal.map_err(failed)?))
     }
 
     /// Whether nobody else has begun to keep a run, nor ended it: their journals would tell.
@@ -288,7 +304,10 @@ impl Inner {
         Ok(now.journals == seen.journals && now.ended == seen.ended)
     }
 
+    /// A number that is higher than those of all files, other processes' too. Where the folder
+    /// cannot be looked at, it is higher than all that were seen.
     pub(super) fn next_number(&self) -> Number {
+        let _ = self.list();
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -314,7 +333,8 @@ impl Inner {
         let Some(&last) = files.journals.last() else { return false };
         let path = files::path(&self.dir, last, run, Kind::Journal);
         let file = self.disk.open(&path, Open::Write);
-        file.is_ok_and(|file| !file.try_lock().unwrap_or(true))
+        // Together with others who look, who are not taken for somebody who goes on with it.
+        file.is_ok_and(|file| !file.try_lock_shared().unwrap_or(true))
     }
 
     /// The newest context that another program wrote.

@@ -56,6 +56,8 @@ pub(super) struct FilesOfRun {
     pub(super) journals: Vec<Number>,
     /// Journals of a run that has ended.
     pub(super) ended: Vec<Number>,
+    /// Checkpoints of which the writing was interrupted.
+    temporary: Vec<Number>,
 }
 
 impl FilesOfRun {
@@ -76,6 +78,7 @@ impl FilesOfRun {
             (&self.checkpoints, Kind::Checkpoint),
             (&self.journals, Kind::Journal),
             (&self.ended, Kind::Ended),
+            (&self.temporary, Kind::Temporary),
         ];
         let numbers =
             all.into_iter().flat_map(|(numbers, kind)| numbers.iter().map(move |n| (*n, kind)));
@@ -98,12 +101,17 @@ pub(super) enum Kind {
     Checkpoint,
     Journal,
     Ended,
+    Temporary,
 }
 
 impl Kind {
     /// The longer ones first.
-    const ALL: [(Self, &str); 3] =
-        [(Self::Ended, ".ended.jsonl"), (Self::Journal, ".jsonl"), (Self::Checkpoint, ".json")];
+    const ALL: [(Self, &str); 4] = [
+        (Self::Ended, ".ended.jsonl"),
+        (Self::Journal, ".jsonl"),
+        (Self::Temporary, ".json.tmp"),
+        (Self::Checkpoint, ".json"),
+    ];
 
     fn suffix(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, suffix)| suffix)
@@ -139,6 +147,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Listing> {
                     Kind::Checkpoint => &mut files.checkpoints,
                     Kind::Journal => &mut files.journals,
                     Kind::Ended => &mut files.ended,
+                    Kind::Temporary => &mut files.temporary,
                 };
                 numbers.push(number);
                 listing.last = listing.last.max(number);
@@ -167,11 +176,16 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 /// synced.
 pub(super) fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("json.tmp");
-    let file = disk.open(&temporary, Open::Create)?;
+    let written = fill(disk, &temporary, bytes).and_then(|()| disk.rename(&temporary, path));
+    // A disk that is full is not filled more by what did not fit.
+    written.inspect_err(|_| _ = disk.remove(&temporary))
+}
+
+fn fill(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(path, Open::Create)?;
     file.set_len(0)?;
     file.write_all_at(bytes, 0)?;
-    file.flush()?;
-    disk.rename(&temporary, path)
+    file.flush()
 }
 
 /// Puts a damaged file aside, where a person finds it.

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use backhaul_store::{Disk, DiskFile, Flush, Open};
 
@@ -17,6 +18,10 @@ const PAGE: usize = 4096;
 const FIRST_AHEAD: usize = 8 * PAGE;
 /// Written ahead at most: one flush in 256 is one of the file's length too.
 const MOST_AHEAD: usize = 256 * PAGE;
+
+/// A new journal is tried to be locked so often at most, with a pause between: one second.
+const MOST_LOCKS: u32 = 1_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// A journal that is being written. Locked as long as it is open.
 #[derive(Debug)]
@@ -30,15 +35,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Makes a journal with a first line. Its name is durable once the folder was synced.
-    pub(super) fn create(disk: &dyn Disk, path: &Path, line: Vec<u8>) -> io::Result<Self> {
+    /// Makes an empty journal.
+    pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         let file = disk.open(path, Open::CreateNew)?;
-        if !file.try_lock()? {
-            return Err(io::Error::other("somebody else has locked the new journal"));
-        }
-        let mut journal = Self { file, end: 0, prepared: 0, ahead: FIRST_AHEAD };
-        journal.append(line, Flush::Always)?;
-        Ok(journal)
+        lock(&*file).inspect_err(|_| _ = disk.remove(path))?;
+        Ok(Self { file, end: 0, prepared: 0, ahead: FIRST_AHEAD })
     }
 
     /// Appends lines, and waits for the disk where that is asked for. After an error the
@@ -73,6 +74,17 @@ impl Journal {
         self.ahead = (self.ahead * 2).min(MOST_AHEAD);
         Ok(())
     }
+}
+
+/// Locks a file that is new. Who looks whether it is locked has it for a moment.
+fn lock(file: &dyn DiskFile) -> io::Result<()> {
+    for _ in 0..MOST_LOCKS {
+        if file.try_lock()? {
+            return Ok(());
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Err(io::Error::other("somebody else has locked the new journal"))
 }
 
 /// The lines of a journal, without the empty ones.

@@ -1,6 +1,5 @@
 //! A run that survives a crash.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +60,7 @@ impl PersistentRun {
         name: RunName,
         from: Checkpoint,
         files: FilesOfRun,
+        (number, journal): (Number, Journal),
     ) -> Result<Self, PersistenceError> {
         let Checkpoint { state, lines } = from;
         let flushed_at = inner.clock.now().since_boot;
@@ -75,13 +75,8 @@ impl PersistentRun {
             flushed_at,
             is_behind: false,
         };
-        run.begin_journal()?;
+        run.begin_in(number, journal)?;
         Ok(run)
-    }
-
-    /// The journal that was begun with it.
-    pub(super) fn first_journal(&self) -> Number {
-        self.files.newest()
     }
 
     /// All that is known of the run.
@@ -194,10 +189,25 @@ impl PersistentRun {
         }
     }
 
-    /// Begins a journal with all that is known of the run.
+    /// Begins another journal.
     fn begin_journal(&mut self) -> Result<(), PersistenceError> {
+        let (number, journal) = self.inner.claim_journal(&self.name)?;
+        self.begin_in(number, journal)
+    }
+
+    /// Begins a journal with all that is known of the run.
+    fn begin_in(&mut self, number: Number, mut journal: Journal) -> Result<(), PersistenceError> {
         let line = self.snapshot();
-        self.next_journal(line)
+        let disk = &*self.inner.disk;
+        let begun = journal.append(line, Flush::Always);
+        if let Err(error) = begun.and_then(|()| disk.sync_dir(&self.inner.dir)) {
+            let path = self.path(number, Kind::Journal);
+            let _ = disk.remove(&path);
+            return Err(PersistenceError::storage("cannot begin the journal", &path, error));
+        }
+        self.files.journals.push(number);
+        self.journal = Some(journal);
+        Ok(())
     }
 
     /// All that is known of the run, in bytes. Its history is cut to its limit, here and there.
@@ -205,25 +215,6 @@ impl PersistentRun {
         let limit = self.inner.options.history_limit;
         self.state.context = self.state.context.with_history_limit(limit);
         checkpoint::encode(&self.state, self.lines, self.inner.clock.now().wall)
-    }
-
-    fn next_journal(&mut self, line: Vec<u8>) -> Result<(), PersistenceError> {
-        let number = self.inner.next_number();
-        let path = self.path(number, Kind::Journal);
-        let failed = |error| PersistenceError::storage("cannot begin the journal", &path, error);
-        let disk = &*self.inner.disk;
-        disk.create_dir_durable(&self.inner.dir).map_err(failed)?;
-        let journal = Journal::create(disk, &path, line).inspect_err(|error| {
-            // One that is there is somebody else's.
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                let _ = disk.remove(&path);
-            }
-        });
-        let journal = journal.map_err(failed)?;
-        disk.sync_dir(&self.inner.dir).map_err(failed)?;
-        self.files.journals.push(number);
-        self.journal = Some(journal);
-        Ok(())
     }
 
     /// Writes a checkpoint. The journal has all of it: one that cannot be written is left out.
@@ -252,8 +243,12 @@ impl PersistentRun {
         {
             journal.flush().map_err(failed)?;
         }
-        files::write(&*self.inner.disk, &path, &bytes).map_err(failed)?;
-        self.inner.disk.sync_dir(&self.inner.dir).map_err(failed)?;
+        let disk = &*self.inner.disk;
+        let written = files::write(disk, &path, &bytes);
+        written.and_then(|()| disk.sync_dir(&self.inner.dir)).map_err(|error| {
+            let _ = disk.remove(&path);
+            failed(error)
+        })?;
         Ok(number)
     }
 

@@ -18,10 +18,10 @@ pub(super) fn recover(
     run: &RunName,
     files: &FilesOfRun,
 ) -> Result<Option<Checkpoint>, PersistenceError> {
-    let Some((number, mut found)) = newest_whole(disk, dir, run, files)? else { return Ok(None) };
-    for path in journals_after(dir, run, files, number) {
+    let Some((base, mut found)) = newest_whole(disk, dir, run, files)? else { return Ok(None) };
+    for (number, path) in journals_since(dir, run, files, base) {
         let bytes = read(disk, &path)?;
-        replay(&mut found, &bytes, &path);
+        replay(&mut found, &bytes, &path, number > base);
     }
     Ok(Some(found))
 }
@@ -67,12 +67,13 @@ fn usable(
 }
 
 /// Takes the steps that come after what is known, as long as none is missing.
-fn replay(found: &mut Checkpoint, bytes: &[u8], path: &Path) {
+fn replay(found: &mut Checkpoint, bytes: &[u8], path: &Path, is_later: bool) {
     let mut steps = lines(bytes).peekable();
     if let Some(Ok(head)) = steps.peek().map(|line| Checkpoint::decode(line)) {
         steps.next();
-        // The disk did not take some steps before this journal was begun.
-        if head.lines > found.lines {
+        // A later journal begins with all that there was to know: steps that the disk had not
+        // taken before, or a run that was begun anew under the id of one of which files are left.
+        if is_later {
             *found = head;
         }
     }
@@ -113,10 +114,15 @@ fn journals(dir: &Path, run: &RunName, files: &FilesOfRun) -> Vec<(Number, PathB
 
 /// The journals that have what comes after a checkpoint: the one that was written then, and
 /// those since.
-fn journals_after(dir: &Path, run: &RunName, files: &FilesOfRun, after: Number) -> Vec<PathBuf> {
+fn journals_since(
+    dir: &Path,
+    run: &RunName,
+    files: &FilesOfRun,
+    base: Number,
+) -> impl Iterator<Item = (Number, PathBuf)> {
     let all = journals(dir, run, files);
-    let first = all.iter().rposition(|(number, _)| *number <= after).unwrap_or(0);
-    all.into_iter().skip(first).map(|(_, path)| path).collect()
+    let first = all.iter().rposition(|(number, _)| *number <= base).unwrap_or(0);
+    all.into_iter().skip(first)
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, PersistenceError> {

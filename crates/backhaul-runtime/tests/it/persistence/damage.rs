@@ -129,3 +129,53 @@ fn a_disk_that_refuses_is_told_of_and_what_it_missed_is_written_once_it_takes_so
         assert_eq!(found, state.context);
     }
 }
+
+#[test]
+fn a_checkpoint_that_does_not_fit_leaves_nothing_behind() {
+    for call in [Call::Write, Call::Flush, Call::Rename, Call::SyncDir] {
+        let sim = SimDisk::new();
+        let faults = Faults::new();
+        let disk = FaultyDisk::new(sim.clone(), faults.clone());
+        let mut run = open(&disk).begin(a_run("run_001")).unwrap();
+        faults.add(Fault::new(call, ENOSPC));
+        for n in 0..20 {
+            let _ = run.apply(ContextPatch::set("n", n));
+        }
+        let kept = files(&sim, "");
+        assert!(kept.len() < 5, "{call:?}: {kept:?}");
+        faults.clear();
+        run.apply(ContextPatch::set("after", 4)).unwrap();
+        let state = run.state().clone();
+        run.take(&[completed()]).unwrap();
+        drop(run);
+        assert_eq!(open(&sim).recover_latest().unwrap().unwrap(), state.context);
+        assert_eq!(open(&sim).recover_run(Recovery::any()).unwrap(), None);
+        let open_journals = files(&sim, ".jsonl").len() - files(&sim, ".ended.jsonl").len();
+        assert_eq!(open_journals, 0, "{call:?}: {:?}", files(&sim, ""));
+        assert_eq!(files(&sim, ".tmp"), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn a_checkpoint_whose_writing_was_interrupted_goes_with_its_run() {
+    let disk = SimDisk::new();
+    drop(open(&disk).begin(a_run("run_001")).unwrap());
+    let torn = PathBuf::from(DIR).join("0000000002_run_001.json.tmp");
+    disk.write_file(&torn, b"{\"run_id\"").unwrap();
+    drop(open(&disk).begin(a_run("run_001")).unwrap());
+    assert_eq!(files(&disk, ""), [PathBuf::from(DIR).join("0000000003_run_001.jsonl")]);
+}
+
+#[test]
+fn a_number_of_a_program_is_the_same_after_a_crash() {
+    let disk = SimDisk::new();
+    let mut run = open(&disk).begin(a_run("run_001")).unwrap();
+    for number in [1e16, 1e300, -2.5e22, 1e-7, -0.0, 1.0, f64::MAX] {
+        run.apply(ContextPatch::append("numbers", number)).unwrap();
+    }
+    run.apply(ContextPatch::set("big", u64::MAX)).unwrap();
+    let state = run.state().clone();
+    disk.kill_process();
+    let found = open(&disk).recover_run(Recovery::any()).unwrap();
+    assert_eq!(found, Some(state));
+}

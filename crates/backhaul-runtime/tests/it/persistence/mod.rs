@@ -1,4 +1,5 @@
 mod crashes;
 mod damage;
 mod folder;
+mod sharing;
 pub(crate) mod support;
