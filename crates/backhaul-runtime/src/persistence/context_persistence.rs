@@ -13,6 +13,7 @@ use backhaul_store::{Clock, Disk, Open, OsDisk, SystemClock};
 use super::checkpoint::Checkpoint;
 use super::files::{self, FilesOfRun, Kind, Listing, Number, RunName};
 use super::journal::Journal;
+use super::nesting;
 use super::persistence_error::{PersistenceError, PersistenceErrorKind};
 use super::persistence_options::PersistenceOptions;
 use super::persistent_run::PersistentRun;
@@ -164,9 +165,10 @@ impl ContextPersistence {
     /// Begins a run. What is left of an earlier one of the same id goes.
     ///
     /// # Errors
-    /// [`Busy`](PersistenceErrorKind::Busy) while a run of this id goes on, and where the disk
-    /// refuses.
+    /// [`Busy`](PersistenceErrorKind::Busy) while a run of this id goes on,
+    /// [`TooDeep`](PersistenceErrorKind::TooDeep), and where the disk refuses.
     pub fn begin(&self, state: RunState) -> Result<PersistentRun, PersistenceError> {
+        nesting::check_context(&state.context)?;
         let _one = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         // A process that crashes again and again ends none, and begins many.
         self.inner.remove_old_runs();
