@@ -82,6 +82,11 @@ impl Recovery {
         Self { dag_name: Some(dag_name.into()), ..self }
     }
 
+    /// Whether the files of a run may be meant. Those of others are not opened.
+    fn may_take(&self, name: &RunName) -> bool {
+        self.run_id.as_ref().is_none_or(|id| *name == RunName::of(id))
+    }
+
     fn takes(&self, state: &RunState) -> bool {
         self.run_id.as_ref().is_none_or(|id| *id == state.run_id)
             && self.dag_name.as_ref().is_none_or(|name| *name == state.dag_name)
@@ -229,7 +234,7 @@ impl Inner {
 
     fn recover_latest(&self, which: &Recovery) -> Result<Option<Context>, PersistenceError> {
         let listing = self.list()?;
-        for (run, files) in newest_first(&listing) {
+        for (run, files) in newest_first(&listing).filter(|(run, _)| which.may_take(run)) {
             if let Some(found) = self.recover(run, files)?
                 && which.takes(&found.state)
             {
@@ -241,8 +246,8 @@ impl Inner {
 
     fn recover_run(&self, which: &Recovery) -> Result<Option<RunState>, PersistenceError> {
         let listing = self.list()?;
-        for (run, files) in newest_first(&listing).filter(|(_, files)| files.is_open()) {
-            if self.is_alive(run, files) {
+        for (run, files) in newest_first(&listing) {
+            if !files.is_open() || !which.may_take(run) || self.is_alive(run, files) {
                 continue;
             }
             if let Some(found) = self.recover(run, files)?

@@ -96,6 +96,7 @@ fn a_journal_may_end_at_any_byte() {
 #[test]
 fn what_a_newer_version_wrote_is_refused_by_name_and_left_alone() {
     let disk = SimDisk::new();
+    let before = open(&disk).begin(a_run("before")).unwrap().state().clone();
     a_long_run(&disk);
     disk.kill_process();
     let newest = files(&disk, ".json").pop().unwrap();
@@ -106,6 +107,10 @@ fn what_a_newer_version_wrote_is_refused_by_name_and_left_alone() {
     assert_eq!(error.kind(), PersistenceErrorKind::Newer);
     assert!(error.to_string().contains("is of format 9, which a newer version wrote"), "{error}");
     assert_eq!(disk.read_file(&newest).unwrap(), newer.as_bytes());
+    // A run that nobody asks for is not looked at.
+    let which = Recovery::any().run("before");
+    assert_eq!(open(&disk).recover_run(which.clone()).unwrap(), Some(before.clone()));
+    assert_eq!(open(&disk).recover_latest_of(&which).unwrap(), Some(before.context));
 }
 
 #[test]
