@@ -11,6 +11,7 @@ use crate::patch_history::PatchHistory;
 use crate::path;
 use crate::shared_object::SharedObject;
 use crate::shared_value::SharedValue;
+use crate::shared_walk;
 
 /// An immutable object of keys and values, and the patches that were applied to it.
 ///
@@ -65,6 +66,17 @@ impl Context {
     /// How many keys the outermost object has.
     pub fn len(&self) -> usize {
         self.data.len()
+    }
+
+    /// How deep lists and objects nest, the outermost object included. All of it is walked
+    /// through.
+    ///
+    /// ```
+    /// use backhaul_agent::Context;
+    /// assert_eq!(Context::new().set("sensors.roof", vec![31]).depth(), 3);
+    /// ```
+    pub fn depth(&self) -> usize {
+        shared_walk::depth(&SharedValue::Object(self.data.clone()))
     }
 
     /// Whether it has none. The history is not looked at.

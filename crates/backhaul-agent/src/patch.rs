@@ -222,10 +222,11 @@ impl ContextPatch {
         self
     }
 
-    /// Says when; without it, now by the clock of the machine.
+    /// Says when, to the microsecond, which is what the JSON holds; without it, now by the clock
+    /// of the machine.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
-        self.timestamp = timestamp;
+        self.timestamp = Timestamp::from_micros(timestamp.as_micros());
         self
     }
 
@@ -347,6 +348,7 @@ fn read_source(fields: &mut Fields) -> Result<PatchSource, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backhaul_store::{Clock, SystemClock};
     use serde_json::json;
 
     #[test]
@@ -369,6 +371,13 @@ mod tests {
             ]
         );
         assert_eq!(ContextPatch::from_value(value), Ok(patch));
+    }
+
+    #[test]
+    fn is_read_as_it_was_however_fine_the_clock_is() {
+        let now = SystemClock::new().now().wall;
+        let patch = ContextPatch::set("a", 1).timestamp(now);
+        assert_eq!(ContextPatch::from_value(patch.to_value()), Ok(patch));
     }
 
     #[test]

@@ -146,6 +146,20 @@ pub(crate) fn from_value(root: Value) -> SharedValue {
     }
 }
 
+/// How deep lists and objects nest: 0 for a scalar.
+pub(crate) fn depth(root: &SharedValue) -> usize {
+    let mut open: Vec<_> = children(root).into_iter().collect();
+    let mut deepest = open.len();
+    while let Some(inner) = open.last_mut() {
+        match inner.next() {
+            Some((_, value)) => open.extend(children(value)),
+            None => _ = open.pop(),
+        }
+        deepest = deepest.max(open.len());
+    }
+    deepest
+}
+
 /// Writes a value as JSON.
 pub(crate) fn write(root: &SharedValue, writer: &mut Writer) {
     let mut open: Vec<(Children<'_>, u8)> = Vec::new();

@@ -106,6 +106,26 @@ pub fn to_vec(value: &Value, style: Style) -> Vec<u8> {
     writer.into_bytes()
 }
 
+/// How deep lists and objects nest in a value: 0 for a scalar, 1 for `[]`.
+///
+/// ```
+/// use backhaul_json::depth;
+/// assert_eq!(depth(&serde_json::json!({"a": [1, {}], "b": 2})), 3);
+/// ```
+pub fn depth(value: &Value) -> usize {
+    let mut open = vec![(value, 0)];
+    let mut deepest = 0;
+    while let Some((value, depth)) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items.iter().map(|item| (item, depth + 1))),
+            Value::Object(map) => open.extend(map.values().map(|value| (value, depth + 1))),
+            _ => continue,
+        }
+        deepest = deepest.max(depth + 1);
+    }
+    deepest
+}
+
 /// A float, spelled as Python's `repr` does; NaN and the infinities are kept.
 ///
 /// ```

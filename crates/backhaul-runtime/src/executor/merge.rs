@@ -3,7 +3,7 @@
 use std::fmt;
 
 use backhaul_agent::{ContextPatch, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Two nodes that ran at the same time, neither of which saw what the other one gave, have
 /// changed the same part of the context.
@@ -105,17 +105,29 @@ impl Changes {
 fn touched_by(patches: &[ContextPatch]) -> Vec<Touched> {
     let mut touched = Vec::with_capacity(patches.len());
     for patch in patches {
-        let is_append = patch.operation == PatchOperation::Append;
-        match (&patch.operation, &patch.value) {
-            (PatchOperation::Merge, Value::Object(changes)) => touched.extend(
-                changes
-                    .keys()
-                    .map(|key| Touched { path: format!("{}.{key}", patch.path), is_append }),
-            ),
-            _ => touched.push(Touched { path: patch.path.clone(), is_append }),
+        match (patch.operation, &patch.value) {
+            (PatchOperation::Merge, Value::Object(changes)) => {
+                add_merged(&mut touched, &patch.path, changes);
+            }
+            (operation, _) => touched.push(Touched {
+                path: patch.path.clone(),
+                is_append: operation == PatchOperation::Append,
+            }),
         }
     }
     touched
+}
+
+/// A merge goes into objects, and changes what is at their ends. No patch nests deep enough for
+/// this to harm the stack.
+fn add_merged(touched: &mut Vec<Touched>, parent: &str, changes: &Map<String, Value>) {
+    for (key, value) in changes {
+        let path = format!("{parent}.{key}");
+        match value {
+            Value::Object(inner) if !inner.is_empty() => add_merged(touched, &path, inner),
+            _ => touched.push(Touched { path, is_append: false }),
+        }
+    }
 }
 
 /// The path at which two changes meet.

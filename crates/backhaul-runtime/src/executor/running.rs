@@ -23,7 +23,7 @@ use super::node_error::NodeError;
 use super::node_output::NodeOutput;
 use super::ran::{End, Ran};
 use crate::dag::{Dag, NodeIndex, NodeKind, NodeState, Outcome};
-use crate::persistence::{NodeRecord, RunStep};
+use crate::persistence::{NodeRecord, RunStep, nesting};
 use crate::run_status::RunStatus;
 
 /// As long is waited before the second attempt, twice as long before the third, as upstream.
@@ -296,6 +296,9 @@ impl<'a> Running<'a> {
     ) -> Result<Applied, NodeError> {
         let NodeOutput { value: output, patches, metadata } = output;
         let mut patches = self.patches_of(node, patches, &output);
+        if let Some(what) = nesting::too_deep(&output, &patches) {
+            return Err(NodeError::fatal(nesting::described(&what)));
+        }
         self.settle_conflicts(node, begun, &mut patches)?;
         let mut context = self.from.context.clone();
         for patch in &patches {

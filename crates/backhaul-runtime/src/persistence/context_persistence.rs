@@ -13,6 +13,7 @@ use backhaul_store::{Clock, Disk, Open, OsDisk, SystemClock};
 use super::checkpoint::Checkpoint;
 use super::files::{self, FilesOfRun, Kind, Listing, Number, RunName};
 use super::journal::Journal;
+use super::nesting;
 use super::persistence_error::{PersistenceError, PersistenceErrorKind};
 use super::persistence_options::PersistenceOptions;
 use super::persistent_run::PersistentRun;
@@ -79,6 +80,11 @@ impl Recovery {
     #[must_use]
     pub fn dag(self, dag_name: impl Into<String>) -> Self {
         Self { dag_name: Some(dag_name.into()), ..self }
+    }
+
+    /// Whether the files of a run may be meant. Those of others are not opened.
+    fn may_take(&self, name: &RunName) -> bool {
+        self.run_id.as_ref().is_none_or(|id| *name == RunName::of(id))
     }
 
     fn takes(&self, state: &RunState) -> bool {
@@ -164,9 +170,10 @@ impl ContextPersistence {
     /// Begins a run. What is left of an earlier one of the same id goes.
     ///
     /// # Errors
-    /// [`Busy`](PersistenceErrorKind::Busy) while a run of this id goes on, and where the disk
-    /// refuses.
+    /// [`Busy`](PersistenceErrorKind::Busy) while a run of this id goes on,
+    /// [`TooDeep`](PersistenceErrorKind::TooDeep), and where the disk refuses.
     pub fn begin(&self, state: RunState) -> Result<PersistentRun, PersistenceError> {
+        nesting::check_context(&state.context)?;
         let _one = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         // A process that crashes again and again ends none, and begins many.
         self.inner.remove_old_runs();
@@ -227,7 +234,7 @@ impl Inner {
 
     fn recover_latest(&self, which: &Recovery) -> Result<Option<Context>, PersistenceError> {
         let listing = self.list()?;
-        for (run, files) in newest_first(&listing) {
+        for (run, files) in newest_first(&listing).filter(|(run, _)| which.may_take(run)) {
             if let Some(found) = self.recover(run, files)?
                 && which.takes(&found.state)
             {
@@ -239,8 +246,8 @@ impl Inner {
 
     fn recover_run(&self, which: &Recovery) -> Result<Option<RunState>, PersistenceError> {
         let listing = self.list()?;
-        for (run, files) in newest_first(&listing).filter(|(_, files)| files.is_open()) {
-            if self.is_alive(run, files) {
+        for (run, files) in newest_first(&listing) {
+            if !files.is_open() || !which.may_take(run) || self.is_alive(run, files) {
                 continue;
             }
             if let Some(found) = self.recover(run, files)?

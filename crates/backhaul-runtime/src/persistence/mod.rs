@@ -10,6 +10,7 @@ mod context_persistence;
 mod files;
 mod journal;
 mod journal_line;
+pub(crate) mod nesting;
 mod persistence_error;
 mod persistence_options;
 mod persistent_run;

@@ -26,6 +26,8 @@ pub enum PersistenceErrorKind {
     Busy,
     /// A patch cannot be applied. The run is as it was.
     Patch,
+    /// It nests more than 1,000 levels, and could not be read again. The run is as it was.
+    TooDeep,
 }
 
 /// Why a run could not be kept or recovered.

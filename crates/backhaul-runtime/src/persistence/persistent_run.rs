@@ -12,6 +12,7 @@ use super::context_persistence::Inner;
 use super::files::{self, FilesOfRun, Kind, Number, RunName};
 use super::journal::Journal;
 use super::journal_line;
+use super::nesting;
 use super::persistence_error::PersistenceError;
 use super::run_state::RunState;
 use super::run_step::RunStep;
@@ -112,8 +113,9 @@ impl PersistentRun {
     /// Takes steps, and writes them down together: with one flush of the disk.
     ///
     /// # Errors
-    /// [`Patch`](super::PersistenceErrorKind::Patch) for one that cannot be applied; those before
-    /// it are taken. [`Storage`](super::PersistenceErrorKind::Storage) where the disk refuses:
+    /// [`Patch`](super::PersistenceErrorKind::Patch) for one that cannot be applied, and
+    /// [`TooDeep`](super::PersistenceErrorKind::TooDeep); those before it are taken.
+    /// [`Storage`](super::PersistenceErrorKind::Storage) where the disk refuses:
     /// the steps are taken then, and are written with the next ones that it does not refuse.
     pub fn take(&mut self, steps: &[RunStep]) -> Result<(), PersistenceError> {
         let (taken, refused) = self.advance(steps);
@@ -130,8 +132,9 @@ impl PersistentRun {
     fn advance<'a>(&mut self, steps: &'a [RunStep]) -> (&'a [RunStep], Option<PersistenceError>) {
         for (at, step) in steps.iter().enumerate() {
             let before = self.state.patch_count;
-            if let Err(error) = self.state.take(step) {
-                return (steps.get(..at).unwrap_or_default(), Some(error.into()));
+            let taken = nesting::check(step).and_then(|()| Ok(self.state.take(step)?));
+            if let Err(error) = taken {
+                return (steps.get(..at).unwrap_or_default(), Some(error));
             }
             self.patches_since_checkpoint += self.state.patch_count - before;
         }

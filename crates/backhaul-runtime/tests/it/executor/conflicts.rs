@@ -45,6 +45,10 @@ async fn changes_of_one_place_meet_and_others_do_not() {
     assert_eq!(met(set("a.b"), set("a.bc")).await, None);
     assert_eq!(met(merge(json!({"x": 1})), merge(json!({"y": 1}))).await, None);
     assert_eq!(met(merge(json!({"x": 1})), set("m.x.y")).await.as_deref(), Some("m.x.y"));
+    let deep = |key: &str| merge(json!({"x": {"y": {key: 1}}}));
+    assert_eq!(met(deep("k"), deep("l")).await, None);
+    assert_eq!(met(deep("k"), deep("k")).await.as_deref(), Some("m.x.y.k"));
+    assert_eq!(met(deep("k"), merge(json!({"x": {"y": 2}}))).await.as_deref(), Some("m.x.y.k"));
     let append = || ContextPatch::append("list", 1);
     assert_eq!(met(append(), append()).await, None);
     assert_eq!(met(append(), set("list")).await.as_deref(), Some("list"));

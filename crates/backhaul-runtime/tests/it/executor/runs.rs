@@ -10,9 +10,12 @@ use backhaul_runtime::executor::{
     DagExecutor, FunctionNodes, NodeCall, NodeError, NodeExecutor, NodeExecutors, NodeOutput,
     RunOptions,
 };
+use backhaul_testkit::SimDisk;
 use serde_json::json;
 
-use super::support::{Told, built, chain, diamond, ends, fail, functions, of_nodes, run, work};
+use super::support::{
+    Told, built, chain, diamond, ends, fail, functions, keeping, of_nodes, run, work,
+};
 
 #[tokio::test]
 async fn a_node_runs_after_those_it_waits_for_and_sees_what_they_gave() {
@@ -173,6 +176,33 @@ async fn a_null_is_put_nowhere_and_a_patch_that_cannot_be_applied_changes_nothin
     let failed = result.node("b").unwrap();
     assert_eq!(failed.attempts, 1);
     assert!(failed.error.as_deref().unwrap().contains("not an object"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_gives_what_could_not_be_read_again_has_failed_and_the_run_is_kept() {
+    let nodes = FunctionNodes::new()
+        .with_plain("deep", |_| (0..1_001).fold(json!(1), |value, _| json!([value])))
+        .with_plain("other", |_| 2);
+    let dag = built(
+        of_nodes([
+            Node::function("deep", "deep"),
+            Node::function("path", "deep").output_key("a.b"),
+            Node::function("other", "other").output_key("other"),
+        ])
+        .edge_on_failure("deep", "other")
+        .edge_on_failure("path", "other"),
+    );
+    let disk = SimDisk::new();
+    let executor = DagExecutor::new(nodes).context_persistence(keeping(&disk));
+    let result = run(&executor, &dag).await;
+    assert!(result.success(), "{result:?}");
+    for id in ["deep", "path"] {
+        let failed = result.node(id).unwrap();
+        assert_eq!(failed.attempts, 1);
+        let error = failed.error.as_deref().unwrap();
+        assert!(error.contains("nests more than 1000 levels"), "{error}");
+    }
+    assert_eq!(keeping(&disk).recover_latest().unwrap(), Some(result.final_context));
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use backhaul_agent::ContextPatch;
-use backhaul_runtime::persistence::{PersistenceErrorKind, Recovery, RunState};
+use backhaul_agent::{Context, ContextPatch};
+use backhaul_runtime::persistence::{
+    NodeRecord, PersistenceErrorKind, Recovery, RunState, RunStep,
+};
 use backhaul_testkit::errno::{EIO, ENOSPC};
 use backhaul_testkit::{Call, Fault, Faults, FaultyDisk, Prng, SimDisk};
 use serde_json::json;
@@ -94,6 +96,7 @@ fn a_journal_may_end_at_any_byte() {
 #[test]
 fn what_a_newer_version_wrote_is_refused_by_name_and_left_alone() {
     let disk = SimDisk::new();
+    let before = open(&disk).begin(a_run("before")).unwrap().state().clone();
     a_long_run(&disk);
     disk.kill_process();
     let newest = files(&disk, ".json").pop().unwrap();
@@ -104,6 +107,10 @@ fn what_a_newer_version_wrote_is_refused_by_name_and_left_alone() {
     assert_eq!(error.kind(), PersistenceErrorKind::Newer);
     assert!(error.to_string().contains("is of format 9, which a newer version wrote"), "{error}");
     assert_eq!(disk.read_file(&newest).unwrap(), newer.as_bytes());
+    // A run that nobody asks for is not looked at.
+    let which = Recovery::any().run("before");
+    assert_eq!(open(&disk).recover_run(which.clone()).unwrap(), Some(before.clone()));
+    assert_eq!(open(&disk).recover_latest_of(&which).unwrap(), Some(before.context));
 }
 
 #[test]
@@ -164,6 +171,34 @@ fn a_checkpoint_whose_writing_was_interrupted_goes_with_its_run() {
     disk.write_file(&torn, b"{\"run_id\"").unwrap();
     drop(open(&disk).begin(a_run("run_001")).unwrap());
     assert_eq!(files(&disk, ""), [PathBuf::from(DIR).join("0000000003_run_001.jsonl")]);
+}
+
+#[test]
+fn what_is_nested_too_deep_to_be_read_again_is_refused_and_nothing_is_lost() {
+    let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!({"k": value}));
+    for (path, depth) in [("a".to_owned(), 999), ("a".to_owned(), 1_500), ("p.".repeat(255), 900)] {
+        let disk = SimDisk::new();
+        let mut run = open(&disk).begin(a_run("run_001")).unwrap();
+        run.apply(ContextPatch::set("before", 1)).unwrap();
+        let deep = run.apply(ContextPatch::set(path.clone(), nested(depth)));
+        assert_eq!(deep.unwrap_err().kind(), PersistenceErrorKind::TooDeep);
+        let mut node = NodeRecord::succeeded("n", nested(1_001));
+        let error = run.take(&[RunStep::NodeFinished(node.clone())]).unwrap_err();
+        assert_eq!(error.kind(), PersistenceErrorKind::TooDeep);
+        node.output = nested(1_000);
+        run.take(&[RunStep::NodeFinished(node)]).unwrap();
+        run.apply(ContextPatch::append("deepest", nested(998))).unwrap();
+        for n in 0..9 {
+            run.apply(ContextPatch::set("after", n)).unwrap();
+        }
+        let state = run.state().clone();
+        disk.kill_process();
+        let found = open(&disk).recover_run(Recovery::any()).unwrap();
+        assert_eq!(found, Some(state), "{path} {depth}");
+    }
+    let context = Context::new().set("a", nested(1_000));
+    let error = open(&SimDisk::new()).begin(RunState::new("r", "d", context)).unwrap_err();
+    assert_eq!(error.kind(), PersistenceErrorKind::TooDeep);
 }
 
 #[test]
