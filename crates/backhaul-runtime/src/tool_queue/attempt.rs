@@ -100,11 +100,14 @@ impl Attempt {
         self.conclude(result).await
     }
 
-    /// What the call came to, where it was done and a crash came before that was settled.
+    /// What the call came to, where it was done and a crash came before that was settled. One
+    /// that was abandoned is here since a person has it done.
     async fn known_outcome(&self) -> Option<Value> {
         let (shared, key) = (Arc::clone(&self.shared), self.call.key.clone());
         match blocking(move || shared.outcomes.get(&key)).await {
-            Ok(outcome) => outcome.map(|outcome| outcome.value),
+            Ok(outcome) => {
+                outcome.filter(|outcome| outcome.abandoned.is_none()).map(|outcome| outcome.value)
+            }
             Err(error) => {
                 tracing::error!(key = %self.call.key, %error, "what a call came to cannot be read");
                 None
@@ -153,8 +156,8 @@ impl Attempt {
             OnUnknown::Repeat => None,
             OnUnknown::AskPerson => Some(self.ask(unclear).await),
             OnUnknown::Abandon => {
-                let error = format!("abandoned: {unclear}, and it may be done once at most");
-                Some(self.fail(ToolError::new(ToolErrorKind::Unclear, error)).await)
+                let why = format!("abandoned: {unclear}, and it may be done once at most");
+                Some(self.abandon(why).await)
             }
             OnUnknown::CheckFirst => self.check(tool).await,
         }
@@ -219,10 +222,10 @@ impl Attempt {
             OnUnknown::Repeat | OnUnknown::CheckFirst => self.put_off(&error, true).await,
             OnUnknown::AskPerson => self.ask(&format!("the answer was lost: {error}")).await,
             OnUnknown::Abandon => {
-                let message = format!(
+                let why = format!(
                     "abandoned: the answer was lost ({error}), and it may be done once at most"
                 );
-                self.fail(ToolError::new(ToolErrorKind::Unclear, message)).await
+                self.abandon(why).await
             }
         }
     }
@@ -244,6 +247,18 @@ impl Attempt {
         .await;
         self.tell(&ToolResult::Done(value.clone()), Ok(value));
         Attempted::Done
+    }
+
+    /// Keeps the call among the failed, and does not do it when the same step asks again.
+    async fn abandon(&self, why: String) -> Attempted {
+        let (shared, call, kept) = (Arc::clone(&self.shared), self.call.clone(), why.clone());
+        blocking(move || {
+            if let Err(error) = shared.outcomes.abandon(&call.tool, &call.key, &kept) {
+                tracing::error!(key = %call.key, %error, "that a call is abandoned cannot be stored");
+            }
+        })
+        .await;
+        self.fail(ToolError::unclear(why)).await
     }
 
     /// Keeps the call among the failed, with the reason.

@@ -11,12 +11,13 @@ use serde_json::Value;
 use super::builder::ToolQueueBuilder;
 use super::call_outcome::CallOutcome;
 use super::options::ToolQueueOptions;
+use super::outcomes::Outcome;
 use super::processor::{self, Callbacks, Processor, blocking};
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::{Drained, ToolQueueStatus};
 use super::record::record_of;
 use super::shared::Shared;
-use crate::tools::{ToolRegistry, ToolRequest, ToolResult};
+use crate::tools::{ToolError, ToolRegistry, ToolRequest, ToolResult};
 
 /// Calls that wait for a network, and are done once each, as far as that can be had.
 ///
@@ -64,6 +65,13 @@ pub enum Placed {
     },
     /// The same call was done: this is what it gave.
     AlreadyDone(Value),
+    /// The same call was begun, nobody knows whether it was done, and it is not done again: by
+    /// its tool's [`OnUnknown::Abandon`](crate::tools::OnUnknown::Abandon), or since a person
+    /// has decided so.
+    Abandoned {
+        /// Why, in words.
+        why: String,
+    },
 }
 
 impl ToolQueue {
@@ -104,6 +112,9 @@ impl ToolQueue {
     pub fn enqueue(&self, call: ToolRequest) -> Result<Placed, ToolQueueError> {
         let shared = &self.shared;
         match shared.outcomes.get(&call.key) {
+            Ok(Some(Outcome { abandoned: Some(why), .. })) => {
+                return Ok(Placed::Abandoned { why });
+            }
             Ok(Some(outcome)) => return Ok(Placed::AlreadyDone(outcome.value)),
             Ok(None) => {}
             Err(error) => {
@@ -156,6 +167,7 @@ impl ToolQueue {
         let placed = blocking(move || queue.enqueue(call)).await?;
         let id = match placed {
             Placed::AlreadyDone(value) => return Ok(ToolResult::Done(value)),
+            Placed::Abandoned { why } => return Ok(ToolResult::Failed(ToolError::unclear(why))),
             Placed::Queued { id } | Placed::AlreadyQueued { id } => id,
         };
         let queued = ToolResult::Queued { id, key };

@@ -74,7 +74,12 @@ impl ToolQueue {
                 shared.end(position, &unknown.call, Settled::new(State::Delivered))?;
             }
             Decision::Abandon => {
-                let settled = Settled::new(State::Dropped).reason("abandoned by a person");
+                let ToolRequest { tool, key, .. } = &unknown.call;
+                let why = "abandoned by a person";
+                if let Err(error) = shared.outcomes.abandon(tool, key, why) {
+                    tracing::warn!(%key, %error, "that a call is abandoned cannot be stored");
+                }
+                let settled = Settled::new(State::Dropped).reason(why);
                 shared.end(position, &unknown.call, settled)?;
             }
         }

@@ -1,0 +1,97 @@
+//! What goes wrong beside the plain course of calls.
+
+use std::time::Duration;
+
+use backhaul_runtime::tool_queue::{Decision, Placed, ToolQueue, ToolQueueOptions};
+use backhaul_runtime::tools::{
+    OnUnknown, ToolErrorKind, ToolOptions, ToolRegistry, ToolRequest, ToolResult,
+};
+use backhaul_store::{Settled, State};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::support::{Actuator, Device, Weather, World, call};
+
+const LONG: Duration = Duration::from_secs(300);
+
+fn tools(world: &World, on_unknown: OnUnknown) -> ToolRegistry {
+    tools_with(world, on_unknown, |options| options)
+}
+
+/// `act`, and `other`, which is safe to repeat.
+fn tools_with(
+    world: &World,
+    on_unknown: OnUnknown,
+    change: impl FnOnce(ToolOptions) -> ToolOptions,
+) -> ToolRegistry {
+    let act = Actuator::new(world, "act", on_unknown).with(change);
+    let other = Actuator::new(world, "other", OnUnknown::Repeat);
+    ToolRegistry::new().with(act).unwrap().with(other).unwrap()
+}
+
+fn id_of(placed: Placed) -> String {
+    match placed {
+        Placed::Queued { id } | Placed::AlreadyQueued { id } => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn error_kind(result: &ToolResult) -> ToolErrorKind {
+    match result {
+        ToolResult::Failed(error) => error.kind(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Drains, and lets pass what time the next try needs.
+async fn drain_on(device: &Device, queue: &ToolQueue, times: u32) {
+    for _ in 0..times {
+        queue.drain().await;
+        device.clock.advance(Duration::from_secs(120));
+    }
+}
+
+#[tokio::test]
+async fn what_was_abandoned_is_not_done_when_the_same_step_asks_again() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::Abandon));
+    world.forecast(&[Weather::AnswerLost]);
+    let result = queue.call(call("act", 1)).await.unwrap();
+    assert_eq!(error_kind(&result), ToolErrorKind::Unclear);
+    let result = queue.call(call("act", 1)).await.unwrap();
+    assert_eq!(error_kind(&result), ToolErrorKind::Unclear);
+    drop(queue);
+    let queue = device.open(tools(&world, OnUnknown::Abandon));
+    let result = queue.call(call("act", 1)).await.unwrap();
+    assert_eq!(error_kind(&result), ToolErrorKind::Unclear);
+    assert_eq!(world.effects_of(&call("act", 1).key), 1);
+    // A person may have it done all the same.
+    let failed = queue.status().unwrap();
+    assert_eq!(failed.failed, 1);
+}
+
+#[tokio::test]
+async fn a_person_may_have_an_abandoned_call_done() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::Abandon));
+    let id = id_of(queue.enqueue(call("act", 1)).unwrap());
+    world.forecast(&[Weather::RequestLost]);
+    assert_eq!(queue.drain().await.failed, 1);
+    assert!(queue.spool().requeue(id.parse().unwrap()).unwrap());
+    assert_eq!(queue.drain().await.done, 1);
+    assert_eq!(world.effects_of(&call("act", 1).key), 1);
+    assert!(matches!(queue.enqueue(call("act", 1)).unwrap(), Placed::AlreadyDone(_)));
+}
+
+#[tokio::test]
+async fn what_a_person_gave_up_is_not_done_when_the_same_step_asks_again() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::AskPerson));
+    let id = id_of(queue.enqueue(call("act", 1)).unwrap());
+    world.forecast(&[Weather::AnswerLost]);
+    assert_eq!(queue.drain().await.unknown, 1);
+    queue.decide(&id, Decision::Abandon).unwrap();
+    let result = queue.call(call("act", 1)).await.unwrap();
+    assert_eq!(error_kind(&result), ToolErrorKind::Unclear);
+    assert_eq!(world.effects_of(&call("act", 1).key), 1);
+}
