@@ -11,7 +11,7 @@ use super::call_outcome::CallOutcome;
 use super::processor::blocking;
 use super::record::request_of;
 use super::shared::Shared;
-use crate::tools::tool_runner::{invoke, within};
+use crate::tools::tool_runner::{invoke, look};
 use crate::tools::{
     OnUnknown, Probed, Tool, ToolError, ToolErrorKind, ToolInvocation, ToolRequest, ToolResult,
 };
@@ -89,12 +89,15 @@ impl Attempt {
             return attempted;
         }
         if self.is_begun
-            && let Some(attempted) = self.resolve(&*tool).await
+            && let Some(attempted) = self.resolve(&tool).await
         {
             return attempted;
         }
+        if self.spent > self.max_retries() {
+            return self.fail(self.used_up()).await;
+        }
         if let Err(error) = self.note_start().await {
-            return self.put_off(&ToolError::new(ToolErrorKind::Failed, error), false).await;
+            return self.put_off(&ToolError::new(ToolErrorKind::NotQueued, error), false).await;
         }
         let result = invoke(tool, self.invocation()).await;
         self.conclude(result).await
@@ -150,7 +153,7 @@ impl Attempt {
 
     /// Decides what becomes of a call of which nobody knows whether it was done. `None`: it is
     /// done (again).
-    async fn resolve(&mut self, tool: &dyn Tool) -> Option<Attempted> {
+    async fn resolve(&mut self, tool: &Arc<dyn Tool>) -> Option<Attempted> {
         let unclear = "a try was begun, and nobody knows what came of it";
         match tool.options().on_unknown {
             OnUnknown::Repeat => None,
@@ -163,19 +166,21 @@ impl Attempt {
         }
     }
 
-    async fn check(&mut self, tool: &dyn Tool) -> Option<Attempted> {
-        let invocation = self.invocation();
-        let Some(probe) = tool.probe(&invocation) else {
-            return Some(self.ask("it is to be looked at first, and the tool has no probe").await);
-        };
-        match within(tool.options().timeout, probe).await {
-            Ok(Probed::Done(value)) => Some(self.done(value, State::Delivered).await),
-            Ok(Probed::NotDone) => {
+    async fn check(&mut self, tool: &Arc<dyn Tool>) -> Option<Attempted> {
+        match look(Arc::clone(tool), self.invocation()).await {
+            Ok(Some(Probed::Done(value))) => Some(self.done(value, State::Delivered).await),
+            Ok(Some(Probed::NotDone)) => {
                 self.is_begun = false;
                 None
             }
-            Ok(Probed::Unclear) => {
+            Ok(Some(Probed::Unclear)) => {
                 Some(self.ask("a look at it could not tell whether it was done").await)
+            }
+            Ok(None) => {
+                Some(self.ask("it is to be looked at first, and the tool has no probe").await)
+            }
+            Err(error) if error.is_panic() => {
+                Some(self.ask(&format!("a look at it failed: {error}")).await)
             }
             Err(error) => Some(self.put_off(&error, true).await),
         }
@@ -283,7 +288,8 @@ impl Attempt {
     }
 
     async fn put_off(&self, error: &ToolError, is_unclear: bool) -> Attempted {
-        let counts = error.kind() == ToolErrorKind::Failed && !is_unclear;
+        // A panic is no matter of the network: it would come again for ever.
+        let counts = error.kind() == ToolErrorKind::Failed && !is_unclear || error.is_panic();
         let wait = self.shared.options.backoff.delay(if counts { self.spent } else { 0 });
         let mut settled = Settled::new(State::Later)
             .reason(error.to_string())
@@ -324,6 +330,12 @@ impl Attempt {
             if known.is_empty() { "none is".to_owned() } else { format!("these are: {known}") };
         let message = format!("no tool `{}` is registered: {known}", self.call.tool);
         ToolError::new(ToolErrorKind::UnknownTool, message)
+    }
+
+    /// A panic leaves it open whether a call was done, so that it is put off even after its last
+    /// try.
+    fn used_up(&self) -> ToolError {
+        ToolError::failed(format!("it panicked, and {} tries were made", self.attempts))
     }
 
     fn max_retries(&self) -> u32 {

@@ -95,3 +95,30 @@ async fn what_a_person_gave_up_is_not_done_when_the_same_step_asks_again() {
     assert_eq!(error_kind(&result), ToolErrorKind::Unclear);
     assert_eq!(world.effects_of(&call("act", 1).key), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_panics_leaves_the_call_to_a_person() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::CheckFirst));
+    world.let_probes_panic();
+    world.forecast(&[Weather::AnswerLost]);
+    queue.enqueue(call("act", 1)).unwrap();
+    timeout(LONG, drain_on(&device, &queue, 3)).await.expect("it goes on for ever");
+    let status = queue.status().unwrap();
+    assert_eq!((status.unknown, status.running), (1, 0));
+    assert_eq!((world.tries(), world.probes()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_always_panics_is_kept_as_failed_and_holds_up_no_other() {
+    for on_unknown in [OnUnknown::Repeat, OnUnknown::CheckFirst] {
+        let (device, world) = (Device::new(), World::default());
+        let queue = device.open(tools(&world, on_unknown));
+        world.forecast(&[Weather::Panics; 4]);
+        queue.enqueue(call("act", 1)).unwrap();
+        queue.enqueue(call("act", 2)).unwrap();
+        drain_on(&device, &queue, 6).await;
+        assert_eq!(world.done(), [json!({"n": 2})], "{on_unknown:?}");
+        assert_eq!(queue.status().unwrap().failed, 1);
+    }
+}
