@@ -7,6 +7,7 @@ use std::time::Duration;
 use backhaul_store::{Position, QueueEntry, Settled, Spool};
 use backhaul_sync::ConnectivityMonitor;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::options::ToolQueueOptions;
 use super::outcomes::Outcomes;
@@ -14,6 +15,12 @@ use super::processor::{Callbacks, Processor};
 use super::queue_error::ToolQueueError;
 use super::record::KEY;
 use crate::tools::{IdempotencyKey, ToolRegistry, ToolRequest, ToolResult};
+
+/// Seconds between two calls, at most: some thirty years.
+const LONGEST_PAUSE: f64 = 1e9;
+
+/// Is told what the first try of a call came to; nothing where it is not tried now.
+pub(super) type Watch = oneshot::Receiver<ToolResult>;
 
 pub(super) struct Shared {
     pub(super) spool: Spool,
@@ -38,7 +45,10 @@ pub(super) struct Inside {
     watchers: Vec<Watcher>,
     /// How often calls were begun to be done.
     round: u64,
-    pub(super) running: u64,
+    /// Calls at work.
+    pub(super) at_work: Vec<IdempotencyKey>,
+    /// When the next may begin; `None`: none has begun.
+    next_start: Option<Instant>,
     pub(super) last_error: Option<String>,
     /// Calls in a row that found no network, and until when all wait since, by the boot clock.
     cut_off: u32,
@@ -107,22 +117,17 @@ impl Shared {
         Ok(ended?)
     }
 
-    /// Waits for the first try of a call that is about to be stored, where no other of its tool
-    /// goes before it.
-    pub(super) fn watch(
-        &self,
-        key: &IdempotencyKey,
-        tool: &str,
-    ) -> Option<oneshot::Receiver<ToolResult>> {
-        let mut inside = self.inside();
-        let mut others = inside.waiting.iter().filter(|(of, _)| *of != key);
-        if others.any(|(_, (_, of))| of == tool) {
-            return None;
-        }
-        let (told, watch) = oneshot::channel();
-        let round = inside.round;
-        inside.watchers.push(Watcher { key: key.clone(), round, told });
-        Some(watch)
+    /// When the next call may begin, by the rate that is allowed.
+    pub(super) fn next_start(&self) -> Instant {
+        self.inside().next_start.unwrap_or_else(Instant::now)
+    }
+
+    /// A call begins.
+    pub(super) fn note_start(&self) {
+        let Some(rate) = self.options.drain_rate else { return };
+        // The slowest rates come to more than a clock can count.
+        let pause = Duration::from_secs_f64((1.0 / rate).min(LONGEST_PAUSE));
+        self.inside().next_start = Some(Instant::now() + pause);
     }
 
     /// Tells those who wait for a call what its first try came to.
@@ -143,15 +148,29 @@ impl Shared {
         inside.round
     }
 
-    /// What can be done was done: whoever waited for it, in vain, need not wait longer.
+    /// What can be begun was begun: whoever waited for another, in vain, need not wait longer.
     pub(super) fn end_round(&self, round: u64) {
-        self.inside().watchers.retain(|watcher| watcher.round >= round);
+        let mut inside = self.inside();
+        let Inside { watchers, at_work, .. } = &mut *inside;
+        watchers.retain(|watcher| watcher.round >= round || at_work.contains(&watcher.key));
     }
 }
 
 impl Inside {
     pub(super) fn of(tools: ToolRegistry) -> Self {
         Self { tools, ..Self::default() }
+    }
+
+    /// Waits for the first try of a call that is stored, where no other of its tool goes before
+    /// it.
+    pub(super) fn watch(&mut self, key: &IdempotencyKey, tool: &str) -> Option<Watch> {
+        let mut others = self.waiting.iter().filter(|(of, _)| *of != key);
+        if others.any(|(_, (_, of))| of == tool) {
+            return None;
+        }
+        let (told, watch) = oneshot::channel();
+        self.watchers.push(Watcher { key: key.clone(), round: self.round, told });
+        Some(watch)
     }
 
     pub(super) fn note_waiting(&mut self, entry: &QueueEntry) {

@@ -122,3 +122,104 @@ async fn a_call_that_always_panics_is_kept_as_failed_and_holds_up_no_other() {
         assert_eq!(queue.status().unwrap().failed, 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_long_holds_up_none_of_other_tools() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::Repeat));
+    queue.start_processor(|_| {}, |_| {}).unwrap();
+    world.forecast(&[Weather::Slow]);
+    queue.enqueue(call("act", 1)).unwrap();
+    world.tried(1).await;
+    let result = timeout(LONG, queue.call(call("other", 2))).await.expect("it is held up");
+    assert_eq!(result.unwrap(), ToolResult::Done(json!({"done": {"n": 2}})));
+    // One of the same tool waits behind it.
+    let result = queue.call(call("act", 3)).await.unwrap();
+    assert!(matches!(result, ToolResult::Queued { .. }), "{result:?}");
+    assert_eq!(queue.status().unwrap().running, 1);
+    world.go_on();
+    world.tried(3).await;
+    queue.stop(LONG).await;
+    assert_eq!(world.done(), [json!({"n": 2}), json!({"n": 1}), json!({"n": 3})]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_call_is_told_that_it_waits_while_another_takes_long_and_none_is_begun() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::Repeat));
+    queue.start_processor(|_| {}, |_| {}).unwrap();
+    world.forecast(&[Weather::Slow, Weather::NoNetwork]);
+    queue.enqueue(call("act", 1)).unwrap();
+    world.tried(1).await;
+    for number in [2, 3] {
+        let calling = queue.call(call("other", number));
+        let result = timeout(LONG, calling).await.expect("nobody tells").unwrap();
+        assert!(matches!(result, ToolResult::Queued { .. }), "{result:?}");
+    }
+    // All go on when the network is there again.
+    device.clock.advance(Duration::from_secs(120));
+    world.tried(4).await;
+    world.go_on();
+    queue.stop(LONG).await;
+    assert_eq!(world.done(), [json!({"n": 2}), json!({"n": 3}), json!({"n": 1})]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_call_is_told_when_the_processor_is_stopped() {
+    let (device, world) = (Device::new(), World::default());
+    let options = ToolQueueOptions { max_parallel: 1, ..ToolQueueOptions::default() };
+    let queue = device.builder(tools(&world, OnUnknown::Repeat)).options(options).open().unwrap();
+    queue.start_processor(|_| {}, |_| {}).unwrap();
+    world.forecast(&[Weather::Slow]);
+    queue.enqueue(call("act", 1)).unwrap();
+    world.tried(1).await;
+    let caller = queue.clone();
+    let calling = tokio::spawn(async move { caller.call(call("other", 2)).await });
+    while queue.status().unwrap().pending < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let stopping = queue.clone();
+    let stopping = tokio::spawn(async move { stopping.stop(LONG).await });
+    tokio::task::yield_now().await;
+    world.go_on();
+    stopping.await.unwrap();
+    let result = timeout(LONG, calling).await.expect("nobody tells").unwrap().unwrap();
+    assert!(matches!(result, ToolResult::Queued { .. }), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_given_up_leaves_no_call_behind() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::CheckFirst));
+    world.forecast(&[Weather::Slow]);
+    queue.enqueue(call("act", 1)).unwrap();
+    assert!(timeout(Duration::from_secs(1), queue.drain()).await.is_err());
+    assert_eq!(queue.status().unwrap().running, 1);
+    world.go_on();
+    drain_on(&device, &queue, 2).await;
+    assert_eq!(world.effects_of(&call("act", 1).key), 1);
+    let status = queue.status().unwrap();
+    assert_eq!((status.running, status.pending, status.books.delivered), (0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_begin_at_most_as_often_as_is_allowed_however_they_come() {
+    let (device, world) = (Device::new(), World::default());
+    let options = ToolQueueOptions { drain_rate: Some(0.5), ..ToolQueueOptions::default() };
+    let queue = device.builder(tools(&world, OnUnknown::Repeat)).options(options).open().unwrap();
+    let began = tokio::time::Instant::now();
+    for number in 0..4 {
+        queue.enqueue(call("act", number)).unwrap();
+        assert_eq!(queue.drain().await.done, 1);
+    }
+    assert!(began.elapsed() >= Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slowest_rate_is_no_panic() {
+    let (device, world) = (Device::new(), World::default());
+    let options = ToolQueueOptions { drain_rate: Some(1e-300), ..ToolQueueOptions::default() };
+    let queue = device.builder(tools(&world, OnUnknown::Repeat)).options(options).open().unwrap();
+    queue.enqueue(call("act", 1)).unwrap();
+    assert_eq!(queue.drain().await.done, 1);
+}
