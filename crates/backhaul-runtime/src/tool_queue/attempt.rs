@@ -31,6 +31,8 @@ pub(super) enum Attempted {
     Unknown,
     /// A newer one is done in the place of so many.
     Superseded(u64),
+    /// It waits no more: somebody took it back before it was begun.
+    Gone,
 }
 
 /// A call on offer.
@@ -96,8 +98,13 @@ impl Attempt {
         if self.spent > self.max_retries() {
             return self.fail(self.used_up()).await;
         }
-        if let Err(error) = self.note_start().await {
-            return self.put_off(&ToolError::new(ToolErrorKind::NotQueued, error), false).await;
+        match self.note_start().await {
+            Ok(true) => {}
+            Ok(false) => return Attempted::Gone,
+            Err(error) => {
+                let error = ToolError::new(ToolErrorKind::NotQueued, error);
+                return self.put_off(&error, false).await;
+            }
         }
         let result = invoke(tool, self.invocation()).await;
         self.conclude(result).await
@@ -186,15 +193,19 @@ impl Attempt {
         }
     }
 
-    /// Notes that a try begins. It is on stable storage when this returns.
-    async fn note_start(&self) -> Result<(), String> {
+    /// Notes that a try begins. It is on stable storage when this returns. `Ok(false)`: the call
+    /// waits no more.
+    async fn note_start(&self) -> Result<bool, String> {
         let (shared, position) = (Arc::clone(&self.shared), self.position);
         if shared.options.sabotage_skip_started {
-            return Ok(());
+            return Ok(true);
         }
-        let started = [(position, Settled::new(State::Started))];
-        let noted = blocking(move || shared.spool.settle_durably(&started)).await;
-        noted.map_err(|error| {
+        let begun = blocking(move || {
+            let _none_is_taken_back = shared.beginning();
+            shared.spool.begin(position)
+        })
+        .await;
+        begun.map_err(|error| {
             tracing::error!(%position, %error, "a call is not begun: that cannot be written down");
             format!("it was not begun, since that cannot be written down: {error}")
         })

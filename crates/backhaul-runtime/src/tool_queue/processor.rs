@@ -209,6 +209,7 @@ impl Drain {
             }
             Attempted::Unknown => *unknown += 1,
             Attempted::Superseded(count) => *superseded += count,
+            Attempted::Gone => {}
         }
         match attempted {
             Attempted::CutOff => self.shared.rest(),

@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// Who does calls: one at a time.
     pub(super) working: tokio::sync::Mutex<()>,
     pub(super) inside: Mutex<Inside>,
+    /// Held while a call begins, or is taken back since it has not.
+    pub(super) beginning: Mutex<()>,
 }
 
 /// What changes.
@@ -93,6 +95,10 @@ impl Shared {
     pub(super) fn is_resting(&self) -> bool {
         let now = self.spool.clock().now().since_boot;
         self.inside().rest_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn beginning(&self) -> MutexGuard<'_, ()> {
+        self.beginning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes this process the one that decides what becomes of calls.

@@ -95,6 +95,7 @@ impl ToolQueue {
     pub fn withdraw(&self, id: &str) -> Result<bool, ToolQueueError> {
         let shared = &self.shared;
         let Ok(position) = id.parse::<Position>() else { return Ok(false) };
+        let _none_begins = shared.beginning();
         let (entry, record) = shared.spool.get(position)?;
         if entry.standing != Standing::Pending || entry.is_begun || entry.held.is_some() {
             return Ok(false);

@@ -223,3 +223,23 @@ async fn the_slowest_rate_is_no_panic() {
     queue.enqueue(call("act", 1)).unwrap();
     assert_eq!(queue.drain().await.done, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_taken_back_before_it_was_begun_is_not_done() {
+    let (device, world) = (Device::new(), World::default());
+    let options = ToolQueueOptions { drain_rate: Some(0.1), ..ToolQueueOptions::default() };
+    let queue = device.builder(tools(&world, OnUnknown::Repeat)).options(options).open().unwrap();
+    queue.enqueue(call("act", 1)).unwrap();
+    queue.enqueue(call("other", 2)).unwrap();
+    let third =
+        id_of(queue.enqueue(ToolRequest::new("act", call("act", 3).arguments, "3")).unwrap());
+    let draining = queue.clone();
+    let draining = tokio::spawn(async move { draining.drain().await });
+    world.tried(2).await;
+    // The third is next, and waits for its turn.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(queue.withdraw(&third).unwrap());
+    draining.await.unwrap();
+    assert_eq!(world.tries(), 2);
+    assert_eq!(queue.status().unwrap().books.dropped, 1);
+}
