@@ -31,7 +31,7 @@ pub(super) enum Attempted {
     Unknown,
     /// A newer one is done in the place of so many.
     Superseded(u64),
-    /// It waits no more: somebody took it back before it was begun.
+    /// It waits no more: it expired, or somebody took it back before it was begun.
     Gone,
 }
 
@@ -84,16 +84,20 @@ impl Attempt {
             return self.done(value, State::Duplicate).await;
         }
         let tool = self.shared.inside().tools.get(&self.call.tool);
-        let Some(tool) = tool else { return self.fail(self.no_such_tool()).await };
+        let Some(tool) = tool else { return self.without_tool().await };
         if !self.is_begun
             && let Some(attempted) = self.give_way().await
         {
             return attempted;
         }
-        if self.is_begun
-            && let Some(attempted) = self.resolve(&tool).await
-        {
-            return attempted;
+        if self.is_begun {
+            if let Some(attempted) = self.resolve(&tool).await {
+                return attempted;
+            }
+            // What was begun is offered however old it is, and not done late.
+            if self.is_expired().await {
+                return self.expire().await;
+            }
         }
         if self.spent > self.max_retries() {
             return self.fail(self.used_up()).await;
@@ -125,7 +129,38 @@ impl Attempt {
         }
     }
 
-    /// Settles this call and all others before the newest that tells the same.
+    /// A call of a tool that is not there any more.
+    async fn without_tool(&self) -> Attempted {
+        let error = self.no_such_tool();
+        if self.is_begun {
+            return self.ask(&format!("a try was begun, and {error}")).await;
+        }
+        self.fail(error).await
+    }
+
+    async fn is_expired(&self) -> bool {
+        let (shared, position) = (Arc::clone(&self.shared), self.position);
+        let found = blocking(move || shared.spool.get(position)).await;
+        found.is_ok_and(|(entry, _)| {
+            let limit = entry.facts.expires_after_ms.map(Duration::from_millis);
+            limit.is_some_and(|limit| entry.age > limit)
+        })
+    }
+
+    async fn expire(&self) -> Attempted {
+        let (shared, call, position) = (Arc::clone(&self.shared), self.call.clone(), self.position);
+        let settled = Settled::new(State::Expired).reason("older than its time to live");
+        blocking(move || {
+            if let Err(error) = shared.end(position, &call, settled) {
+                tracing::error!(%position, %error, "a call that expired cannot be settled");
+            }
+        })
+        .await;
+        Attempted::Gone
+    }
+
+    /// Settles this call and all others before the newest that tells the same, but for those of
+    /// which nobody knows whether they were done.
     async fn give_way(&self) -> Option<Attempted> {
         let key = self.collapse_key.clone()?;
         let (shared, own) = (Arc::clone(&self.shared), self.position);
@@ -134,7 +169,9 @@ impl Attempt {
             let read = shared.spool.each(Some(Standing::Pending), &mut |entry| {
                 let position = entry.id.position;
                 let is_same = entry.facts.collapse_key.as_ref() == Some(&key);
-                if is_same && position.chain == own.chain && position.sequence >= own.sequence {
+                let is_unknown = entry.is_begun || entry.held.is_some();
+                let is_after = position.chain == own.chain && position.sequence >= own.sequence;
+                if is_same && is_after && !is_unknown {
                     same.push(position);
                 }
                 ControlFlow::Continue(())

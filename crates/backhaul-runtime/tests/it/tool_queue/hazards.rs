@@ -243,3 +243,74 @@ async fn a_call_that_was_taken_back_before_it_was_begun_is_not_done() {
     assert_eq!(world.tries(), 2);
     assert_eq!(queue.status().unwrap().books.dropped, 1);
 }
+
+#[tokio::test]
+async fn an_unknown_call_is_listed_however_old_it_is() {
+    let (device, world) = (Device::new(), World::default());
+    let make = || {
+        tools_with(&world, OnUnknown::AskPerson, |options| {
+            options.expires_after(Duration::from_secs(60))
+        })
+    };
+    let queue = device.open(make());
+    let id = id_of(queue.enqueue(call("act", 1)).unwrap());
+    // As a process that was killed leaves it.
+    queue.spool().settle_durably(&[(id.parse().unwrap(), Settled::new(State::Started))]).unwrap();
+    drop(queue);
+    device.disk.kill_process();
+    device.clock.advance(Duration::from_secs(3600));
+    let queue = device.open(make());
+    assert_eq!(queue.drain().await.unknown, 1);
+    let status = queue.status().unwrap();
+    assert_eq!((status.unknown, status.books.expired), (1, 0));
+}
+
+#[tokio::test]
+async fn a_call_that_was_begun_and_expired_since_is_looked_at_and_not_done_late() {
+    for (first, delivered) in [(Weather::AnswerLost, 1), (Weather::RequestLost, 0)] {
+        let (device, world) = (Device::new(), World::default());
+        let tools = tools_with(&world, OnUnknown::CheckFirst, |options| {
+            options.expires_after(Duration::from_secs(60))
+        });
+        let queue = device.open(tools);
+        world.forecast(&[first]);
+        queue.enqueue(call("act", 1)).unwrap();
+        drain_on(&device, &queue, 2).await;
+        assert_eq!((world.tries(), world.probes()), (1, 1), "{first:?}");
+        let books = queue.status().unwrap().books;
+        assert_eq!((books.delivered, books.expired, books.pending), (delivered, 1 - delivered, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_begun_and_whose_tool_is_gone_waits_for_a_person() {
+    let (device, world) = (Device::new(), World::default());
+    let queue = device.open(tools(&world, OnUnknown::AskPerson));
+    let id = id_of(queue.enqueue(call("act", 1)).unwrap());
+    queue.spool().settle_durably(&[(id.parse().unwrap(), Settled::new(State::Started))]).unwrap();
+    drop(queue);
+    device.disk.kill_process();
+    let queue = device.open(ToolRegistry::new());
+    assert_eq!(queue.drain().await.unknown, 1);
+    assert_eq!(queue.unknown_calls().unwrap()[0].id, id);
+}
+
+#[tokio::test]
+async fn an_unknown_call_gives_way_to_none_that_tells_the_same() {
+    let (device, world) = (Device::new(), World::default());
+    let tools = tools_with(&world, OnUnknown::AskPerson, |options| {
+        options.collapse_by([""; 0]).max_retries(0)
+    });
+    let queue = device.open(tools);
+    let first = id_of(queue.enqueue(call("act", 1)).unwrap());
+    world.forecast(&[Weather::Refused, Weather::AnswerLost]);
+    assert_eq!(queue.drain().await.failed, 1);
+    queue.enqueue(call("act", 2)).unwrap();
+    assert_eq!(queue.drain().await.unknown, 1);
+    queue.enqueue(call("act", 3)).unwrap();
+    // A person has the first one tried again, which stands before the unknown one.
+    assert!(queue.spool().requeue(first.parse().unwrap()).unwrap());
+    queue.drain().await;
+    assert_eq!(queue.unknown_calls().unwrap().len(), 1);
+    assert_eq!(world.effects_of(&call("act", 1).key), 0);
+}
