@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::call_outcome::CallOutcome;
 use super::processor::blocking;
 use super::record::request_of;
-use super::shared::Shared;
+use super::shared::{Shared, Tried};
 use crate::tools::tool_runner::{invoke, look};
 use crate::tools::{
     OnUnknown, Probed, Tool, ToolError, ToolErrorKind, ToolInvocation, ToolRequest, ToolResult,
@@ -329,7 +329,7 @@ impl Attempt {
     }
 
     fn tell(&self, result: &ToolResult, outcome: Result<Value, ToolError>) {
-        self.shared.tell(&self.call, result);
+        self.shared.tell(&self.call, &Tried::ended(result.clone()));
         let callbacks = self.shared.inside().callbacks.clone();
         let (id, call) = (self.position.to_string(), self.call.clone());
         callbacks.tell(&CallOutcome { id, call, attempts: self.attempts, result: outcome });
@@ -350,20 +350,21 @@ impl Attempt {
             settled = settled.unclear();
         }
         settle(&self.shared, self.position, settled).await;
-        self.tell_waiting();
+        self.tell_waiting(Some(error.clone()));
         Attempted::PutOff
     }
 
     async fn ask(&self, reason: &str) -> Attempted {
         tracing::warn!(id = %self.position, tool = self.call.tool, reason, "a call waits for a person to decide");
         settle(&self.shared, self.position, Settled::new(State::Unknown).reason(reason)).await;
-        self.tell_waiting();
+        self.tell_waiting(None);
         Attempted::Unknown
     }
 
-    fn tell_waiting(&self) {
+    fn tell_waiting(&self, error: Option<ToolError>) {
         let (id, key) = (self.position.to_string(), self.call.key.clone());
-        self.shared.tell(&self.call, &ToolResult::Queued { id, key });
+        let result = ToolResult::Queued { id, key };
+        self.shared.tell(&self.call, &Tried { result, error });
     }
 
     fn invocation(&self) -> ToolInvocation {

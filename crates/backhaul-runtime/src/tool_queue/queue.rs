@@ -16,7 +16,7 @@ use super::processor::{self, Callbacks, Processor, blocking};
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::{Drained, ToolQueueStatus};
 use super::record::record_of;
-use super::shared::{Inside, Shared, Watch};
+use super::shared::{Inside, Shared, Tried, Watch};
 use crate::tools::{ToolError, ToolRegistry, ToolRequest, ToolResult};
 
 /// Calls that wait for a network, and are done once each, as far as that can be had.
@@ -171,16 +171,23 @@ impl ToolQueue {
     /// # Errors
     /// As of [`enqueue`](Self::enqueue).
     pub async fn call(&self, call: ToolRequest) -> Result<ToolResult, ToolQueueError> {
+        Ok(self.try_call(call).await?.result)
+    }
+
+    /// [`call`](Self::call), which says too why it waits.
+    pub(crate) async fn try_call(&self, call: ToolRequest) -> Result<Tried, ToolQueueError> {
         let key = call.key.clone();
         let is_watched = self.shared.is_online() != Some(false);
         let queue = self.clone();
         let (placed, watch) = blocking(move || queue.place(call, is_watched)).await?;
         let id = match placed {
-            Placed::AlreadyDone(value) => return Ok(ToolResult::Done(value)),
-            Placed::Abandoned { why } => return Ok(ToolResult::Failed(ToolError::unclear(why))),
+            Placed::AlreadyDone(value) => return Ok(Tried::ended(ToolResult::Done(value))),
+            Placed::Abandoned { why } => {
+                return Ok(Tried::ended(ToolResult::Failed(ToolError::unclear(why))));
+            }
             Placed::Queued { id } | Placed::AlreadyQueued { id } => id,
         };
-        let queued = ToolResult::Queued { id, key };
+        let queued = Tried::ended(ToolResult::Queued { id, key });
         let Some(watch) = watch else { return Ok(queued) };
         if self.is_processing() {
             self.shared.wake.notify_one();

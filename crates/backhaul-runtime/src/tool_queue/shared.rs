@@ -14,13 +14,27 @@ use super::outcomes::Outcomes;
 use super::processor::{Callbacks, Processor};
 use super::queue_error::ToolQueueError;
 use super::record::KEY;
-use crate::tools::{IdempotencyKey, ToolRegistry, ToolRequest, ToolResult};
+use crate::tools::{IdempotencyKey, ToolError, ToolRegistry, ToolRequest, ToolResult};
 
 /// Seconds between two calls, at most: some thirty years.
 const LONGEST_PAUSE: f64 = 1e9;
 
 /// Is told what the first try of a call came to; nothing where it is not tried now.
-pub(super) type Watch = oneshot::Receiver<ToolResult>;
+pub(super) type Watch = oneshot::Receiver<Tried>;
+
+/// What the first try of a call came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried {
+    pub(crate) result: ToolResult,
+    /// Why it still waits, where it was tried.
+    pub(crate) error: Option<ToolError>,
+}
+
+impl Tried {
+    pub(super) fn ended(result: ToolResult) -> Self {
+        Self { result, error: None }
+    }
+}
 
 pub(super) struct Shared {
     pub(super) spool: Spool,
@@ -63,7 +77,7 @@ struct Watcher {
     key: IdempotencyKey,
     /// The round in which he came: the next one is for him.
     round: u64,
-    told: oneshot::Sender<ToolResult>,
+    told: oneshot::Sender<Tried>,
 }
 impl Shared {
     pub(super) fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -137,14 +151,14 @@ impl Shared {
     }
 
     /// Tells those who wait for a call what its first try came to.
-    pub(super) fn tell(&self, call: &ToolRequest, result: &ToolResult) {
+    pub(super) fn tell(&self, call: &ToolRequest, tried: &Tried) {
         let mut inside = self.inside();
         let (told, wait) = std::mem::take(&mut inside.watchers)
             .into_iter()
             .partition(|watcher: &Watcher| watcher.key == call.key);
         inside.watchers = wait;
         drop(inside);
-        told.into_iter().for_each(|watcher| drop(watcher.told.send(result.clone())));
+        told.into_iter().for_each(|watcher| drop(watcher.told.send(tried.clone())));
     }
 
     /// Calls are about to be done.

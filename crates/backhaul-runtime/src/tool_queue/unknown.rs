@@ -101,7 +101,7 @@ impl ToolQueue {
             return Ok(false);
         }
         let Ok(request) = request_of(&record) else { return Ok(false) };
-        let settled = Settled::new(State::Dropped).reason("taken back: nobody was reached");
+        let settled = Settled::new(State::Dropped).reason("taken back: it was not done");
         shared.end(position, &request, settled)?;
         Ok(true)
     }

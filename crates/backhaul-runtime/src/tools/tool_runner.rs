@@ -16,7 +16,7 @@ use super::tool_options::{OfflinePolicy, OnUnknown};
 use super::tool_registry::ToolRegistry;
 use super::tool_request::ToolRequest;
 use super::tool_result::ToolResult;
-use crate::tool_queue::{ToolQueue, ToolQueueErrorKind};
+use crate::tool_queue::{ToolQueue, ToolQueueErrorKind, Tried};
 use crate::traced::Traced;
 
 /// Calls tools, each as its policy says: while the monitor says that there is no network, and
@@ -126,25 +126,26 @@ impl ToolRunner {
         let policy = tool.options().offline_policy;
         let is_once = tool.options().on_unknown != OnUnknown::Repeat;
         match &self.queue {
-            Some(queue) if policy == OfflinePolicy::Queue => queued(queue, request).await,
+            Some(queue) if policy == OfflinePolicy::Queue => queued(queue, request).await.result,
             _ if self.is_offline() => self.without_network(&tool, request, None).await,
             Some(queue) if is_once => self.in_ledger(queue, &tool, request).await,
             _ => self.direct(tool, request, attempts).await,
         }
     }
 
-    /// Calls a tool that is not to be repeated through the ledger, where it does not stay if
-    /// nobody was reached: its policy is not to wait.
+    /// Calls a tool that is not to be repeated through the ledger, where it does not stay if it
+    /// was not done: its policy is not to wait.
     async fn in_ledger(
         &self,
         queue: &ToolQueue,
         tool: &Arc<dyn Tool>,
         request: &ToolRequest,
     ) -> ToolResult {
-        let result = queued(queue, request).await;
+        let Tried { result, error } = queued(queue, request).await;
         let ToolResult::Queued { id, .. } = &result else { return result };
-        match queue.withdraw(id) {
-            Ok(true) => self.without_network(tool, request, None).await,
+        match (queue.withdraw(id), error) {
+            (Ok(true), Some(error)) if !error.is_of_the_network() => ToolResult::Failed(error),
+            (Ok(true), _) => self.without_network(tool, request, None).await,
             // It was begun, and may have been done: it waits for what the tool says of that.
             _ => result,
         }
@@ -258,15 +259,16 @@ fn tool_call(request: &ToolRequest, result: &ToolResult, took: Duration) -> Tool
     }
 }
 
-async fn queued(queue: &ToolQueue, request: &ToolRequest) -> ToolResult {
-    match queue.call(request.clone()).await {
-        Ok(result) => result,
+async fn queued(queue: &ToolQueue, request: &ToolRequest) -> Tried {
+    match queue.try_call(request.clone()).await {
+        Ok(tried) => tried,
         Err(error) => {
             let kind = match error.kind() {
                 ToolQueueErrorKind::InvalidOption => ToolErrorKind::Permanent,
                 _ => ToolErrorKind::NotQueued,
             };
-            ToolResult::Failed(ToolError::new(kind, error.to_string()).with_source(error))
+            let error = ToolError::new(kind, error.to_string()).with_source(error);
+            Tried { result: ToolResult::Failed(error), error: None }
         }
     }
 }

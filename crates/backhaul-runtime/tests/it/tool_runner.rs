@@ -154,6 +154,17 @@ async fn a_tool_that_is_not_to_be_repeated_goes_through_the_ledger_and_does_not_
     assert_eq!(agent.queue.unknown_calls().unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_tool_that_goes_through_the_ledger_and_fails_has_failed_and_no_network_is_blamed() {
+    for policy in [OfflinePolicy::Fail, OfflinePolicy::Skip] {
+        let agent = agent(policy, |options| options.on_unknown(OnUnknown::Abandon));
+        agent.world.forecast(&[Weather::Refused]);
+        let result = agent.runner.call(&request(1)).await;
+        assert_eq!(kind(&result), ToolErrorKind::Failed, "{policy:?}");
+        assert_eq!(agent.queue.status().unwrap().pending, 0);
+    }
+}
+
 /// What is done on the device.
 fn broken(_n: u64) -> u64 {
     panic!("a bug in what is done on the device")
