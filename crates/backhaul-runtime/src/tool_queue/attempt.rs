@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::call_outcome::CallOutcome;
 use super::processor::blocking;
 use super::record::request_of;
-use super::shared::Shared;
-use crate::tools::tool_runner::{invoke, within};
+use super::shared::{Shared, Tried};
+use crate::tools::tool_runner::{invoke, look};
 use crate::tools::{
     OnUnknown, Probed, Tool, ToolError, ToolErrorKind, ToolInvocation, ToolRequest, ToolResult,
 };
@@ -31,6 +31,8 @@ pub(super) enum Attempted {
     Unknown,
     /// A newer one is done in the place of so many.
     Superseded(u64),
+    /// It waits no more: it expired, or somebody took it back before it was begun.
+    Gone,
 }
 
 /// A call on offer.
@@ -82,29 +84,44 @@ impl Attempt {
             return self.done(value, State::Duplicate).await;
         }
         let tool = self.shared.inside().tools.get(&self.call.tool);
-        let Some(tool) = tool else { return self.fail(self.no_such_tool()).await };
+        let Some(tool) = tool else { return self.without_tool().await };
         if !self.is_begun
             && let Some(attempted) = self.give_way().await
         {
             return attempted;
         }
-        if self.is_begun
-            && let Some(attempted) = self.resolve(&*tool).await
-        {
-            return attempted;
+        if self.is_begun {
+            if let Some(attempted) = self.resolve(&tool).await {
+                return attempted;
+            }
+            // What was begun is offered however old it is, and not done late.
+            if self.is_expired().await {
+                return self.expire().await;
+            }
         }
-        if let Err(error) = self.note_start().await {
-            return self.put_off(&ToolError::new(ToolErrorKind::Failed, error), false).await;
+        if self.spent > self.max_retries() {
+            return self.fail(self.used_up()).await;
+        }
+        match self.note_start().await {
+            Ok(true) => {}
+            Ok(false) => return Attempted::Gone,
+            Err(error) => {
+                let error = ToolError::new(ToolErrorKind::NotQueued, error);
+                return self.put_off(&error, false).await;
+            }
         }
         let result = invoke(tool, self.invocation()).await;
         self.conclude(result).await
     }
 
-    /// What the call came to, where it was done and a crash came before that was settled.
+    /// What the call came to, where it was done and a crash came before that was settled. One
+    /// that was abandoned is here since a person has it done.
     async fn known_outcome(&self) -> Option<Value> {
         let (shared, key) = (Arc::clone(&self.shared), self.call.key.clone());
         match blocking(move || shared.outcomes.get(&key)).await {
-            Ok(outcome) => outcome.map(|outcome| outcome.value),
+            Ok(outcome) => {
+                outcome.filter(|outcome| outcome.abandoned.is_none()).map(|outcome| outcome.value)
+            }
             Err(error) => {
                 tracing::error!(key = %self.call.key, %error, "what a call came to cannot be read");
                 None
@@ -112,7 +129,38 @@ impl Attempt {
         }
     }
 
-    /// Settles this call and all others before the newest that tells the same.
+    /// A call of a tool that is not there any more.
+    async fn without_tool(&self) -> Attempted {
+        let error = self.no_such_tool();
+        if self.is_begun {
+            return self.ask(&format!("a try was begun, and {error}")).await;
+        }
+        self.fail(error).await
+    }
+
+    async fn is_expired(&self) -> bool {
+        let (shared, position) = (Arc::clone(&self.shared), self.position);
+        let found = blocking(move || shared.spool.get(position)).await;
+        found.is_ok_and(|(entry, _)| {
+            let limit = entry.facts.expires_after_ms.map(Duration::from_millis);
+            limit.is_some_and(|limit| entry.age > limit)
+        })
+    }
+
+    async fn expire(&self) -> Attempted {
+        let (shared, call, position) = (Arc::clone(&self.shared), self.call.clone(), self.position);
+        let settled = Settled::new(State::Expired).reason("older than its time to live");
+        blocking(move || {
+            if let Err(error) = shared.end(position, &call, settled) {
+                tracing::error!(%position, %error, "a call that expired cannot be settled");
+            }
+        })
+        .await;
+        Attempted::Gone
+    }
+
+    /// Settles this call and all others before the newest that tells the same, but for those of
+    /// which nobody knows whether they were done.
     async fn give_way(&self) -> Option<Attempted> {
         let key = self.collapse_key.clone()?;
         let (shared, own) = (Arc::clone(&self.shared), self.position);
@@ -121,7 +169,9 @@ impl Attempt {
             let read = shared.spool.each(Some(Standing::Pending), &mut |entry| {
                 let position = entry.id.position;
                 let is_same = entry.facts.collapse_key.as_ref() == Some(&key);
-                if is_same && position.chain == own.chain && position.sequence >= own.sequence {
+                let is_unknown = entry.is_begun || entry.held.is_some();
+                let is_after = position.chain == own.chain && position.sequence >= own.sequence;
+                if is_same && is_after && !is_unknown {
                     same.push(position);
                 }
                 ControlFlow::Continue(())
@@ -147,46 +197,52 @@ impl Attempt {
 
     /// Decides what becomes of a call of which nobody knows whether it was done. `None`: it is
     /// done (again).
-    async fn resolve(&mut self, tool: &dyn Tool) -> Option<Attempted> {
+    async fn resolve(&mut self, tool: &Arc<dyn Tool>) -> Option<Attempted> {
         let unclear = "a try was begun, and nobody knows what came of it";
         match tool.options().on_unknown {
             OnUnknown::Repeat => None,
             OnUnknown::AskPerson => Some(self.ask(unclear).await),
             OnUnknown::Abandon => {
-                let error = format!("abandoned: {unclear}, and it may be done once at most");
-                Some(self.fail(ToolError::new(ToolErrorKind::Unclear, error)).await)
+                let why = format!("abandoned: {unclear}, and it may be done once at most");
+                Some(self.abandon(why).await)
             }
             OnUnknown::CheckFirst => self.check(tool).await,
         }
     }
 
-    async fn check(&mut self, tool: &dyn Tool) -> Option<Attempted> {
-        let invocation = self.invocation();
-        let Some(probe) = tool.probe(&invocation) else {
-            return Some(self.ask("it is to be looked at first, and the tool has no probe").await);
-        };
-        match within(tool.options().timeout, probe).await {
-            Ok(Probed::Done(value)) => Some(self.done(value, State::Delivered).await),
-            Ok(Probed::NotDone) => {
+    async fn check(&mut self, tool: &Arc<dyn Tool>) -> Option<Attempted> {
+        match look(Arc::clone(tool), self.invocation()).await {
+            Ok(Some(Probed::Done(value))) => Some(self.done(value, State::Delivered).await),
+            Ok(Some(Probed::NotDone)) => {
                 self.is_begun = false;
                 None
             }
-            Ok(Probed::Unclear) => {
+            Ok(Some(Probed::Unclear)) => {
                 Some(self.ask("a look at it could not tell whether it was done").await)
+            }
+            Ok(None) => {
+                Some(self.ask("it is to be looked at first, and the tool has no probe").await)
+            }
+            Err(error) if error.is_panic() => {
+                Some(self.ask(&format!("a look at it failed: {error}")).await)
             }
             Err(error) => Some(self.put_off(&error, true).await),
         }
     }
 
-    /// Notes that a try begins. It is on stable storage when this returns.
-    async fn note_start(&self) -> Result<(), String> {
+    /// Notes that a try begins. It is on stable storage when this returns. `Ok(false)`: the call
+    /// waits no more.
+    async fn note_start(&self) -> Result<bool, String> {
         let (shared, position) = (Arc::clone(&self.shared), self.position);
         if shared.options.sabotage_skip_started {
-            return Ok(());
+            return Ok(true);
         }
-        let started = [(position, Settled::new(State::Started))];
-        let noted = blocking(move || shared.spool.settle_durably(&started)).await;
-        noted.map_err(|error| {
+        let begun = blocking(move || {
+            let _none_is_taken_back = shared.beginning();
+            shared.spool.begin(position)
+        })
+        .await;
+        begun.map_err(|error| {
             tracing::error!(%position, %error, "a call is not begun: that cannot be written down");
             format!("it was not begun, since that cannot be written down: {error}")
         })
@@ -219,10 +275,10 @@ impl Attempt {
             OnUnknown::Repeat | OnUnknown::CheckFirst => self.put_off(&error, true).await,
             OnUnknown::AskPerson => self.ask(&format!("the answer was lost: {error}")).await,
             OnUnknown::Abandon => {
-                let message = format!(
+                let why = format!(
                     "abandoned: the answer was lost ({error}), and it may be done once at most"
                 );
-                self.fail(ToolError::new(ToolErrorKind::Unclear, message)).await
+                self.abandon(why).await
             }
         }
     }
@@ -246,6 +302,18 @@ impl Attempt {
         Attempted::Done
     }
 
+    /// Keeps the call among the failed, and does not do it when the same step asks again.
+    async fn abandon(&self, why: String) -> Attempted {
+        let (shared, call, kept) = (Arc::clone(&self.shared), self.call.clone(), why.clone());
+        blocking(move || {
+            if let Err(error) = shared.outcomes.abandon(&call.tool, &call.key, &kept) {
+                tracing::error!(key = %call.key, %error, "that a call is abandoned cannot be stored");
+            }
+        })
+        .await;
+        self.fail(ToolError::unclear(why)).await
+    }
+
     /// Keeps the call among the failed, with the reason.
     async fn fail(&self, error: ToolError) -> Attempted {
         let (shared, call, position) = (Arc::clone(&self.shared), self.call.clone(), self.position);
@@ -261,14 +329,15 @@ impl Attempt {
     }
 
     fn tell(&self, result: &ToolResult, outcome: Result<Value, ToolError>) {
-        self.shared.tell(&self.call, result);
+        self.shared.tell(&self.call, &Tried::ended(result.clone()));
         let callbacks = self.shared.inside().callbacks.clone();
         let (id, call) = (self.position.to_string(), self.call.clone());
         callbacks.tell(&CallOutcome { id, call, attempts: self.attempts, result: outcome });
     }
 
     async fn put_off(&self, error: &ToolError, is_unclear: bool) -> Attempted {
-        let counts = error.kind() == ToolErrorKind::Failed && !is_unclear;
+        // A panic is no matter of the network: it would come again for ever.
+        let counts = error.kind() == ToolErrorKind::Failed && !is_unclear || error.is_panic();
         let wait = self.shared.options.backoff.delay(if counts { self.spent } else { 0 });
         let mut settled = Settled::new(State::Later)
             .reason(error.to_string())
@@ -281,20 +350,21 @@ impl Attempt {
             settled = settled.unclear();
         }
         settle(&self.shared, self.position, settled).await;
-        self.tell_waiting();
+        self.tell_waiting(Some(error.clone()));
         Attempted::PutOff
     }
 
     async fn ask(&self, reason: &str) -> Attempted {
         tracing::warn!(id = %self.position, tool = self.call.tool, reason, "a call waits for a person to decide");
         settle(&self.shared, self.position, Settled::new(State::Unknown).reason(reason)).await;
-        self.tell_waiting();
+        self.tell_waiting(None);
         Attempted::Unknown
     }
 
-    fn tell_waiting(&self) {
+    fn tell_waiting(&self, error: Option<ToolError>) {
         let (id, key) = (self.position.to_string(), self.call.key.clone());
-        self.shared.tell(&self.call, &ToolResult::Queued { id, key });
+        let result = ToolResult::Queued { id, key };
+        self.shared.tell(&self.call, &Tried { result, error });
     }
 
     fn invocation(&self) -> ToolInvocation {
@@ -309,6 +379,12 @@ impl Attempt {
             if known.is_empty() { "none is".to_owned() } else { format!("these are: {known}") };
         let message = format!("no tool `{}` is registered: {known}", self.call.tool);
         ToolError::new(ToolErrorKind::UnknownTool, message)
+    }
+
+    /// A panic leaves it open whether a call was done, so that it is put off even after its last
+    /// try.
+    fn used_up(&self) -> ToolError {
+        ToolError::failed(format!("it panicked, and {} tries were made", self.attempts))
     }
 
     fn max_retries(&self) -> u32 {

@@ -91,6 +91,7 @@ impl ToolQueueBuilder {
             wake: Notify::new(),
             working: tokio::sync::Mutex::default(),
             inside: Mutex::new(inside),
+            beginning: Mutex::default(),
         };
         Ok(ToolQueue { shared: Arc::new(shared) })
     }

@@ -32,4 +32,5 @@ pub use self::outcomes::Outcome;
 pub use self::queue::{Placed, ToolQueue};
 pub use self::queue_error::{ToolQueueError, ToolQueueErrorKind};
 pub use self::queue_status::{Drained, ToolQueueStatus, UnknownCall};
+pub(crate) use self::shared::Tried;
 pub use self::unknown::Decision;

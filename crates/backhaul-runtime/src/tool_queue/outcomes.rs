@@ -28,8 +28,11 @@ pub struct Outcome {
     pub tool: String,
     /// What the effect is known by.
     pub key: IdempotencyKey,
-    /// What it gave.
+    /// What it gave. Null where it was abandoned.
     pub value: Value,
+    /// Why it is never done again, though nobody knows whether it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<String>,
     /// When, by the wall clock: as of RFC 3339.
     pub at: String,
 }
@@ -66,11 +69,29 @@ impl Outcomes {
 
     /// Stores what a call gave, durably.
     pub(super) fn put(&self, tool: &str, key: &IdempotencyKey, value: &Value) -> io::Result<()> {
+        self.store(&self.outcome(tool, key, value.clone(), None))
+    }
+
+    /// Stores that a call is never done again, durably.
+    pub(super) fn abandon(&self, tool: &str, key: &IdempotencyKey, why: &str) -> io::Result<()> {
+        self.store(&self.outcome(tool, key, Value::Null, Some(why.to_owned())))
+    }
+
+    fn outcome(
+        &self,
+        tool: &str,
+        key: &IdempotencyKey,
+        value: Value,
+        abandoned: Option<String>,
+    ) -> Outcome {
         let at = self.clock.now().wall.to_string();
-        let outcome = Outcome { tool: tool.into(), key: key.clone(), value: value.clone(), at };
-        let bytes = seal_line(serde_json::to_vec(&outcome).map_err(io::Error::other)?);
+        Outcome { tool: tool.to_owned(), key: key.clone(), value, abandoned, at }
+    }
+
+    fn store(&self, outcome: &Outcome) -> io::Result<()> {
+        let bytes = seal_line(serde_json::to_vec(outcome).map_err(io::Error::other)?);
         self.disk.create_dir_durable(&self.dir)?;
-        let path = self.path(key);
+        let path = self.path(&outcome.key);
         let temporary = path.with_extension("json.tmp");
         let file = self.disk.open(&temporary, Open::Create)?;
         file.set_len(0)?;

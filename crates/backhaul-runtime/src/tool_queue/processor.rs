@@ -7,14 +7,15 @@ use std::time::Duration;
 use backhaul_store::{Batch, Limits};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::attempt::{self, Attempted};
 use super::call_outcome::CallOutcome;
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::Drained;
+use super::record::KEY;
 use super::shared::Shared;
+use crate::tools::IdempotencyKey;
 
 /// How often who does calls looks, while some wait, for those of other processes and for those
 /// that were put off.
@@ -74,7 +75,7 @@ impl Processor {
 async fn process(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut changes = shared.connectivity.as_ref().map(|monitor| monitor.subscribe());
     while !*stopped.borrow() {
-        let drained = drain_until(&shared, Some(&stopped)).await;
+        let drained = drain_until(&shared, Some(stopped.clone())).await;
         let look = if drained.remaining > 0 { LOOK } else { IDLE_LOOK };
         tokio::select! {
             () = shared.wake.notified() => {}
@@ -83,6 +84,8 @@ async fn process(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
             _ = stopped.changed() => {}
         }
     }
+    // No try comes any more.
+    shared.end_round(shared.begin_round());
 }
 
 async fn changed<T>(changes: &mut Option<watch::Receiver<T>>) {
@@ -98,19 +101,35 @@ pub(super) async fn drain(shared: &Arc<Shared>) -> Drained {
     drain_until(shared, None).await
 }
 
-async fn drain_until(shared: &Arc<Shared>, stopped: Option<&watch::Receiver<bool>>) -> Drained {
+async fn drain_until(shared: &Arc<Shared>, stopped: Option<watch::Receiver<bool>>) -> Drained {
     let _one = shared.working.lock().await;
-    let round = shared.begin_round();
-    let mut drain = Drain::new(shared);
-    let is_stopped = || stopped.is_some_and(|stopped| *stopped.borrow());
+    let mut drain = Drain::new(shared, stopped);
     loop {
-        while !is_stopped() && drain.may_begin() && drain.begin_next().await {}
-        let Some(attempted) = drain.at_work.join_next().await else { break };
-        drain.count(&attempted.unwrap_or(Attempted::PutOff));
+        let round = shared.begin_round();
+        while drain.may_begin() && drain.begin_next().await {}
+        shared.end_round(round);
+        let is_stopped = drain.is_stopped();
+        // A call that takes long holds up no other that comes meanwhile.
+        tokio::select! {
+            attempted = drain.at_work.join_next() => match attempted {
+                Some(attempted) => drain.count(&attempted.unwrap_or(Attempted::PutOff)),
+                None => break,
+            },
+            () = shared.wake.notified() => {}
+            () = told_to_stop(&mut drain.stopped), if !is_stopped => {}
+            () = tokio::time::sleep(LOOK) => drain.is_cut_off = false,
+        }
     }
-    shared.end_round(round);
     drain.drained.remaining = shared.spool.books().map_or(0, |books| books.pending);
     drain.drained
+}
+
+async fn told_to_stop(stopped: &mut Option<watch::Receiver<bool>>) {
+    let Some(stopped) = stopped else { return std::future::pending().await };
+    if stopped.wait_for(|is_stopped| *is_stopped).await.is_err() {
+        // Nobody can say so any more.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Calls that are done until nothing can be done any more.
@@ -118,24 +137,29 @@ struct Drain {
     shared: Arc<Shared>,
     at_work: JoinSet<Attempted>,
     drained: Drained,
+    stopped: Option<watch::Receiver<bool>>,
     /// There is no network, whatever is said.
     is_cut_off: bool,
-    next_start: Instant,
 }
 
 impl Drain {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<Shared>, stopped: Option<watch::Receiver<bool>>) -> Self {
         Self {
             shared: Arc::clone(shared),
             at_work: JoinSet::new(),
             drained: Drained::default(),
+            stopped,
             is_cut_off: false,
-            next_start: Instant::now(),
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stopped.as_ref().is_some_and(|stopped| *stopped.borrow())
+    }
+
     fn may_begin(&self) -> bool {
-        !self.is_cut_off
+        !self.is_stopped()
+            && !self.is_cut_off
             && self.at_work.len() < self.shared.options.max_parallel
             && self.shared.is_online() != Some(false)
             && !self.shared.is_resting()
@@ -144,15 +168,17 @@ impl Drain {
     /// Begins the next call. `false`: there is none that may begin now.
     async fn begin_next(&mut self) -> bool {
         let Some(batch) = self.take().await else { return false };
-        if let Some(rate) = self.shared.options.drain_rate {
-            tokio::time::sleep_until(self.next_start).await;
-            self.next_start = Instant::now() + Duration::from_secs_f64(1.0 / rate);
+        let turn = self.shared.next_start();
+        tokio::select! {
+            () = tokio::time::sleep_until(turn) => {}
+            () = told_to_stop(&mut self.stopped) => return false,
         }
+        self.shared.note_start();
         let shared = Arc::clone(&self.shared);
-        shared.inside().running += 1;
+        let at_work = AtWork::of(&shared, &batch);
         self.at_work.spawn(async move {
             let attempted = attempt::attempt(&shared, batch).await;
-            shared.inside().running -= 1;
+            drop(at_work);
             attempted
         });
         true
@@ -183,6 +209,7 @@ impl Drain {
             }
             Attempted::Unknown => *unknown += 1,
             Attempted::Superseded(count) => *superseded += count,
+            Attempted::Gone => {}
         }
         match attempted {
             Attempted::CutOff => self.shared.rest(),
@@ -192,9 +219,39 @@ impl Drain {
     }
 }
 
+/// A call that is at work, for as long as this is there.
+struct AtWork {
+    shared: Arc<Shared>,
+    key: IdempotencyKey,
+}
+
+impl AtWork {
+    fn of(shared: &Arc<Shared>, batch: &Batch) -> Self {
+        let labels = batch.records.first().map(|offer| &offer.record.facts.labels);
+        let key = labels.and_then(|labels| labels.get(KEY)).cloned().unwrap_or_default();
+        let key = IdempotencyKey::chosen(key);
+        shared.inside().at_work.push(key.clone());
+        Self { shared: Arc::clone(shared), key }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut inside = self.shared.inside();
+        if let Some(place) = inside.at_work.iter().position(|key| *key == self.key) {
+            inside.at_work.swap_remove(place);
+        }
+    }
+}
+
 /// Does what waits for the disk beside the tasks of the runtime.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    whole(tokio::task::spawn_blocking(work).await).await
+}
+
+/// What a task came to; a panic goes on here.
+pub(super) async fn whole<T>(ended: Result<T, JoinError>) -> T {
+    match ended {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -11,12 +11,13 @@ use serde_json::Value;
 use super::builder::ToolQueueBuilder;
 use super::call_outcome::CallOutcome;
 use super::options::ToolQueueOptions;
+use super::outcomes::Outcome;
 use super::processor::{self, Callbacks, Processor, blocking};
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::{Drained, ToolQueueStatus};
 use super::record::record_of;
-use super::shared::Shared;
-use crate::tools::{ToolRegistry, ToolRequest, ToolResult};
+use super::shared::{Inside, Shared, Tried, Watch};
+use crate::tools::{ToolError, ToolRegistry, ToolRequest, ToolResult};
 
 /// Calls that wait for a network, and are done once each, as far as that can be had.
 ///
@@ -64,6 +65,13 @@ pub enum Placed {
     },
     /// The same call was done: this is what it gave.
     AlreadyDone(Value),
+    /// The same call was begun, nobody knows whether it was done, and it is not done again: by
+    /// its tool's [`OnUnknown::Abandon`](crate::tools::OnUnknown::Abandon), or since a person
+    /// has decided so.
+    Abandoned {
+        /// Why, in words.
+        why: String,
+    },
 }
 
 impl ToolQueue {
@@ -102,23 +110,39 @@ impl ToolQueue {
     /// [`Full`](ToolQueueErrorKind::Full), [`TooLarge`](ToolQueueErrorKind::TooLarge), and where
     /// the disk refuses. Nothing was stored then.
     pub fn enqueue(&self, call: ToolRequest) -> Result<Placed, ToolQueueError> {
+        Ok(self.place(call, false)?.0)
+    }
+
+    /// Stores a call; and where it is watched, waits for its first try, from before anybody can
+    /// begin it.
+    fn place(
+        &self,
+        call: ToolRequest,
+        is_watched: bool,
+    ) -> Result<(Placed, Option<Watch>), ToolQueueError> {
         let shared = &self.shared;
         match shared.outcomes.get(&call.key) {
-            Ok(Some(outcome)) => return Ok(Placed::AlreadyDone(outcome.value)),
+            Ok(Some(Outcome { abandoned: Some(why), .. })) => {
+                return Ok((Placed::Abandoned { why }, None));
+            }
+            Ok(Some(outcome)) => return Ok((Placed::AlreadyDone(outcome.value), None)),
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(key = %call.key, %error, "what a call came to cannot be read")
             }
         }
         let mut inside = shared.inside();
-        if let Some((position, _)) = inside.waiting.get(&call.key) {
+        let watch =
+            |inside: &mut Inside| is_watched.then(|| inside.watch(&call.key, &call.tool)).flatten();
+        if let Some(position) = inside.waiting.get(&call.key).map(|(position, _)| *position) {
             // It may have expired, or been removed by a person.
             if shared
                 .spool
-                .get(*position)
+                .get(position)
                 .is_ok_and(|(entry, _)| entry.standing == Standing::Pending)
             {
-                return Ok(Placed::AlreadyQueued { id: position.to_string() });
+                let placed = Placed::AlreadyQueued { id: position.to_string() };
+                return Ok((placed, watch(&mut inside)));
             }
         }
         let waiting = shared.spool.books()?.pending;
@@ -132,10 +156,11 @@ impl ToolQueue {
         }
         let tool = inside.tools.get(&call.tool);
         let id = shared.spool.append(record_of(&call, tool.as_deref())?)?;
+        let watch = watch(&mut inside);
         inside.waiting.insert(call.key, (id.position, call.tool));
         drop(inside);
         shared.wake.notify_one();
-        Ok(Placed::Queued { id: id.position.to_string() })
+        Ok((Placed::Queued { id: id.position.to_string() }, watch))
     }
 
     /// Stores a call, has it done where there is a network, and waits for what comes of that
@@ -146,23 +171,28 @@ impl ToolQueue {
     /// # Errors
     /// As of [`enqueue`](Self::enqueue).
     pub async fn call(&self, call: ToolRequest) -> Result<ToolResult, ToolQueueError> {
+        Ok(self.try_call(call).await?.result)
+    }
+
+    /// [`call`](Self::call), which says too why it waits.
+    pub(crate) async fn try_call(&self, call: ToolRequest) -> Result<Tried, ToolQueueError> {
         let key = call.key.clone();
-        // Before it is stored: it may be done at once.
-        let watch = match self.shared.is_online() {
-            Some(false) => None,
-            _ => self.shared.watch(&key, &call.tool),
-        };
+        let is_watched = self.shared.is_online() != Some(false);
         let queue = self.clone();
-        let placed = blocking(move || queue.enqueue(call)).await?;
+        let (placed, watch) = blocking(move || queue.place(call, is_watched)).await?;
         let id = match placed {
-            Placed::AlreadyDone(value) => return Ok(ToolResult::Done(value)),
+            Placed::AlreadyDone(value) => return Ok(Tried::ended(ToolResult::Done(value))),
+            Placed::Abandoned { why } => {
+                return Ok(Tried::ended(ToolResult::Failed(ToolError::unclear(why))));
+            }
             Placed::Queued { id } | Placed::AlreadyQueued { id } => id,
         };
-        let queued = ToolResult::Queued { id, key };
+        let queued = Tried::ended(ToolResult::Queued { id, key });
         let Some(watch) = watch else { return Ok(queued) };
-        if !self.is_processing() {
+        if self.is_processing() {
+            self.shared.wake.notify_one();
+        } else {
             let shared = Arc::clone(&self.shared);
-            // A task of its own: whoever waits may be dropped, what was begun goes on.
             tokio::spawn(async move { processor::drain(&shared).await });
         }
         Ok(watch.await.unwrap_or(queued))
@@ -201,9 +231,11 @@ impl ToolQueue {
     }
 
     /// Does what can be done now, and says what came of it. Where there is no network that is
-    /// nothing.
+    /// nothing. Whoever waits for it may be dropped: what was begun goes on.
     pub async fn drain(&self) -> Drained {
-        processor::drain(&self.shared).await
+        let shared = Arc::clone(&self.shared);
+        let drained = tokio::spawn(async move { processor::drain(&shared).await });
+        processor::whole(drained.await).await
     }
 
     /// The queue at this moment.
@@ -216,7 +248,7 @@ impl ToolQueue {
         let inside = self.shared.inside();
         Ok(ToolQueueStatus {
             pending: status.books.pending,
-            running: inside.running,
+            running: inside.at_work.len() as u64,
             unknown,
             failed: status.books.rejected,
             books: status.books,

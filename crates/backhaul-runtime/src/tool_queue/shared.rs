@@ -7,13 +7,34 @@ use std::time::Duration;
 use backhaul_store::{Position, QueueEntry, Settled, Spool};
 use backhaul_sync::ConnectivityMonitor;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::options::ToolQueueOptions;
 use super::outcomes::Outcomes;
 use super::processor::{Callbacks, Processor};
 use super::queue_error::ToolQueueError;
 use super::record::KEY;
-use crate::tools::{IdempotencyKey, ToolRegistry, ToolRequest, ToolResult};
+use crate::tools::{IdempotencyKey, ToolError, ToolRegistry, ToolRequest, ToolResult};
+
+/// Seconds between two calls, at most: some thirty years.
+const LONGEST_PAUSE: f64 = 1e9;
+
+/// Is told what the first try of a call came to; nothing where it is not tried now.
+pub(super) type Watch = oneshot::Receiver<Tried>;
+
+/// What the first try of a call came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried {
+    pub(crate) result: ToolResult,
+    /// Why it still waits, where it was tried.
+    pub(crate) error: Option<ToolError>,
+}
+
+impl Tried {
+    pub(super) fn ended(result: ToolResult) -> Self {
+        Self { result, error: None }
+    }
+}
 
 pub(super) struct Shared {
     pub(super) spool: Spool,
@@ -25,6 +46,8 @@ pub(super) struct Shared {
     /// Who does calls: one at a time.
     pub(super) working: tokio::sync::Mutex<()>,
     pub(super) inside: Mutex<Inside>,
+    /// Held while a call begins, or is taken back since it has not.
+    pub(super) beginning: Mutex<()>,
 }
 
 /// What changes.
@@ -38,7 +61,10 @@ pub(super) struct Inside {
     watchers: Vec<Watcher>,
     /// How often calls were begun to be done.
     round: u64,
-    pub(super) running: u64,
+    /// Calls at work.
+    pub(super) at_work: Vec<IdempotencyKey>,
+    /// When the next may begin; `None`: none has begun.
+    next_start: Option<Instant>,
     pub(super) last_error: Option<String>,
     /// Calls in a row that found no network, and until when all wait since, by the boot clock.
     cut_off: u32,
@@ -51,7 +77,7 @@ struct Watcher {
     key: IdempotencyKey,
     /// The round in which he came: the next one is for him.
     round: u64,
-    told: oneshot::Sender<ToolResult>,
+    told: oneshot::Sender<Tried>,
 }
 impl Shared {
     pub(super) fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -85,6 +111,10 @@ impl Shared {
         self.inside().rest_until.is_some_and(|until| now < until)
     }
 
+    pub(super) fn beginning(&self) -> MutexGuard<'_, ()> {
+        self.beginning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes this process the one that decides what becomes of calls.
     pub(super) fn claim(&self) -> Result<(), ToolQueueError> {
         let nothing = backhaul_store::Limits { records: 1, bytes: 0, ..Default::default() };
@@ -107,33 +137,28 @@ impl Shared {
         Ok(ended?)
     }
 
-    /// Waits for the first try of a call that is about to be stored, where no other of its tool
-    /// goes before it.
-    pub(super) fn watch(
-        &self,
-        key: &IdempotencyKey,
-        tool: &str,
-    ) -> Option<oneshot::Receiver<ToolResult>> {
-        let mut inside = self.inside();
-        let mut others = inside.waiting.iter().filter(|(of, _)| *of != key);
-        if others.any(|(_, (_, of))| of == tool) {
-            return None;
-        }
-        let (told, watch) = oneshot::channel();
-        let round = inside.round;
-        inside.watchers.push(Watcher { key: key.clone(), round, told });
-        Some(watch)
+    /// When the next call may begin, by the rate that is allowed.
+    pub(super) fn next_start(&self) -> Instant {
+        self.inside().next_start.unwrap_or_else(Instant::now)
+    }
+
+    /// A call begins.
+    pub(super) fn note_start(&self) {
+        let Some(rate) = self.options.drain_rate else { return };
+        // The slowest rates come to more than a clock can count.
+        let pause = Duration::from_secs_f64((1.0 / rate).min(LONGEST_PAUSE));
+        self.inside().next_start = Some(Instant::now() + pause);
     }
 
     /// Tells those who wait for a call what its first try came to.
-    pub(super) fn tell(&self, call: &ToolRequest, result: &ToolResult) {
+    pub(super) fn tell(&self, call: &ToolRequest, tried: &Tried) {
         let mut inside = self.inside();
         let (told, wait) = std::mem::take(&mut inside.watchers)
             .into_iter()
             .partition(|watcher: &Watcher| watcher.key == call.key);
         inside.watchers = wait;
         drop(inside);
-        told.into_iter().for_each(|watcher| drop(watcher.told.send(result.clone())));
+        told.into_iter().for_each(|watcher| drop(watcher.told.send(tried.clone())));
     }
 
     /// Calls are about to be done.
@@ -143,15 +168,29 @@ impl Shared {
         inside.round
     }
 
-    /// What can be done was done: whoever waited for it, in vain, need not wait longer.
+    /// What can be begun was begun: whoever waited for another, in vain, need not wait longer.
     pub(super) fn end_round(&self, round: u64) {
-        self.inside().watchers.retain(|watcher| watcher.round >= round);
+        let mut inside = self.inside();
+        let Inside { watchers, at_work, .. } = &mut *inside;
+        watchers.retain(|watcher| watcher.round >= round || at_work.contains(&watcher.key));
     }
 }
 
 impl Inside {
     pub(super) fn of(tools: ToolRegistry) -> Self {
         Self { tools, ..Self::default() }
+    }
+
+    /// Waits for the first try of a call that is stored, where no other of its tool goes before
+    /// it.
+    pub(super) fn watch(&mut self, key: &IdempotencyKey, tool: &str) -> Option<Watch> {
+        let mut others = self.waiting.iter().filter(|(of, _)| *of != key);
+        if others.any(|(_, (_, of))| of == tool) {
+            return None;
+        }
+        let (told, watch) = oneshot::channel();
+        self.watchers.push(Watcher { key: key.clone(), round: self.round, told });
+        Some(watch)
     }
 
     pub(super) fn note_waiting(&mut self, entry: &QueueEntry) {

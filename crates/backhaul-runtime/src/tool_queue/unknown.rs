@@ -74,7 +74,12 @@ impl ToolQueue {
                 shared.end(position, &unknown.call, Settled::new(State::Delivered))?;
             }
             Decision::Abandon => {
-                let settled = Settled::new(State::Dropped).reason("abandoned by a person");
+                let ToolRequest { tool, key, .. } = &unknown.call;
+                let why = "abandoned by a person";
+                if let Err(error) = shared.outcomes.abandon(tool, key, why) {
+                    tracing::warn!(%key, %error, "that a call is abandoned cannot be stored");
+                }
+                let settled = Settled::new(State::Dropped).reason(why);
                 shared.end(position, &unknown.call, settled)?;
             }
         }
@@ -90,12 +95,13 @@ impl ToolQueue {
     pub fn withdraw(&self, id: &str) -> Result<bool, ToolQueueError> {
         let shared = &self.shared;
         let Ok(position) = id.parse::<Position>() else { return Ok(false) };
+        let _none_begins = shared.beginning();
         let (entry, record) = shared.spool.get(position)?;
         if entry.standing != Standing::Pending || entry.is_begun || entry.held.is_some() {
             return Ok(false);
         }
         let Ok(request) = request_of(&record) else { return Ok(false) };
-        let settled = Settled::new(State::Dropped).reason("taken back: nobody was reached");
+        let settled = Settled::new(State::Dropped).reason("taken back: it was not done");
         shared.end(position, &request, settled)?;
         Ok(true)
     }

@@ -38,7 +38,8 @@ fn kind_of_one(error: &(dyn Error + 'static)) -> Option<ToolErrorKind> {
     if let Some(Boxed(error)) = error.downcast_ref() {
         return Some(error.kind());
     }
-    if error.is::<tokio::time::error::Elapsed>() {
+    // A task that panicked may have done something before.
+    if error.is::<tokio::time::error::Elapsed>() || error.is::<tokio::task::JoinError>() {
         return Some(ToolErrorKind::Unclear);
     }
     of_io(error.downcast_ref()?)

@@ -60,7 +60,7 @@ impl fmt::Display for ToolErrorKind {
 /// |---|---|
 /// | [`std::io::Error`]: connection refused, host or network unreachable or down, not connected, address not available, name not found | `Unreachable` |
 /// | timed out, would block, reset, aborted, broken pipe, unexpected end | `Unclear` |
-/// | `tokio::time::error::Elapsed` | `Unclear` |
+/// | `tokio::time::error::Elapsed`, `tokio::task::JoinError` (it panicked) | `Unclear` |
 /// | `reqwest::Error` (0.13): while connecting | `Unreachable` |
 /// | while sending, or reading the answer | `Unclear` |
 /// | status 429 or 5xx | `Failed` |
@@ -193,6 +193,11 @@ impl ToolError {
             Some(whole) => whole.0.downcast_ref(),
             None => source.downcast_ref(),
         }
+    }
+
+    /// Whether the tool panicked: that is no matter of the network.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.downcast_ref::<tokio::task::JoinError>().is_some()
     }
 
     /// Whether the network is to blame, and not the call: nobody was reached, or no answer came.

@@ -9,14 +9,14 @@ use backhaul_sync::ConnectivityMonitor;
 use backhaul_weave as weave;
 use serde_json::Value;
 
-use super::tool::{Tool, ToolInvocation};
+use super::tool::{Probed, Tool, ToolInvocation};
 use super::tool_cache::ToolCache;
 use super::tool_error::{ToolError, ToolErrorKind};
 use super::tool_options::{OfflinePolicy, OnUnknown};
 use super::tool_registry::ToolRegistry;
 use super::tool_request::ToolRequest;
 use super::tool_result::ToolResult;
-use crate::tool_queue::{ToolQueue, ToolQueueErrorKind};
+use crate::tool_queue::{ToolQueue, ToolQueueErrorKind, Tried};
 use crate::traced::Traced;
 
 /// Calls tools, each as its policy says: while the monitor says that there is no network, and
@@ -126,25 +126,26 @@ impl ToolRunner {
         let policy = tool.options().offline_policy;
         let is_once = tool.options().on_unknown != OnUnknown::Repeat;
         match &self.queue {
-            Some(queue) if policy == OfflinePolicy::Queue => queued(queue, request).await,
-            _ if self.is_offline() => self.without_network(&*tool, request, None).await,
-            Some(queue) if is_once => self.in_ledger(queue, &*tool, request).await,
+            Some(queue) if policy == OfflinePolicy::Queue => queued(queue, request).await.result,
+            _ if self.is_offline() => self.without_network(&tool, request, None).await,
+            Some(queue) if is_once => self.in_ledger(queue, &tool, request).await,
             _ => self.direct(tool, request, attempts).await,
         }
     }
 
-    /// Calls a tool that is not to be repeated through the ledger, where it does not stay if
-    /// nobody was reached: its policy is not to wait.
+    /// Calls a tool that is not to be repeated through the ledger, where it does not stay if it
+    /// was not done: its policy is not to wait.
     async fn in_ledger(
         &self,
         queue: &ToolQueue,
-        tool: &dyn Tool,
+        tool: &Arc<dyn Tool>,
         request: &ToolRequest,
     ) -> ToolResult {
-        let result = queued(queue, request).await;
+        let Tried { result, error } = queued(queue, request).await;
         let ToolResult::Queued { id, .. } = &result else { return result };
-        match queue.withdraw(id) {
-            Ok(true) => self.without_network(tool, request, None).await,
+        match (queue.withdraw(id), error) {
+            (Ok(true), Some(error)) if !error.is_of_the_network() => ToolResult::Failed(error),
+            (Ok(true), _) => self.without_network(tool, request, None).await,
             // It was begun, and may have been done: it waits for what the tool says of that.
             _ => result,
         }
@@ -159,7 +160,7 @@ impl ToolRunner {
         let (arguments, key) = (request.arguments.clone(), request.key.clone());
         let invocation = ToolInvocation { arguments, key, attempts };
         if attempts > 0
-            && let Some(result) = resolve(&*tool, &invocation).await
+            && let Some(result) = resolve(&tool, &invocation).await
         {
             return result;
         }
@@ -169,7 +170,7 @@ impl ToolRunner {
                 ToolResult::Done(value)
             }
             Err(error) if error.is_of_the_network() => {
-                self.without_network(&*tool, request, Some(error)).await
+                self.without_network(&tool, request, Some(error)).await
             }
             Err(error) => ToolResult::Failed(error),
         }
@@ -185,7 +186,7 @@ impl ToolRunner {
     /// What is done in place of a call that no network is there for.
     async fn without_network(
         &self,
-        tool: &dyn Tool,
+        tool: &Arc<dyn Tool>,
         request: &ToolRequest,
         error: Option<ToolError>,
     ) -> ToolResult {
@@ -202,7 +203,7 @@ impl ToolRunner {
 
     async fn fall_back(
         &self,
-        tool: &dyn Tool,
+        tool: &Arc<dyn Tool>,
         request: &ToolRequest,
         error: Option<ToolError>,
     ) -> ToolResult {
@@ -214,14 +215,12 @@ impl ToolRunner {
         }
         let (arguments, key) = (request.arguments.clone(), request.key.clone());
         let invocation = ToolInvocation { arguments, key, attempts: 0 };
-        match (tool.local(&invocation), kept) {
-            (Some(local), stale) => match local.await {
-                Ok(value) => ToolResult::Local(value),
-                Err(failed) => stale.unwrap_or(ToolResult::Failed(failed)),
-            },
-            (None, Some(stale)) => stale,
-            (None, None) => ToolResult::Failed(error.unwrap_or_else(|| offline(request))),
-        }
+        let failed = match on_device(Arc::clone(tool), invocation).await {
+            Ok(Some(value)) => return ToolResult::Local(value),
+            Ok(None) => error.unwrap_or_else(|| offline(request)),
+            Err(failed) => failed,
+        };
+        kept.unwrap_or(ToolResult::Failed(failed))
     }
 
     fn is_offline(&self) -> bool {
@@ -260,23 +259,23 @@ fn tool_call(request: &ToolRequest, result: &ToolResult, took: Duration) -> Tool
     }
 }
 
-async fn queued(queue: &ToolQueue, request: &ToolRequest) -> ToolResult {
-    match queue.call(request.clone()).await {
-        Ok(result) => result,
+async fn queued(queue: &ToolQueue, request: &ToolRequest) -> Tried {
+    match queue.try_call(request.clone()).await {
+        Ok(tried) => tried,
         Err(error) => {
             let kind = match error.kind() {
                 ToolQueueErrorKind::InvalidOption => ToolErrorKind::Permanent,
                 _ => ToolErrorKind::NotQueued,
             };
-            ToolResult::Failed(ToolError::new(kind, error.to_string()).with_source(error))
+            let error = ToolError::new(kind, error.to_string()).with_source(error);
+            Tried { result: ToolResult::Failed(error), error: None }
         }
     }
 }
 
 /// What becomes of a call that may have been done, where there is no ledger. `None`: it is done
 /// (again).
-async fn resolve(tool: &dyn Tool, invocation: &ToolInvocation) -> Option<ToolResult> {
-    use super::tool::Probed;
+async fn resolve(tool: &Arc<dyn Tool>, invocation: &ToolInvocation) -> Option<ToolResult> {
     let unknown = |why: &str| {
         let message = format!("it may have been done before a crash: {why}");
         Some(ToolResult::Failed(ToolError::new(ToolErrorKind::Unclear, message)))
@@ -285,10 +284,11 @@ async fn resolve(tool: &dyn Tool, invocation: &ToolInvocation) -> Option<ToolRes
         OnUnknown::Repeat => None,
         OnUnknown::AskPerson => unknown("a person has to decide whether to do it again"),
         OnUnknown::Abandon => unknown("it may be done once at most"),
-        OnUnknown::CheckFirst => match tool.probe(invocation)?.await {
-            Ok(Probed::Done(value)) => Some(ToolResult::Done(value)),
-            Ok(Probed::NotDone) => None,
-            Ok(Probed::Unclear) => unknown("a look at it could not tell"),
+        OnUnknown::CheckFirst => match look(Arc::clone(tool), invocation.clone()).await {
+            Ok(Some(Probed::Done(value))) => Some(ToolResult::Done(value)),
+            Ok(Some(Probed::NotDone)) => None,
+            Ok(Some(Probed::Unclear)) => unknown("a look at it could not tell"),
+            Ok(None) => unknown("it is to be looked at first, and the tool has no probe"),
             Err(error) => Some(ToolResult::Failed(error)),
         },
     }
@@ -299,18 +299,47 @@ pub(crate) async fn invoke(
     tool: Arc<dyn Tool>,
     invocation: ToolInvocation,
 ) -> Result<Value, ToolError> {
-    let called = tokio::spawn(weave::Context::current().run_async(async move {
+    apart(async move {
         let limit = tool.options().timeout;
         within(limit, tool.call(&invocation)).await
-    }));
-    called.await.unwrap_or_else(|error| {
-        let message = format!("the tool panicked: {error}");
-        Err(ToolError::new(ToolErrorKind::Unclear, message))
     })
+    .await
+}
+
+/// Looks whether a call was done, within the limit of its tool, in a task of its own.
+/// `Ok(None)`: the tool cannot look.
+pub(crate) async fn look(
+    tool: Arc<dyn Tool>,
+    invocation: ToolInvocation,
+) -> Result<Option<Probed>, ToolError> {
+    apart(async move {
+        let Some(probe) = tool.probe(&invocation) else { return Ok(None) };
+        within(tool.options().timeout, probe).await.map(Some)
+    })
+    .await
+}
+
+/// Does what a tool does on the device itself. `Ok(None)`: there is nothing of the kind.
+async fn on_device(
+    tool: Arc<dyn Tool>,
+    invocation: ToolInvocation,
+) -> Result<Option<Value>, ToolError> {
+    apart(async move {
+        let Some(local) = tool.local(&invocation) else { return Ok(None) };
+        local.await.map(Some)
+    })
+    .await
+}
+
+/// Does something of a tool in a task of its own, in which it may panic.
+async fn apart<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ToolError>> + Send + 'static,
+) -> Result<T, ToolError> {
+    tokio::spawn(weave::Context::current().run_async(work)).await?
 }
 
 /// Does something within a limit; what takes longer is unknown.
-pub(crate) async fn within<T>(
+async fn within<T>(
     limit: Option<Duration>,
     work: impl Future<Output = Result<T, ToolError>>,
 ) -> Result<T, ToolError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backhaul_runtime::tool_queue::ToolQueue;
 use backhaul_runtime::tools::{
-    OfflinePolicy, OnUnknown, ToolCache, ToolCacheOptions, ToolErrorKind, ToolOptions,
+    OfflinePolicy, OnUnknown, ToolCache, ToolCacheOptions, ToolError, ToolErrorKind, ToolOptions,
     ToolRegistry, ToolRequest, ToolResult, ToolRunner,
 };
 use backhaul_sync::{ConnectivityMonitor, ConnectivityOptions};
@@ -152,6 +152,35 @@ async fn a_tool_that_is_not_to_be_repeated_goes_through_the_ledger_and_does_not_
     let result = agent.runner.call(&request(3)).await;
     assert!(matches!(result, ToolResult::Queued { .. }), "{result:?}");
     assert_eq!(agent.queue.unknown_calls().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_tool_that_goes_through_the_ledger_and_fails_has_failed_and_no_network_is_blamed() {
+    for policy in [OfflinePolicy::Fail, OfflinePolicy::Skip] {
+        let agent = agent(policy, |options| options.on_unknown(OnUnknown::Abandon));
+        agent.world.forecast(&[Weather::Refused]);
+        let result = agent.runner.call(&request(1)).await;
+        assert_eq!(kind(&result), ToolErrorKind::Failed, "{policy:?}");
+        assert_eq!(agent.queue.status().unwrap().pending, 0);
+    }
+}
+
+/// What is done on the device.
+fn broken(_n: u64) -> u64 {
+    panic!("a bug in what is done on the device")
+}
+
+/// Needs a network.
+#[backhaul_runtime::tools::tool(offline_policy = local_fallback, local = broken)]
+fn remote(n: u64) -> Result<u64, ToolError> {
+    Err(ToolError::unreachable(format!("no route for {n}")))
+}
+
+#[tokio::test]
+async fn what_panics_on_the_device_has_failed() {
+    let runner = ToolRunner::new(ToolRegistry::new().with(remote::tool()).unwrap());
+    let result = runner.call(&ToolRequest::new("remote", request(1).arguments, "s")).await;
+    assert_eq!(kind(&result), ToolErrorKind::Unclear);
 }
 
 #[tokio::test]

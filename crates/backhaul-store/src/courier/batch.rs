@@ -57,7 +57,7 @@ pub struct Offer {
     /// Those of them that count against its retries.
     pub spent_retries: u32,
     /// Whether the last one began, and nobody knows what it came to: what it does may have
-    /// happened.
+    /// happened. It is offered however old it is.
     pub is_begun: bool,
     /// Whether it was put off the last time because no data cap holds it.
     pub is_oversized: bool,

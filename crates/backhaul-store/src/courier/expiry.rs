@@ -71,7 +71,7 @@ impl CourierState {
         self.expiry.add(now.since_boot.saturating_add(left), record.id.position);
     }
 
-    /// Settles what has expired, but for what is on offer or held.
+    /// Settles what has expired, but for what is on offer, held or begun.
     pub(super) fn expire_some(&mut self, inner: &Inner) {
         let now = inner.context.clock.now().since_boot;
         let due: Vec<(Duration, Position)> =
@@ -83,7 +83,7 @@ impl CourierState {
                 continue;
             }
             self.expiry.soonest.remove(&entry);
-            if !self.is_settled(position) && !self.is_held(position) {
+            if !self.is_settled(position) && !self.is_held(position) && !self.is_begun(position) {
                 expired.push(position);
             }
         }
@@ -98,6 +98,11 @@ impl CourierState {
         let settlements: Vec<_> =
             positions.iter().map(|position| (*position, expired.clone())).collect();
         self.settle(inner, &settlements);
+    }
+
+    /// Whether what a record does may have happened: that is to be found out, however old it is.
+    pub(super) fn is_begun(&self, position: Position) -> bool {
+        self.attempts(position).is_some_and(|attempts| attempts.is_begun)
     }
 
     pub(super) fn is_held(&self, position: Position) -> bool {

@@ -124,6 +124,16 @@ impl Spool {
         self.inner.courier().flush_ledger(&self.inner)
     }
 
+    /// Notes that an attempt at a record begins, on stable storage when this returns.
+    /// `Ok(false)`: it waits no more, since somebody settled it after it was taken.
+    ///
+    /// # Errors
+    /// As for [`settle_durably`](Spool::settle_durably).
+    pub fn begin(&self, position: Position) -> Result<bool> {
+        self.settle_durably(&[(position, Settled::new(State::Started))])?;
+        Ok(!self.inner.courier().is_settled(position))
+    }
+
     /// Puts a rejected or held record back among the waiting. `Ok(false)`: it was neither.
     ///
     /// # Errors

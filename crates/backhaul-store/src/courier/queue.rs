@@ -383,7 +383,7 @@ impl CourierState {
             busy.streams.extend(stream.clone());
             return Some(Look::Wait(stream));
         }
-        if is_expired {
+        if is_expired && !self.is_begun(position) {
             self.expire(inner, &[position]);
             return Some(Look::Gone);
         }

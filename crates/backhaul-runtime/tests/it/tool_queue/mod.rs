@@ -1,3 +1,4 @@
 mod basics;
+mod hazards;
 mod ledger;
 pub(crate) mod support;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use backhaul_llm::ToolDefinition;
 use backhaul_runtime::tool_queue::{ToolQueue, ToolQueueBuilder};
@@ -11,6 +12,7 @@ use backhaul_runtime::tools::{
 };
 use backhaul_testkit::{ManualClock, SimDisk};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 pub(crate) const DIR: &str = "/data/tools";
 
@@ -28,12 +30,16 @@ pub(crate) enum Weather {
     Refused,
     /// It panics before it has done anything.
     Panics,
+    /// It takes until it is let go on, and is done then.
+    Slow,
 }
 
 /// What was done, how often, by key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
     inside: Arc<Mutex<Inside>>,
+    /// What slow tries wait for.
+    goes_on: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +48,7 @@ struct Inside {
     done: Vec<Value>,
     tries: u32,
     probes: u32,
+    probes_panic: bool,
     weather: Vec<Weather>,
 }
 
@@ -74,6 +81,23 @@ impl World {
 
     pub(crate) fn probes(&self) -> u32 {
         self.inside.lock().unwrap().probes
+    }
+
+    /// Lets a slow try go on.
+    pub(crate) fn go_on(&self) {
+        self.goes_on.notify_one();
+    }
+
+    /// Waits until so many tries were made, on a clock that stands while something works.
+    pub(crate) async fn tried(&self, tries: u32) {
+        while self.tries() < tries {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Whoever looks whether something was done meets a bug.
+    pub(crate) fn let_probes_panic(&self) {
+        self.inside.lock().unwrap().probes_panic = true;
     }
 
     fn next(&self) -> Weather {
@@ -137,11 +161,14 @@ impl Tool for Actuator {
     fn call<'a>(&'a self, invocation: &'a ToolInvocation) -> ToolFuture<'a, Value> {
         Box::pin(async move {
             let weather = self.world.next();
-            if matches!(weather, Weather::Fine | Weather::AnswerLost) {
+            if weather == Weather::Slow {
+                self.world.goes_on.notified().await;
+            }
+            if matches!(weather, Weather::Fine | Weather::AnswerLost | Weather::Slow) {
                 self.world.act(invocation, self.knows_keys);
             }
             match weather {
-                Weather::Fine => Ok(json!({"done": invocation.arguments})),
+                Weather::Fine | Weather::Slow => Ok(json!({"done": invocation.arguments})),
                 Weather::NoNetwork => Err(ToolError::unreachable("no route to host")),
                 Weather::AnswerLost | Weather::RequestLost => {
                     Err(ToolError::unclear("the connection broke"))
@@ -153,9 +180,14 @@ impl Tool for Actuator {
     }
 
     fn probe<'a>(&'a self, invocation: &'a ToolInvocation) -> Option<ToolFuture<'a, Probed>> {
-        self.world.inside.lock().unwrap().probes += 1;
+        let panics = {
+            let mut inside = self.world.inside.lock().unwrap();
+            inside.probes += 1;
+            inside.probes_panic
+        };
         let was_done = self.world.effects_of(&invocation.key) > 0;
         Some(Box::pin(async move {
+            assert!(!panics, "a bug in the probe");
             Ok(if was_done { Probed::Done(json!("found done")) } else { Probed::NotDone })
         }))
     }

@@ -159,8 +159,12 @@ async fn a_function_that_blocks_runs_on_another_thread() {
     let probed = sends::tool().probe(&invocation(json!({"text": "a"}))).expect("a function").await;
     assert_eq!(probed, Ok(Probed::Done(json!(["a", true]))));
     assert_eq!(sends("a"), "a");
+}
+
+#[tokio::test]
+async fn what_panics_may_have_been_done_also_where_it_blocks() {
     let error = call(panics::tool(), json!({})).await.unwrap_err();
-    assert_eq!(error.kind(), ToolErrorKind::Failed);
+    assert_eq!(error.kind(), ToolErrorKind::Unclear);
 }
 
 #[tokio::test]
