@@ -35,6 +35,8 @@ pub enum DagProblemKind {
     Syntax,
     /// A key that no such thing has.
     UnknownKey,
+    /// A key that stands twice in one object of JSON.
+    RepeatedKey,
     /// A value that is missing, of the wrong type or out of range.
     InvalidValue,
     /// Something that other frameworks have and graphs here do without.

@@ -53,6 +53,7 @@ mod names;
 mod node;
 mod ordering;
 mod read;
+mod repeated_keys;
 mod schedule;
 mod schedule_error;
 mod toml_text;

@@ -10,14 +10,16 @@ use super::condition::{Condition, Operator};
 use super::edge::{Edge, EdgeCondition};
 use super::error::{DagError, DagProblem, DagProblemKind};
 use super::fields::Fields;
-use super::names;
 use super::node::{Input, Join, Node};
+use super::{names, repeated_keys};
 
 pub(super) fn parse_json(text: &str) -> Result<Value, DagError> {
-    serde_json::from_str(text).map_err(|error| {
+    let value = serde_json::from_str(text).map_err(|error| {
         let message = format!("it is not JSON: {error}");
         DagError::new("", vec![DagProblem::new(DagProblemKind::Syntax, "", message)])
-    })
+    })?;
+    let repeated = repeated_keys::of(text);
+    if repeated.is_empty() { Ok(value) } else { Err(DagError::new("", repeated)) }
 }
 
 /// What stands in the document, and what is wrong with how it stands there.

@@ -235,6 +235,19 @@ fn what_is_wrong_with_a_document_is_said_at_once() {
 }
 
 #[test]
+fn a_key_that_stands_twice_is_refused_and_not_read_as_one_of_them() {
+    let text = r#" {"name": "d", "nodes": [
+        {"id": "a", "type": "tool", "config": {"x": {"k": 1, "k": 2}, "y": {"k": 3}}},
+        {"id": "b", "type": "tool", "\u0069d": "c"}
+    ], "edges": [{"source": "a", "target": "b"}], "edges": []}"#;
+    let twice = "this key stands twice in one object; keep one";
+    let places = ["nodes[0].config.x.k", "nodes[1].id", "edges"];
+    assert_eq!(problems(text), places.map(|at| format!("{at}: {twice}")));
+    let error = Dag::from_json(text).unwrap_err();
+    assert_eq!(error.problems()[0].kind(), DagProblemKind::RepeatedKey);
+}
+
+#[test]
 fn toml_that_says_no_graph_is_refused_with_its_place() {
     let error = |text: &str| Dag::from_toml(text).unwrap_err().to_string();
     assert!(error("name = \"d\"\nnodes = [").contains("it is not TOML: "), "{}", error("a = ["));
