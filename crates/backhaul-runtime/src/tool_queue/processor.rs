@@ -120,7 +120,7 @@ async fn drain_until(shared: &Arc<Shared>, stopped: Option<watch::Receiver<bool>
             () = tokio::time::sleep(LOOK) => drain.is_cut_off = false,
         }
     }
-    drain.drained.remaining = shared.spool.books().map_or(0, |books| books.pending);
+    drain.drained.remaining = drain.remaining().await;
     drain.drained
 }
 
@@ -195,6 +195,16 @@ impl Drain {
                 None
             }
         }
+    }
+
+    async fn remaining(&self) -> u64 {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let pending = shared.spool.books().map_or(0, |books| books.pending);
+            shared.forget_settled(pending);
+            pending
+        })
+        .await
     }
 
     fn count(&mut self, attempted: &Attempted) {

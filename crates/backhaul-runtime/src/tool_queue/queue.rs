@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backhaul_store::{OsDisk, Spool, Standing, SystemClock};
+use backhaul_store::{OsDisk, Spool, SystemClock};
 use serde_json::Value;
 
 use super::builder::ToolQueueBuilder;
@@ -16,7 +16,7 @@ use super::processor::{self, Callbacks, Processor, blocking};
 use super::queue_error::{ToolQueueError, ToolQueueErrorKind};
 use super::queue_status::{Drained, ToolQueueStatus};
 use super::record::record_of;
-use super::shared::{Inside, Shared, Tried, Watch};
+use super::shared::{Inside, Shared, Tried, Watch, is_pending};
 use crate::tools::{ToolError, ToolRegistry, ToolRequest, ToolResult};
 
 /// Calls that wait for a network, and are done once each, as far as that can be had.
@@ -132,15 +132,12 @@ impl ToolQueue {
             }
         }
         let mut inside = shared.inside();
-        let watch =
-            |inside: &mut Inside| is_watched.then(|| inside.watch(&call.key, &call.tool)).flatten();
+        let watch = |inside: &mut Inside| {
+            is_watched.then(|| inside.watch(&shared.spool, &call.key, &call.tool)).flatten()
+        };
         if let Some(position) = inside.waiting.get(&call.key).map(|(position, _)| *position) {
             // It may have expired, or been removed by a person.
-            if shared
-                .spool
-                .get(position)
-                .is_ok_and(|(entry, _)| entry.standing == Standing::Pending)
-            {
+            if is_pending(&shared.spool, position) {
                 let placed = Placed::AlreadyQueued { id: position.to_string() };
                 return Ok((placed, watch(&mut inside)));
             }
@@ -199,7 +196,8 @@ impl ToolQueue {
     }
 
     /// Does calls from now on, whenever there is a network, on this runtime of tokio; and tells
-    /// of each once, when it was done, or when it will not be.
+    /// of each once, when it was done, or when it has failed for good. Of those that expire, give
+    /// way to a newer one, or are dropped by a person, the [books](Self::status) tell.
     ///
     /// # Errors
     /// [`NoRuntime`](ToolQueueErrorKind::NoRuntime). Started twice, it goes on with the new

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backhaul_store::{Position, QueueEntry, Settled, Spool};
+use backhaul_store::{Position, QueueEntry, Settled, Spool, Standing};
 use backhaul_sync::ConnectivityMonitor;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -122,6 +122,15 @@ impl Shared {
         Ok(())
     }
 
+    /// Forgets calls that others have settled: that expired, gave way, or were dropped by a
+    /// person.
+    pub(super) fn forget_settled(&self, pending: u64) {
+        let waiting = &mut self.inside().waiting;
+        if waiting.len() as u64 > pending {
+            waiting.retain(|_, (position, _)| is_pending(&self.spool, *position));
+        }
+    }
+
     /// Settles a call that waits no more.
     pub(super) fn end(
         &self,
@@ -176,6 +185,10 @@ impl Shared {
     }
 }
 
+pub(super) fn is_pending(spool: &Spool, position: Position) -> bool {
+    spool.get(position).is_ok_and(|(entry, _)| entry.standing == Standing::Pending)
+}
+
 impl Inside {
     pub(super) fn of(tools: ToolRegistry) -> Self {
         Self { tools, ..Self::default() }
@@ -183,10 +196,19 @@ impl Inside {
 
     /// Waits for the first try of a call that is stored, where no other of its tool goes before
     /// it.
-    pub(super) fn watch(&mut self, key: &IdempotencyKey, tool: &str) -> Option<Watch> {
-        let mut others = self.waiting.iter().filter(|(of, _)| *of != key);
-        if others.any(|(_, (_, of))| of == tool) {
-            return None;
+    pub(super) fn watch(
+        &mut self,
+        spool: &Spool,
+        key: &IdempotencyKey,
+        tool: &str,
+    ) -> Option<Watch> {
+        let others = self.waiting.iter().filter(|(of, (_, its))| *of != key && its == tool);
+        let others: Vec<_> = others.map(|(of, (position, _))| (of.clone(), *position)).collect();
+        for (other, position) in others {
+            if is_pending(spool, position) {
+                return None;
+            }
+            self.waiting.remove(&other);
         }
         let (told, watch) = oneshot::channel();
         self.watchers.push(Watcher { key: key.clone(), round: self.round, told });

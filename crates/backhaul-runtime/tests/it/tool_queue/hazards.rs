@@ -202,6 +202,28 @@ async fn a_drain_that_is_given_up_leaves_no_call_behind() {
     assert_eq!((status.running, status.pending, status.books.delivered), (0, 0, 1));
 }
 
+#[tokio::test]
+async fn a_call_is_waited_for_where_those_before_it_expired_or_gave_way() {
+    let (device, world) = (Device::new(), World::default());
+    let tools = tools_with(&world, OnUnknown::Repeat, |options| {
+        options.expires_after(Duration::from_secs(60)).collapse_by([""; 0])
+    });
+    let queue = device.open(tools);
+    for number in 1..=3 {
+        queue.enqueue(call("act", number)).unwrap();
+    }
+    let drained = queue.drain().await;
+    assert_eq!((drained.superseded, drained.done), (2, 1));
+    let result = queue.call(call("act", 4)).await.unwrap();
+    assert_eq!(result, ToolResult::Done(json!({"done": {"n": 4}})));
+    queue.enqueue(call("act", 5)).unwrap();
+    device.clock.advance(Duration::from_secs(61));
+    queue.drain().await;
+    assert_eq!(queue.status().unwrap().books.expired, 1);
+    let result = queue.call(call("act", 6)).await.unwrap();
+    assert_eq!(result, ToolResult::Done(json!({"done": {"n": 6}})));
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_begin_at_most_as_often_as_is_allowed_however_they_come() {
     let (device, world) = (Device::new(), World::default());
