@@ -1,12 +1,14 @@
 //! Whether arguments are those that a tool takes.
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::tool_error::ToolError;
 
 /// Under these a call of a model holds what was no JSON, or no object.
 const NO_OBJECT: [&str; 2] = ["_raw", "_value"];
+/// What serde_json says of a map where there is to be none, and of a number that it took for one.
+const TAKEN_FOR_MAP: &str = "invalid type: map";
 /// The most characters of a model's own words in an error.
 const MOST_QUOTED: usize = 60;
 
@@ -95,18 +97,43 @@ pub(super) fn check_names(given: &Map<String, Value>, schema: &Value) -> Result<
 }
 
 /// From text, of which errors say what was found: of numbers in a [`Value`] they only say that
-/// they are wrong.
+/// they are wrong. But in types that are told apart by their content (enums with a tag or
+/// without, flattened fields) serde_json takes numbers in a text for maps, since it keeps them
+/// as they were written.
 fn read<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, ToolError> {
     let text = value.to_string();
     let mut reader = serde_json::Deserializer::from_str(&text);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let place = match error.path().to_string() {
-            path if path == "." => name.to_owned(),
-            path if path.starts_with('[') => format!("{name}{path}"),
-            path => format!("{name}.{path}"),
-        };
-        let why = without_place(error.inner());
-        ToolError::invalid_arguments(format!("the argument `{place}`: {why}"))
+    let error = match serde_path_to_error::deserialize(&mut reader) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    let error = match plain(value).map(serde_path_to_error::deserialize) {
+        Some(Ok(read)) => return Ok(read),
+        Some(Err(other)) if error.inner().to_string().starts_with(TAKEN_FOR_MAP) => other,
+        _ => error,
+    };
+    let place = match error.path().to_string() {
+        path if path == "." => name.to_owned(),
+        path if path.starts_with('[') => format!("{name}{path}"),
+        path => format!("{name}.{path}"),
+    };
+    let why = without_place(error.inner());
+    Err(ToolError::invalid_arguments(format!("the argument `{place}`: {why}")))
+}
+
+/// The same, with each number as a machine has it, not as it was written. `None`: one is too
+/// large for that.
+fn plain(value: &Value) -> Option<Value> {
+    Some(match value {
+        Value::Number(number) if !number.is_u64() && !number.is_i64() => {
+            Number::from_f64(number.as_f64()?)?.into()
+        }
+        Value::Array(list) => Value::Array(list.iter().map(plain).collect::<Option<_>>()?),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| Some((name.clone(), plain(value)?)));
+            Value::Object(fields.collect::<Option<_>>()?)
+        }
+        other => other.clone(),
     })
 }
 

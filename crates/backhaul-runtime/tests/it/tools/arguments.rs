@@ -199,3 +199,83 @@ fn tools_made_by_hand_are_checked_by_their_schema() {
     open["additionalProperties"] = json!(true);
     assert_eq!(check(open, json!({"a": 1, "c": 1})), "");
 }
+
+/// What to draw: told apart by a field.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "backhaul_runtime::tools::schemars")]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Shape {
+    Circle { radius: f64 },
+    Square { side: u32 },
+}
+
+/// One or several.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "backhaul_runtime::tools::schemars")]
+#[serde(untagged)]
+enum OneOrMany {
+    One(f64),
+    Many(Vec<f64>),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "backhaul_runtime::tools::schemars")]
+struct Placed {
+    x: f64,
+    #[serde(flatten)]
+    size: Size,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "backhaul_runtime::tools::schemars")]
+struct Size {
+    width: u8,
+    height: f32,
+}
+
+/// Draws.
+#[tool]
+fn draw(shape: Shape, at: OneOrMany, placed: Option<Placed>) -> f64 {
+    let size = match shape {
+        Shape::Circle { radius } => radius,
+        Shape::Square { side } => f64::from(side),
+    };
+    let at = match at {
+        OneOrMany::One(one) => one,
+        OneOrMany::Many(many) => many.iter().sum(),
+    };
+    let placed =
+        placed.map_or(0.0, |it| it.x + f64::from(it.size.width) + f64::from(it.size.height));
+    size + at + placed
+}
+
+#[tokio::test]
+async fn numbers_are_numbers_in_types_that_are_told_apart_by_their_content() {
+    for (arguments, expected) in [
+        (r#"{"shape": {"kind": "circle", "radius": 1.50}, "at": 2}"#, 3.5),
+        (r#"{"shape": {"kind": "square", "side": 3}, "at": [0.5, 1e0]}"#, 4.5),
+        (
+            r#"{"shape": {"kind": "square", "side": 1}, "at": -1.0,
+                "placed": {"x": 1, "width": 2, "height": 0.5}}"#,
+            3.5,
+        ),
+    ] {
+        let arguments = serde_json::from_str(arguments).unwrap();
+        assert_eq!(call(draw::tool(), arguments).await, Ok(json!(expected)));
+    }
+    let huge: Value = serde_json::from_str("1e400").unwrap();
+    for (shape, expected) in [
+        (json!({"kind": "square", "side": -1}), "invalid value: integer `-1`, expected u32"),
+        (json!({"kind": "circle", "radius": "1"}), "invalid type: string \"1\", expected f64"),
+    ] {
+        let error = refusal(draw::tool(), json!({"shape": shape, "at": 1})).await;
+        assert_eq!(error, format!("the argument `shape`: {expected}"));
+    }
+    let error = refusal(forecast::tool(), json!({"places": [{"name": "a", "height": huge}]})).await;
+    assert_eq!(error, "the argument `places[0].height`: number out of range");
+    let error = refusal(draw::tool(), json!({"shape": {"kind": "cube"}, "at": 1})).await;
+    assert_eq!(
+        error,
+        "the argument `shape.kind`: unknown variant `cube`, expected `circle` or `square`"
+    );
+}
