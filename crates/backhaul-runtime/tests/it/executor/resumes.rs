@@ -63,81 +63,86 @@ fn options() -> RunOptions {
     RunOptions::new().run_id("r")
 }
 
+/// A runtime with one thread for writes: what is given to it next begins after the write of a
+/// dropped run has gone to its end.
+fn with_one_writer(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(test);
+}
+
 /// The nodes that have ended on disk, of a run whose future was dropped. `None`: it had ended
 /// itself, or never begun.
 async fn ended(disk: &SimDisk) -> Option<BTreeSet<String>> {
-    for _ in 0..200 {
-        // The write that was under way goes to its end.
-        tokio::task::spawn_blocking(|| {}).await.unwrap();
-        tokio::task::yield_now().await;
-        if let Some(state) = keeping(disk).recover_run(Recovery::any()).unwrap() {
-            return Some(state.nodes.into_iter().map(|node| node.node_id).collect());
-        }
-    }
-    None
+    tokio::task::spawn_blocking(|| {}).await.unwrap();
+    let state = keeping(disk).recover_run(Recovery::any()).unwrap()?;
+    Some(state.nodes.into_iter().map(|node| node.node_id).collect())
 }
 
 fn has_ended(disk: &SimDisk) -> bool {
     keeping(disk).recover_latest().unwrap().is_some_and(|context| context.len() == 6)
 }
 
-#[tokio::test]
-async fn a_run_that_is_dropped_anywhere_goes_on_to_the_same_end() {
-    let dag = built(diamond());
-    let whole = run(&DagExecutor::new(functions(&Told::default())), &dag).await;
-    let mut interrupted = 0;
-    for times in 1.. {
-        let (disk, told) = (SimDisk::new(), Told::default());
-        let running = executor(&disk, &told);
-        if polled(times, running.run_with(&dag, Context::new(), options())).await.is_some() {
-            break;
-        }
-        interrupted += 1;
-        // Nothing of it may be on disk yet; then it never began.
-        let Some(ended) = ended(&disk).await else {
-            assert!(told.all().is_empty() || has_ended(&disk));
-            continue;
-        };
-        let before = told.begun().len();
-        let result = gone_on(&executor(&disk, &told), &dag, "r").await.unwrap();
-        assert_eq!(result.status, RunStatus::Completed);
-        assert_eq!(result.final_context.to_value()["f"], whole.final_context.to_value()["f"]);
-        let keys = |result: &ExecutionResult| {
-            result.final_context.keys().map(str::to_owned).collect::<BTreeSet<_>>()
-        };
-        assert_eq!(keys(&result), keys(&whole));
-        assert_eq!(result.node_results.len(), 6);
-        for again in &told.begun()[before..] {
-            assert!(!ended.contains(again), "{again} had ended, and runs again");
-        }
-    }
-    assert!(interrupted > 10, "{interrupted}");
-}
-
-#[tokio::test]
-async fn a_run_that_is_interrupted_again_and_again_comes_to_its_end() {
-    let dag = built(diamond());
-    for step in 2..9 {
-        let (disk, told) = (SimDisk::new(), Told::default());
-        polled(step, executor(&disk, &told).run_with(&dag, Context::new(), options())).await;
-        let Some(_) = ended(&disk).await else { continue };
-        for times in (step..).step_by(2) {
-            let executor = executor(&disk, &told);
-            match polled(times, executor.resume(&dag, "r")).await {
-                Some(Ok(result)) => {
-                    assert!(result.success());
-                    break;
-                }
-                Some(Err(ResumeError::Persistence(error))) => match error.kind() {
-                    PersistenceErrorKind::NotResumable => break,
-                    kind => assert_eq!(kind, PersistenceErrorKind::Busy),
-                },
-                Some(Err(error)) => panic!("{error}"),
-                None => {}
+#[test]
+fn a_run_that_is_dropped_anywhere_goes_on_to_the_same_end() {
+    with_one_writer(async {
+        let dag = built(diamond());
+        let whole = run(&DagExecutor::new(functions(&Told::default())), &dag).await;
+        let mut interrupted = 0;
+        for times in 1.. {
+            let (disk, told) = (SimDisk::new(), Told::default());
+            let running = executor(&disk, &told);
+            if polled(times, running.run_with(&dag, Context::new(), options())).await.is_some() {
+                break;
+            }
+            interrupted += 1;
+            // Nothing of it may be on disk yet; then it never began.
+            let Some(ended) = ended(&disk).await else {
+                assert!(told.all().is_empty() || has_ended(&disk));
+                continue;
+            };
+            let before = told.begun().len();
+            let result = gone_on(&executor(&disk, &told), &dag, "r").await.unwrap();
+            assert_eq!(result.status, RunStatus::Completed);
+            assert_eq!(result.final_context.to_value()["f"], whole.final_context.to_value()["f"]);
+            let keys = |result: &ExecutionResult| {
+                result.final_context.keys().map(str::to_owned).collect::<BTreeSet<_>>()
+            };
+            assert_eq!(keys(&result), keys(&whole));
+            assert_eq!(result.node_results.len(), 6);
+            for again in &told.begun()[before..] {
+                assert!(!ended.contains(again), "{again} had ended, and runs again");
             }
         }
-        assert!(has_ended(&disk));
-    }
+        assert!(interrupted > 10, "{interrupted}");
+    });
+}
+
+#[test]
+fn a_run_that_is_interrupted_again_and_again_comes_to_its_end() {
+    with_one_writer(async {
+        let dag = built(diamond());
+        for step in 2..9 {
+            let (disk, told) = (SimDisk::new(), Told::default());
+            polled(step, executor(&disk, &told).run_with(&dag, Context::new(), options())).await;
+            let Some(_) = ended(&disk).await else { continue };
+            for times in (step..).step_by(2) {
+                let executor = executor(&disk, &told);
+                match polled(times, executor.resume(&dag, "r")).await {
+                    Some(Ok(result)) => {
+                        assert!(result.success());
+                        break;
+                    }
+                    Some(Err(ResumeError::Persistence(error))) => match error.kind() {
+                        PersistenceErrorKind::NotResumable => break,
+                        kind => assert_eq!(kind, PersistenceErrorKind::Busy),
+                    },
+                    Some(Err(error)) => panic!("{error}"),
+                    None => {}
+                }
+            }
+            assert!(has_ended(&disk));
+        }
+    });
 }
 
 #[tokio::test]
