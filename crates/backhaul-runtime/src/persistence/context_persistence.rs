@@ -178,9 +178,10 @@ impl ContextPersistence {
         // A process that crashes again and again ends none, and begins many.
         self.inner.remove_old_runs();
         let name = RunName::of(&state.run_id);
-        let before = self.inner.free(&name, &state.run_id)?;
+        let ((), before, journal) = self.inner.claim(&name, &state.run_id, |_| Ok(()))?;
         let from = Checkpoint { state, lines: 0 };
-        let run = self.inner.open(&name, from, &before, FilesOfRun::default())?;
+        let inner = Arc::clone(&self.inner);
+        let run = PersistentRun::open(inner, name.clone(), from, FilesOfRun::default(), journal)?;
         if before.is_open() {
             tracing::warn!(
                 run_id = run.state().run_id,
@@ -201,24 +202,10 @@ impl ContextPersistence {
     pub fn resume(&self, run_id: &str) -> Result<PersistentRun, PersistenceError> {
         let _one = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         let name = RunName::of(run_id);
-        let (files, found) = look(|| {
-            let files = self.inner.free(&name, run_id)?;
-            let found = self.inner.recover(&name, &files)?;
-            Ok((files, found))
-        })?;
-        let found = found.ok_or_else(|| {
-            let dir = self.inner.dir.display();
-            let message = format!("there is no run {run_id:?} in {dir}");
-            PersistenceError::new(PersistenceErrorKind::NotFound, message)
-        })?;
-        if !found.state.can_resume() {
-            let message = format!(
-                "run {run_id:?} is {}: only one that was interrupted or failed can go on",
-                found.state.status
-            );
-            return Err(PersistenceError::new(PersistenceErrorKind::NotResumable, message));
-        }
-        let mut run = self.inner.open(&name, found, &files.clone(), files)?;
+        let resumable = |files: &FilesOfRun| self.inner.resumable(&name, run_id, files);
+        let (found, files, journal) = self.inner.claim(&name, run_id, resumable)?;
+        let inner = Arc::clone(&self.inner);
+        let mut run = PersistentRun::open(inner, name.clone(), found, files, journal)?;
         run.take(&[RunStep::Resumed])?;
         Ok(run)
     }
@@ -260,29 +247,58 @@ impl Inner {
         Ok(None)
     }
 
-    /// Begins to keep a run, unless somebody else did so since it was looked at. Nothing is in
-    /// the journal before that is known: one that is left again is no state of the run, though
-    /// a power cut may bring it back.
-    fn open(
-        self: &Arc<Self>,
+    /// Makes a run one's own, by a journal that is locked, unless somebody else has one. What
+    /// there is of the run is looked at when nobody else can change it any more. Nothing is in
+    /// the journal before that: one that is left again is no state of the run, though a power
+    /// cut may bring it back.
+    fn claim<T>(
+        &self,
         name: &RunName,
-        from: Checkpoint,
-        seen: &FilesOfRun,
-        files: FilesOfRun,
-    ) -> Result<PersistentRun, PersistenceError> {
-        let busy = || PersistenceError::busy(&from.state.run_id);
+        run_id: &str,
+        look_at: impl Fn(&FilesOfRun) -> Result<T, PersistenceError>,
+    ) -> Result<(T, FilesOfRun, (Number, Journal)), PersistenceError> {
+        let seen = |own| {
+            look(|| {
+                let files = self.free(name, run_id, own)?;
+                Ok((look_at(&files)?, files))
+            })
+        };
+        // One that cannot be had is not touched.
+        seen(None)?;
         let (own, journal) = self.claim_journal(name).map_err(|error| {
-            if error.is_of(io::ErrorKind::AlreadyExists) { busy() } else { error }
+            let is_taken = error.is_of(io::ErrorKind::AlreadyExists);
+            if is_taken { PersistenceError::busy(run_id) } else { error }
         })?;
-        // Who was about to lock its journal when it was looked at has done so by now.
-        let is_free = self.is_as_seen(name, seen, own);
-        if !is_free.as_ref().is_ok_and(|is| *is) || self.is_alive(name, seen) {
-            // Two that see each other both leave it.
-            drop(journal);
-            self.remove(&files::path(&self.dir, own, name, Kind::Journal));
-            return Err(is_free.err().unwrap_or_else(busy));
+        // Who has not yet locked a journal that is seen here looks later, and sees this one. Two
+        // that see each other both leave it.
+        match seen(Some(own)) {
+            Ok((found, files)) => Ok((found, files, (own, journal))),
+            Err(error) => {
+                self.remove(&files::path(&self.dir, own, name, Kind::Journal));
+                Err(error)
+            }
         }
-        PersistentRun::open(Arc::clone(self), name.clone(), from, files, (own, journal))
+    }
+
+    /// What a run goes on from.
+    fn resumable(
+        &self,
+        name: &RunName,
+        run_id: &str,
+        files: &FilesOfRun,
+    ) -> Result<Checkpoint, PersistenceError> {
+        let found = self.recover(name, files)?.ok_or_else(|| {
+            let message = format!("there is no run {run_id:?} in {}", self.dir.display());
+            PersistenceError::new(PersistenceErrorKind::NotFound, message)
+        })?;
+        if found.state.can_resume() {
+            return Ok(found);
+        }
+        let message = format!(
+            "run {run_id:?} is {}: only one that was interrupted or failed can go on",
+            found.state.status
+        );
+        Err(PersistenceError::new(PersistenceErrorKind::NotResumable, message))
     }
 
     /// Makes an empty journal that nobody else has. Its name is durable once the folder was
@@ -297,18 +313,6 @@ impl Inner {
         let journal = folder.and_then(|()| Journal::create(&*self.disk, &path));
         let failed = |error| PersistenceError::storage("cannot begin the journal", &path, error);
         Ok((number, journal.map_err(failed)?))
-    }
-
-    /// Whether nobody else has begun to keep a run, nor ended it: their journals would tell.
-    fn is_as_seen(
-        &self,
-        name: &RunName,
-        seen: &FilesOfRun,
-        own: Number,
-    ) -> Result<bool, PersistenceError> {
-        let mut now = self.list()?.runs.remove(name).unwrap_or_default();
-        now.journals.retain(|number| *number != own);
-        Ok(now.journals == seen.journals && now.ended == seen.ended)
     }
 
     /// A number that is higher than those of all files, other processes' too. Where the folder
@@ -326,22 +330,30 @@ impl Inner {
         recovery::recover(&*self.disk, &self.dir, run, files)
     }
 
-    /// What there is of a run that nobody goes on with.
-    fn free(&self, name: &RunName, run_id: &str) -> Result<FilesOfRun, PersistenceError> {
-        let files = self.list()?.runs.remove(name).unwrap_or_default();
+    /// What there is of a run that nobody goes on with, but for one's own journal.
+    fn free(
+        &self,
+        name: &RunName,
+        run_id: &str,
+        own: Option<Number>,
+    ) -> Result<FilesOfRun, PersistenceError> {
+        let mut files = self.list()?.runs.remove(name).unwrap_or_default();
+        files.journals.retain(|number| Some(*number) != own);
         if self.is_alive(name, &files) {
             return Err(PersistenceError::busy(run_id));
         }
         Ok(files)
     }
 
-    /// Whether somebody goes on with a run: its journal is locked.
+    /// Whether somebody goes on with a run: a journal of it is locked. Not the last one alone:
+    /// that may be of somebody who came too late, and leaves.
     fn is_alive(&self, run: &RunName, files: &FilesOfRun) -> bool {
-        let Some(&last) = files.journals.last() else { return false };
-        let path = files::path(&self.dir, last, run, Kind::Journal);
-        let file = self.disk.open(&path, Open::Write);
-        // Together with others who look, who are not taken for somebody who goes on with it.
-        file.is_ok_and(|file| !file.try_lock_shared().unwrap_or(true))
+        files.journals.iter().rev().any(|number| {
+            let path = files::path(&self.dir, *number, run, Kind::Journal);
+            let file = self.disk.open(&path, Open::Write);
+            // Together with others who look, who are not taken for somebody who goes on with it.
+            file.is_ok_and(|file| !file.try_lock_shared().unwrap_or(true))
+        })
     }
 
     /// The newest context that another program wrote.

@@ -32,6 +32,7 @@ pub(super) struct Journal {
     /// Up to here newlines stand.
     prepared: u64,
     ahead: usize,
+    is_usable: bool,
 }
 
 impl Journal {
@@ -39,12 +40,21 @@ impl Journal {
     pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         let file = disk.open(path, Open::CreateNew)?;
         lock(&*file).inspect_err(|_| _ = disk.remove(path))?;
-        Ok(Self { file, end: 0, prepared: 0, ahead: FIRST_AHEAD })
+        Ok(Self { file, end: 0, prepared: 0, ahead: FIRST_AHEAD, is_usable: true })
     }
 
     /// Appends lines, and waits for the disk where that is asked for. After an error the
-    /// journal is not to be used any more: nobody knows what of it is on disk.
-    pub(super) fn append(&mut self, mut lines: Vec<u8>, flush: Flush) -> io::Result<()> {
+    /// journal is not usable any more: nobody knows what of it is on disk.
+    pub(super) fn append(&mut self, lines: Vec<u8>, flush: Flush) -> io::Result<()> {
+        let appended = self.write(lines).and_then(|()| match flush {
+            Flush::Always => self.file.flush(),
+            _ => Ok(()),
+        });
+        self.is_usable &= appended.is_ok();
+        appended
+    }
+
+    fn write(&mut self, mut lines: Vec<u8>) -> io::Result<()> {
         lines.resize(lines.len().next_multiple_of(PAGE), b'\n');
         let len = lines.len() as u64;
         if self.end + len > self.prepared {
@@ -53,7 +63,11 @@ impl Journal {
             self.file.write_all_at(&lines, self.end)?;
         }
         self.end += len;
-        if flush == Flush::Always { self.file.flush() } else { Ok(()) }
+        Ok(())
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_usable
     }
 
     /// Bytes that were appended, padding included.

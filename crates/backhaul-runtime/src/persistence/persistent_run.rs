@@ -1,5 +1,6 @@
 //! A run that survives a crash.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub struct PersistentRun {
     /// Lines so far, over all journals.
     lines: u64,
     patches_since_checkpoint: u64,
-    /// `None`: the disk is in trouble, and another one is begun once it is not.
+    /// `None`: the run has ended.
     journal: Option<Journal>,
     files: FilesOfRun,
     flushed_at: Duration,
@@ -153,16 +154,13 @@ impl PersistentRun {
         }
         let flush = self.flush_now();
         let kept = match &mut self.journal {
-            Some(journal) => journal.append(text, flush).map_err(|error| {
+            Some(journal) if journal.is_usable() => journal.append(text, flush).map_err(|error| {
                 let path = self.path(self.files.newest(), Kind::Journal);
                 PersistenceError::storage("cannot write", &path, error)
             }),
-            None => self.begin_journal(),
+            // It stays locked, so that nobody else goes on with the run meanwhile.
+            _ => self.begin_journal(),
         };
-        if kept.is_err() {
-            // What of it is on disk is not known: another journal begins with all of it.
-            self.journal = None;
-        }
         self.tell(&kept);
         kept
     }
@@ -278,6 +276,8 @@ impl PersistentRun {
             let to = self.path(number, Kind::Ended);
             match self.inner.disk.rename(&self.path(number, Kind::Journal), &to) {
                 Ok(()) => self.files.ended.push(number),
+                // Of somebody who came too late, and left.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::warn!(path = %to.display(), %error, "a run that has ended looks as if it went on");
                     self.files.journals.push(number);

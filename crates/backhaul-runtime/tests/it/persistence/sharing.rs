@@ -7,7 +7,8 @@ use backhaul_runtime::RunStatus;
 use backhaul_runtime::persistence::{
     ContextPersistence, PersistenceErrorKind, PersistenceOptions, Recovery, RunState,
 };
-use backhaul_testkit::{CrashStyle, Prng, SimDisk};
+use backhaul_testkit::errno::ENOSPC;
+use backhaul_testkit::{Call, CrashStyle, Fault, Faults, FaultyDisk, Prng, SimDisk};
 use serde_json::json;
 
 use super::support::{DIR, a_run, completed, open, open_with};
@@ -69,6 +70,48 @@ fn runs_of_a_process_that_crashes_again_and_again_do_not_fill_the_folder() {
     assert!(files.len() <= 5, "{} files", files.len());
     let latest = open(&disk).recover_latest().unwrap().unwrap();
     assert_eq!(latest.get("n"), Some(json!(49)));
+}
+
+#[test]
+fn a_run_has_one_who_goes_on_with_it_while_others_who_came_too_late_leave() {
+    let disk = SimDisk::new();
+    let run = open(&disk).begin(a_run("r")).unwrap();
+    let left = std::path::Path::new(DIR).join("0000000009_r.jsonl");
+    disk.write_file(&left, b"").unwrap();
+    let other = open(&disk);
+    assert_eq!(other.recover_run(Recovery::any()).unwrap(), None);
+    assert_eq!(other.resume("r").unwrap_err().kind(), PersistenceErrorKind::Busy);
+    assert_eq!(other.begin(a_run("r")).unwrap_err().kind(), PersistenceErrorKind::Busy);
+    drop(run);
+    assert_eq!(other.resume("r").unwrap().state().run_id, "r");
+}
+
+#[test]
+fn a_run_is_its_own_while_its_disk_refuses() {
+    let sim = SimDisk::new();
+    let faults = Faults::new();
+    let mut run = open(&FaultyDisk::new(sim.clone(), faults.clone())).begin(a_run("r")).unwrap();
+    faults.add(Fault::new(Call::Write, ENOSPC));
+    for _ in 0..2 {
+        run.apply(ContextPatch::set("meanwhile", 1)).unwrap_err();
+        assert_eq!(open(&sim).resume("r").unwrap_err().kind(), PersistenceErrorKind::Busy);
+    }
+    faults.clear();
+    run.take(&[completed()]).unwrap();
+    assert_eq!(open(&sim).resume("r").unwrap_err().kind(), PersistenceErrorKind::NotResumable);
+}
+
+#[test]
+fn what_cannot_go_on_is_not_touched() {
+    let disk = SimDisk::new();
+    let nothing = open(&disk).resume("r").unwrap_err();
+    assert_eq!(nothing.kind(), PersistenceErrorKind::NotFound);
+    assert_eq!(disk.paths(), Vec::<std::path::PathBuf>::new());
+    open(&disk).begin(a_run("r")).unwrap().take(&[completed()]).unwrap();
+    let before = disk.paths();
+    let ended = open(&disk).resume("r").unwrap_err();
+    assert_eq!(ended.kind(), PersistenceErrorKind::NotResumable);
+    assert_eq!(disk.paths(), before);
 }
 
 #[test]
