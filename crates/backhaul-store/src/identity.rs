@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::carry::Naming;
 use crate::context::{STATE, read_whole, replace_file};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,9 +27,9 @@ struct IdentityFile {
     machine: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct EpochEntry {
-    epoch: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EpochEntry {
+    pub(crate) epoch: String,
     /// Where the epoch starts in chains that were there before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     starts: BTreeMap<String, u64>,
@@ -83,12 +84,89 @@ impl Identity {
             format: FORMAT,
             layout,
             device: device.map_or_else(uuid::Uuid::new_v4, |device| device.0),
-            epochs: vec![EpochEntry { epoch: draw_epoch().to_string(), starts: BTreeMap::new() }],
+            epochs: vec![EpochEntry::draw(BTreeMap::new())],
             machine,
         };
         let identity = Self { file: RwLock::new(file) };
         identity.save(disk, path)?;
         Ok(identity)
+    }
+
+    /// Makes the identity of a spool that carried records come into, and stores it. What is
+    /// appended to it later is named in an epoch of its own.
+    pub(crate) fn create_named(
+        disk: &dyn Disk,
+        path: &Path,
+        naming: &Naming,
+        machine: Option<String>,
+    ) -> Result<Self> {
+        let device = uuid::Uuid::try_parse(&naming.device).map_err(|error| {
+            let device = &naming.device;
+            let message = format!("the device of the carried records is {device:?}: {error}");
+            Error::new(ErrorKind::InvalidInput, message)
+        })?;
+        let own = EpochEntry::draw(naming.ends.clone());
+        let epochs = naming.epochs.iter().cloned().chain([own]).collect();
+        let file =
+            IdentityFile { format: FORMAT, layout: Layout::Segments, device, epochs, machine };
+        let identity = Self { file: RwLock::new(file) };
+        identity.save(disk, path)?;
+        Ok(identity)
+    }
+
+    /// Makes room for the names of carried records, in a spool whose chains end there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] where they are another device's, or where others have such
+    /// names here already.
+    pub(crate) fn adopt(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        naming: &Naming,
+        ends: &BTreeMap<String, u64>,
+    ) -> Result<()> {
+        self.reload(disk, path)?;
+        let refused = |why: String| Err(Error::at(ErrorKind::InvalidInput, path, why));
+        let mut file = self.read().clone();
+        if file.device.simple().to_string() != naming.device {
+            return refused(format!(
+                "the spool is that of the device {}, the records are of {}: import them into \
+                 another folder",
+                file.device.simple(),
+                naming.device
+            ));
+        }
+        let Some(mut own) = file.epochs.pop() else { return Ok(()) };
+        let is_known =
+            |entry: &EpochEntry| file.epochs.iter().any(|known| known.epoch == entry.epoch);
+        let is_own = |entry: &EpochEntry| entry.epoch == own.epoch;
+        let fits = naming.epochs.iter().any(is_own)
+            || naming.ends.iter().all(|(chain, end)| *end <= own.start(chain));
+        if fits && naming.epochs.iter().all(|entry| is_known(entry) || is_own(entry)) {
+            return Ok(());
+        }
+        if let Some((chain, end)) = ends.iter().find(|(chain, end)| **end > own.start(chain)) {
+            return refused(format!(
+                "records were stored here since the last import, up to {chain}/{}: import the \
+                 carried ones into another folder",
+                end - 1
+            ));
+        }
+        let new: Vec<_> = naming.epochs.iter().filter(|entry| !is_known(entry)).cloned().collect();
+        file.epochs.extend(new);
+        for (chain, end) in &naming.ends {
+            let start = own.start(chain).max(*end);
+            own.starts.insert(chain.clone(), start);
+        }
+        file.epochs.push(own);
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        self.save(disk, path)
+    }
+
+    /// The epochs in which the records were named, the oldest first.
+    pub(crate) fn epochs(&self) -> Vec<EpochEntry> {
+        self.read().epochs.clone()
     }
 
     /// Takes over what another process wrote since.
@@ -144,7 +222,7 @@ impl Identity {
             file.machine = machine;
             let starts =
                 starts.into_iter().map(|(chain, next)| (chain.to_string(), next)).collect();
-            file.epochs.push(EpochEntry { epoch: draw_epoch().to_string(), starts });
+            file.epochs.push(EpochEntry::draw(starts));
         }
         self.save(disk, path)?;
         tracing::warn!(epoch = %self.epoch(), why, "new records are named in a new epoch");
@@ -154,20 +232,29 @@ impl Identity {
     /// The fleet-wide name of a place.
     pub(crate) fn record_id(&self, position: Position) -> RecordId {
         let file = self.read();
-        let chain = position.chain.to_string();
-        let epoch = file
-            .epochs
-            .iter()
-            .rev()
-            .find(|entry| entry.starts.get(&chain).copied().unwrap_or(1) <= position.sequence.0)
-            .map_or(Epoch(1), EpochEntry::epoch);
+        let epoch = EpochEntry::at(&file.epochs, position).map_or(Epoch(1), EpochEntry::epoch);
         RecordId { device: DeviceId(file.device), epoch, position }
     }
 }
 
 impl EpochEntry {
-    fn epoch(&self) -> Epoch {
+    /// A new one.
+    fn draw(starts: BTreeMap<String, u64>) -> Self {
+        Self { epoch: draw_epoch().to_string(), starts }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
         Epoch(u32::from_str_radix(&self.epoch, 16).unwrap_or(1))
+    }
+
+    fn start(&self, chain: &str) -> u64 {
+        self.starts.get(chain).copied().unwrap_or(1)
+    }
+
+    /// The epoch in which the record in this place is named.
+    pub(crate) fn at(epochs: &[Self], position: Position) -> Option<&Self> {
+        let chain = position.chain.to_string();
+        epochs.iter().rev().find(|entry| entry.start(&chain) <= position.sequence.0)
     }
 }
 

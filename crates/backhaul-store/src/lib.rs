@@ -12,6 +12,7 @@
 //! what in `docs/guarantees.md`.
 
 mod attachments;
+mod carry;
 mod checked_line;
 mod clean;
 mod clock;
@@ -43,6 +44,7 @@ mod status;
 mod tail;
 
 pub use crate::attachments::Attachment;
+pub use crate::carry::{Carried, Imported, Naming};
 pub use crate::checked_line::{open_line, seal_line};
 pub use crate::clean::Cleaned;
 pub use crate::clock::{Clock, Moment, SystemClock, Timestamp};

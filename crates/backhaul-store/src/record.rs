@@ -198,6 +198,19 @@ pub struct StoredRecord {
     pub body: Vec<u8>,
 }
 
+impl StoredRecord {
+    /// The line that holds the record on disk, with its newline; [`parse_line`] reads it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for facts that cannot be written as JSON.
+    pub fn to_line(&self) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        let prepared = PreparedLine::of(&self.body, &self.facts, &self.stamp)?;
+        prepared.finish(&self.id.prefix(), self.id.position.sequence.0, &mut line);
+        Ok(line)
+    }
+}
+
 /// How the body stands in the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -252,20 +265,24 @@ pub(crate) struct PreparedLine {
 
 impl PreparedLine {
     pub(crate) fn new(record: &Record, stamp: &Stamp) -> Result<Self> {
-        let form = body_form(&record.body);
+        Self::of(&record.body, &record.facts, stamp)
+    }
+
+    fn of(body: &[u8], facts: &Facts, stamp: &Stamp) -> Result<Self> {
+        let form = body_form(body);
         let facts = LineFacts {
             at: stamp.wall.to_string(),
             boot: stamp.boot_id.clone(),
             mono_us: u64::try_from(stamp.since_boot.as_micros()).unwrap_or(u64::MAX),
             flush: stamp.flush.clone(),
             body: form,
-            facts: record.facts.clone(),
+            facts: facts.clone(),
         };
         let mut tail = serde_json::to_vec(&facts).map_err(not_json)?;
         if let Some(first) = tail.first_mut() {
             *first = b',';
         }
-        append_body(&mut tail, &record.body, form)?;
+        append_body(&mut tail, body, form)?;
         Ok(Self { tail })
     }
 

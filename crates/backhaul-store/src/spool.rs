@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::carry::Naming;
 use crate::clock::{Clock, SystemClock};
 use crate::commit::{Committer, Ticket};
 use crate::context::{Context, STATE, lock_within, try_lock};
@@ -133,12 +134,23 @@ impl Spool {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
+        Self::open_as(dir.as_ref(), options, disk, clock, None)
+    }
+
+    /// Opens the spool in `dir`; where there is none, and records are to be carried into it,
+    /// it is made with their naming.
+    pub(crate) fn open_as(
+        dir: &Path,
+        options: Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        naming: Option<&Naming>,
+    ) -> Result<Self> {
         options.check()?;
-        let dir = dir.as_ref();
         make_folder(&*disk, dir)?;
         let (identity, is_new, (writer, writer_lock)) = {
             let _lock = lock_identity(&*disk, dir)?;
-            let (identity, is_new) = load_or_create_identity(&*disk, dir, &options)?;
+            let (identity, is_new) = load_or_create_identity(&*disk, dir, &options, naming)?;
             (identity, is_new, claim_writer(&*disk, dir)?)
         };
         let spool =
@@ -365,6 +377,15 @@ impl Inner {
         identity.redraw(&**disk, &identity_path(dir), machine, starts.collect(), why)
     }
 
+    /// Makes room for the names of carried records.
+    pub(crate) fn adopt_naming(&self, naming: &Naming) -> Result<()> {
+        let Context { disk, dir, identity, .. } = &*self.context;
+        let _lock = lock_identity(&**disk, dir)?;
+        let chains = self.store.chains().into_iter();
+        let ends = chains.map(|(chain, (_, next))| (chain.to_string(), next)).collect();
+        identity.adopt(&**disk, &identity_path(dir), naming, &ends)
+    }
+
     /// What is done once, when the spool was opened.
     fn start(&self) -> Result<()> {
         self.remove_stale_temporaries()?;
@@ -584,6 +605,7 @@ fn load_or_create_identity(
     disk: &dyn Disk,
     dir: &Path,
     options: &Options,
+    naming: Option<&Naming>,
 ) -> Result<(Identity, bool)> {
     let path = identity_path(dir);
     match Identity::load(disk, &path) {
@@ -601,6 +623,9 @@ fn load_or_create_identity(
     let layout = if device.is_some() { Layout::Segments } else { options.layout };
     let machine = options.machine.clone().or_else(|| evidence(dir));
     let is_new = device.is_none();
+    if let Some(naming) = naming.filter(|_| is_new) {
+        return Ok((Identity::create_named(disk, &path, naming, machine)?, true));
+    }
     Ok((Identity::create(disk, &path, layout, device, machine)?, is_new))
 }
 

@@ -256,7 +256,7 @@ impl Inner {
         self.store.refresh()
     }
 
-    fn account(&self, chain: Chain, first: u64) -> Account {
+    pub(crate) fn account(&self, chain: Chain, first: u64) -> Account {
         self.courier().account(chain).cloned().unwrap_or_else(|| Account::new(first.max(1)))
     }
 
@@ -302,7 +302,7 @@ impl Inner {
 
 /// Where to go on when records of one standing are wanted: settled stretches need
 /// no reading.
-fn skip_to(account: &Account, standing: Option<Standing>, from: u64, end: u64) -> u64 {
+pub(crate) fn skip_to(account: &Account, standing: Option<Standing>, from: u64, end: u64) -> u64 {
     match standing {
         Some(Standing::Pending) => {
             let requeued = account.requeued.range(from..).next().copied();

@@ -2,6 +2,7 @@
 //! down what became of them. One process at a time holds it.
 
 mod batch;
+mod carried;
 mod check;
 mod choice;
 mod choosing;

@@ -253,6 +253,13 @@ impl Account {
             && !self.requeued.contains(&sequence)
     }
 
+    /// Whether anything is known of what became of a record.
+    pub(crate) fn is_touched(&self, sequence: u64) -> bool {
+        self.is_settled(sequence)
+            || self.requeued.contains(&sequence)
+            || self.open.contains_key(&sequence)
+    }
+
     fn in_settled_range(&self, sequence: u64) -> bool {
         self.settled.range(..=sequence).next_back().is_some_and(|(_, last)| *last >= sequence)
     }

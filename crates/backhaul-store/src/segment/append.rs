@@ -195,12 +195,7 @@ impl SegmentStore {
         bytes: u64,
     ) -> Result<()> {
         let segments = catalog.entry(chain).or_default();
-        let after_last = segments.last().map_or(0, |segment| segment.head.note.ordinal + 1);
-        // A segment whose making failed half way may still be found in the folder.
-        let mut ordinals = lock(&self.ordinals);
-        let ordinal = ordinals.get(&chain).map_or(after_last, |&next| next.max(after_last));
-        ordinals.insert(chain, ordinal + 1);
-        drop(ordinals);
+        let ordinal = self.draw_ordinal(chain, segments);
         let start = Start { first, ordinal, prepared: self.first_extent(), extent };
         let active = Active::create(&self.context, self.form(), chain, start, bytes)?;
         segments.push(Segment {
@@ -216,6 +211,16 @@ impl SegmentStore {
         });
         actives.insert(chain, active);
         Ok(())
+    }
+
+    /// The place of a chain's next segment among these.
+    pub(super) fn draw_ordinal(&self, chain: Chain, segments: &[Segment]) -> u64 {
+        let after_last = segments.last().map_or(0, |segment| segment.head.note.ordinal + 1);
+        // A segment whose making failed half way may still be found in the folder.
+        let mut ordinals = lock(&self.ordinals);
+        let ordinal = ordinals.get(&chain).map_or(after_last, |&next| next.max(after_last));
+        ordinals.insert(chain, ordinal + 1);
+        ordinal
     }
 
     /// Makes everything durable that was appended. What a flush that failed has left in

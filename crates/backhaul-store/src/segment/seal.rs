@@ -65,7 +65,7 @@ fn write_sealed(
 ) -> Result<SealedFile> {
     let path = context.path(name);
     let temporary = context.state(&format!("seal-{}.tmp", head.chain));
-    let mut writer = Writer::new(head, create_anew(&*context.disk, &temporary)?, next)?;
+    let mut writer = Writer::new(head, create_anew(&*context.disk, &temporary)?);
     let mut reader = SegmentReader::new(name, Arc::clone(source), head, end);
     while let Some(WholeMember { member, bytes, records }) =
         reader.next_whole().doing("read a segment", &path)?
@@ -90,7 +90,7 @@ fn write_sealed(
     if writer.records < next.saturating_sub(head.first_sequence) {
         keep_damaged(context, name, source, writer.records)?;
     }
-    let sealed = writer.finish().doing("write a sealed segment", &temporary)?;
+    let sealed = writer.finish(next).doing("write a sealed segment", &temporary)?;
     let _names = context.lock_names()?;
     if !context
         .disk
@@ -123,7 +123,9 @@ fn keep_damaged(
     context.quarantine(&format!("{name}.damaged"), &bytes)
 }
 
-struct Writer {
+/// Writes a sealed segment.
+#[derive(Debug)]
+pub(super) struct Writer {
     head: Head,
     file: Box<dyn DiskFile>,
     at: u64,
@@ -136,13 +138,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(head: &Head, file: Box<dyn DiskFile>, next: u64) -> Result<Self> {
+    pub(super) fn new(head: &Head, file: Box<dyn DiskFile>) -> Self {
         let mut head = head.clone();
         head.nonce = draw_nonce();
-        // The count is not known yet; the page is written again at the end, and
-        // has the same length whatever the number.
-        head.note.sealed = Some(Sealed { records: 0, next_sequence: next });
-        Ok(Self {
+        // What is not known yet is written at the end: the page has the same length whatever
+        // the numbers.
+        head.note.sealed = Some(Sealed { records: 0, next_sequence: 0 });
+        Self {
             at: head.encode().len() as u64,
             head,
             file,
@@ -152,10 +154,10 @@ impl Writer {
             buffer: Vec::new(),
             members: Vec::new(),
             records: 0,
-        })
+        }
     }
 
-    fn push(&mut self, sequence: u64, line: &[u8]) -> std::io::Result<()> {
+    pub(super) fn push(&mut self, sequence: u64, line: &[u8]) -> std::io::Result<()> {
         let contiguous = sequence == self.first + u64::from(self.count);
         let full = self.count >= MEMBER_RECORDS || self.buffer.len() + line.len() > MEMBER_BYTES;
         if self.count > 0 && (full || !contiguous) {
@@ -212,14 +214,15 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(mut self) -> std::io::Result<SealedFile> {
+    /// `next`: the sequence after the last of its records, whether that could be read or not.
+    pub(super) fn finish(mut self, next: u64) -> std::io::Result<SealedFile> {
         if self.count > 0 {
             self.write_member()?;
         }
         let index = index::encode(&self.head, &self.members);
         self.file.write_all_at(&index, self.at)?;
         if let Some(sealed) = &mut self.head.note.sealed {
-            sealed.records = self.records;
+            *sealed = Sealed { records: self.records, next_sequence: next };
         }
         self.file.write_all_at(&self.head.encode(), 0)?;
         self.file.flush()?;

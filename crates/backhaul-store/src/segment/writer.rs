@@ -411,7 +411,7 @@ fn stamp_members(commit: &mut [u8], nonce: u64, number: u32) {
     }
 }
 
-fn next_name(context: &Context, day: &str, form: Form) -> Result<String> {
+pub(super) fn next_name(context: &Context, day: &str, form: Form) -> Result<String> {
     let entries = context.disk.list(&context.dir).doing("list the spool folder", &context.dir)?;
     let number = entries
         .iter()

@@ -9,6 +9,7 @@
 )]
 
 mod basics;
+mod carrying;
 mod choosing;
 mod crash;
 mod expiry;
