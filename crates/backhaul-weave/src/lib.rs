@@ -59,8 +59,8 @@ pub use error::{TraceError, TraceErrorKind};
 pub use json::plain_json;
 pub use kind::Kind;
 pub use offline::{
-    Cleaned, CleanedKind, CreatedTable, Imported, OfflineOptions, OfflineTraceServer, STATE,
-    UpdatedTable,
+    Cleaned, CleanedKind, CreatedTable, Imported, OfflineOptions, OfflineTraceServer,
+    ReceivedFiles, STATE, UpdatedTable,
 };
 pub use project::{ProjectError, ProjectId};
 pub use reads::{Calls, CallsFilter, CallsQuery, Direction, Reads, SortBy};

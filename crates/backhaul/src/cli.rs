@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::gateway::{Gateway, Run, Serve};
 pub(crate) use self::operating::{
-    Clean, Doctor, Outage, QueueDone, QueueDrop, QueueRetry, QueueSizeFor,
+    Clean, Doctor, Outage, QueueDone, QueueDrop, QueueExport, QueueImport, QueueRetry, QueueSizeFor,
 };
 pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
@@ -116,6 +116,8 @@ impl Cli {
             Command::Queue(Queue::Retry(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Drop(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::Done(args)) => in_data_dir(&args.common.data_dir),
+            Command::Queue(Queue::Export(args)) => in_data_dir(&args.common.data_dir),
+            Command::Queue(Queue::Import(args)) => in_data_dir(&args.common.data_dir),
             Command::Queue(Queue::SizeFor(args)) => in_data_dir(&args.common.data_dir),
             Command::Traces(Traces::List(args)) => in_data_dir(&args.data_dir),
             Command::Traces(Traces::Show(args)) => in_data_dir(&args.common.data_dir),
@@ -238,7 +240,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   backhaul queue drop normal/42
-  backhaul queue drop normal/42 normal/43 --yes")]
+  backhaul queue drop normal/42 normal/43 --yes
+  backhaul queue drop --carried /media/usb/backlog.tar     once it was imported elsewhere")]
     Drop(QueueDrop),
     /// Say of calls of tools whose state is unknown that they were done: they are not repeated.
     /// `queue retry` has them done, `queue drop` does not.
@@ -247,6 +250,26 @@ Examples:
   backhaul queue list --spool tools --json | jq 'select(.state == \"unknown\")'
   backhaul queue done normal/42")]
     Done(QueueDone),
+    /// Write what waits or failed into one file, to carry it to another machine.
+    ///
+    /// It stays on this device as it is, and may be delivered from here as well: a hub takes
+    /// each record once. What is in the file: docs/format.md.
+    #[command(after_help = "\
+Examples:
+  backhaul queue export --to /media/usb
+  backhaul queue export --spool offline --to backlog.tar --json
+  backhaul queue export --data-dir /mnt/card/var/lib/backhaul     of a dead device's card")]
+    Export(QueueExport),
+    /// Take the records of a file that `queue export` wrote into a data dir, to deliver them
+    /// from there.
+    ///
+    /// They keep their names: what is here already is not stored again, and a hub that has one
+    /// of them knows it. Give each device a data dir of its own.
+    #[command(after_help = "\
+Examples:
+  backhaul queue import backlog.tar --data-dir carried/device-7
+  backhaul sync --data-dir carried/device-7 --runs-url https://hub.example.com")]
+    Import(QueueImport),
     /// Say how much room an outage takes, by the records of this device, and whether the cap
     /// is enough.
     ///

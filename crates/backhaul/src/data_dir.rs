@@ -71,6 +71,19 @@ impl DataDir {
         Ok(self.path.clone())
     }
 
+    /// Where the spool of this name lies, or would lie. One that is called otherwise is that
+    /// of an agent, which was named as a data dir.
+    pub(crate) fn place_of(&self, spool: &str) -> PathBuf {
+        if let Some((folder, kind)) = of_weave(spool) {
+            let weave = self.weave.clone().unwrap_or_else(|| self.path.join(WEAVE));
+            return weave.join(folder).join(kind.name());
+        }
+        match spool {
+            RUNS | TOOLS => self.path.join(spool),
+            _ => self.offline.clone(),
+        }
+    }
+
     fn check_is_no_file(&self) -> anyhow::Result<()> {
         if self.path.exists() && !self.path.is_dir() {
             bail!(

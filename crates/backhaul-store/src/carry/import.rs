@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Carried, Naming};
 use crate::attachments::is_alone;
 use crate::clock::{Clock, SystemClock};
@@ -17,7 +19,7 @@ use crate::segment::{Incoming, Read, SegmentReader, SegmentStore};
 use crate::spool::{Inner, Spool};
 
 /// What became of carried records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Imported {
     /// Stored now.
     pub stored: u64,

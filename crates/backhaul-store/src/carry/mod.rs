@@ -6,6 +6,7 @@
 mod export;
 mod import;
 mod naming;
+mod removal;
 
 pub use self::import::Imported;
 pub use self::naming::Naming;

@@ -34,7 +34,7 @@ pub use self::prototype::Imported;
 pub use self::tables::{CreatedTable, UpdatedTable};
 use crate::digest;
 use crate::entry::{DIGEST_LABEL, Entry, EntryType};
-use crate::error::TraceError;
+use crate::error::{TraceError, TraceErrorKind};
 use crate::kind::Kind;
 use crate::project::ProjectId;
 
@@ -81,6 +81,17 @@ struct Inner {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
+}
+
+/// Keeps files that were stored from being removed before a record names them.
+pub struct ReceivedFiles {
+    _held: files::Creating,
+}
+
+impl fmt::Debug for ReceivedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedFiles").finish_non_exhaustive()
     }
 }
 
@@ -209,6 +220,34 @@ impl OfflineTraceServer {
     /// its bytes do not have the digest.
     pub fn file(&self, project: &ProjectId, digest: &str) -> Result<Vec<u8>, TraceError> {
         self.project(project).read_file(digest)
+    }
+
+    /// Stores the bytes of files that were carried here, each under its digest. Those that no
+    /// record names are not removed before what is returned is dropped: store the records that
+    /// name them before.
+    ///
+    /// # Errors
+    /// Where a file does not have its digest, or cannot be stored, and the first error of
+    /// `files`.
+    pub fn receive_files(
+        &self,
+        project: &ProjectId,
+        files: impl IntoIterator<Item = std::io::Result<(String, Vec<u8>)>>,
+    ) -> Result<ReceivedFiles, TraceError> {
+        let store = self.project(project);
+        let held = store.creating()?;
+        for file in files {
+            let (name, content) = file.map_err(|error| {
+                whole_file::failed("read a file that is to be stored in", self.dir(), error)
+            })?;
+            let digest = digest::of_file(&content);
+            if digest != name {
+                let message = format!("the file {name} has the digest {digest}");
+                return Err(TraceError::new(TraceErrorKind::Damaged, message));
+            }
+            store.write_file(&digest, &content)?;
+        }
+        Ok(ReceivedFiles { _held: held })
     }
 
     /// Notes what the server that is synced with calls a project.

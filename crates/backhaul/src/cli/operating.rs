@@ -1,6 +1,7 @@
 //! The commands that change something by hand.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{ByteSize, read_time};
@@ -26,8 +27,11 @@ pub(crate) struct QueueRetry {
 #[derive(Debug, Args)]
 pub(crate) struct QueueDrop {
     /// The records: LANE/NUMBER as `queue list` shows them, or their full ids.
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "carried", conflicts_with = "carried")]
     pub(crate) ids: Vec<String>,
+    /// All that are in this file, which `queue export` wrote: they were carried away.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) carried: Option<PathBuf>,
     /// Ask nobody. Without a terminal nobody is asked either.
     #[arg(long)]
     pub(crate) yes: bool,
@@ -145,6 +149,30 @@ fn parse_more_than_none(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("expected more than no time".to_owned()),
         time => Ok(time),
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueExport {
+    /// The file to write, or a folder to write it into [default: backhaul-TIME.tar, here]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// Only this spool, as `queue list` has it [default: all there are]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueImport {
+    /// The file that `queue export` wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only this spool of it [default: all there are]
+    #[arg(long, value_name = "SPOOL")]
+    pub(crate) spool: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]

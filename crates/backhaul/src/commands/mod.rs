@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod carry;
 pub(crate) mod clean;
 pub(crate) mod config;
 pub(crate) mod doctor;

@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail};
 use backhaul_store::{ErrorKind, Standing};
 use serde_json::json;
 
-use super::resting;
+use super::{carry, resting};
 use crate::cli;
 use crate::control::message::{Changed, Discard, Done, Retry, Unchanged};
 use crate::control::{Client, Keeper};
@@ -52,11 +52,14 @@ pub(crate) fn retry(args: &cli::QueueRetry, config: &Config) -> anyhow::Result<O
 }
 
 pub(crate) fn drop_records(args: &cli::QueueDrop, config: &Config) -> anyhow::Result<Outcome> {
+    if let Some(file) = &args.carried {
+        return carry::drop_carried(file, args, config);
+    }
     let printer = Printer { json: args.common.json };
     let data_dir = DataDir::of(config).or_usage()?;
     let spools = data_dir.choose(args.spool.as_deref()).or_usage()?;
     let wanted = find(Deed::Drop, printer, &data_dir, spools, &names(&args.ids)?)?;
-    if !args.yes && !confirmed(printer, args.ids.len())? {
+    if !args.yes && !confirmed(printer, args.ids.len() as u64)? {
         printer.talk("nothing was dropped");
         return Ok(Outcome::LeftBehind);
     }
@@ -76,7 +79,7 @@ fn names(ids: &[String]) -> anyhow::Result<Vec<RecordName>> {
 }
 
 /// Whoever is at a terminal is asked; a script has said it by naming the records.
-fn confirmed(printer: Printer, count: usize) -> anyhow::Result<bool> {
+pub(super) fn confirmed(printer: Printer, count: u64) -> anyhow::Result<bool> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Ok(true);

@@ -1,5 +1,6 @@
 //! How far a sync is, said while it goes on.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
@@ -53,6 +54,39 @@ impl Progress<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Says now and then how many were done, of work that nobody waits for with others.
+pub(super) struct Counted {
+    printer: Printer,
+    /// What is counted, such as "records written".
+    what: &'static str,
+    count: Cell<u64>,
+    said: Cell<std::time::Instant>,
+    has_said: Cell<bool>,
+}
+
+impl Counted {
+    pub(super) fn new(printer: Printer, what: &'static str) -> Self {
+        let said = Cell::new(std::time::Instant::now());
+        Self { printer, what, count: Cell::new(0), said, has_said: Cell::new(false) }
+    }
+
+    pub(super) fn one_more(&self) {
+        let count = self.count.get() + 1;
+        self.count.set(count);
+        if self.said.get().elapsed() >= LOOK {
+            self.said.set(std::time::Instant::now());
+            self.has_said.set(true);
+            self.printer.progress(format_args!("{count} {}", self.what));
+        }
+    }
+
+    pub(super) fn end(&self) {
+        if self.has_said.get() {
+            self.printer.end_progress();
         }
     }
 }

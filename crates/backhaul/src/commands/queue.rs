@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::commands::{operate, size_for};
+use crate::commands::{carry, operate, size_for};
 use crate::data_dir::DataDir;
 use crate::exit::{OrUsage as _, Outcome};
 use crate::old_weave_data::OldWeaveData;
@@ -26,6 +26,8 @@ pub(crate) fn run(args: &cli::Queue, config: &Config) -> anyhow::Result<Outcome>
         cli::Queue::Retry(args) => operate::retry(args, config),
         cli::Queue::Drop(args) => operate::drop_records(args, config),
         cli::Queue::Done(args) => operate::done(args, config),
+        cli::Queue::Export(args) => carry::export(args, config),
+        cli::Queue::Import(args) => carry::import(args, config),
         cli::Queue::SizeFor(args) => size_for::run(args, config),
     }
 }

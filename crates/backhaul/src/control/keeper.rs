@@ -100,6 +100,29 @@ impl Keeper {
         Ok(cleaned)
     }
 
+    /// Takes records of a bundle.
+    #[cfg(feature = "cli")]
+    pub(crate) fn import(
+        &self,
+        file: &std::path::Path,
+        spool: &str,
+    ) -> anyhow::Result<backhaul_store::Imported> {
+        let bundle = crate::bundle::Bundle::open(file)?;
+        crate::bundle::import_into(&self.spool, &bundle, bundle.spool(spool)?, &|| {})
+    }
+
+    /// Drops the records of a bundle, which were carried away.
+    #[cfg(feature = "cli")]
+    pub(crate) fn drop_carried(
+        &self,
+        file: &std::path::Path,
+        spool: &str,
+    ) -> anyhow::Result<Changed> {
+        let bundle = crate::bundle::Bundle::open(file)?;
+        let changed = crate::bundle::drop_carried(&self.spool, &bundle, bundle.spool(spool)?)?;
+        Ok(Changed { changed, unchanged: Vec::new() })
+    }
+
     fn each(
         &self,
         names: &[RecordName],

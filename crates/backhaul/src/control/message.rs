@@ -41,6 +41,17 @@ pub(crate) struct Done {
     pub(crate) ids: Vec<String>,
 }
 
+/// Which records of a bundle are meant.
+#[cfg(feature = "cli")]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bundled {
+    /// The file, with its whole path.
+    pub(crate) file: std::path::PathBuf,
+    /// What the bundle calls the spool.
+    pub(crate) spool: String,
+}
+
 /// What became of the named records.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Changed {

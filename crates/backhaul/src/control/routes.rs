@@ -41,7 +41,11 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/v1/clean", post(clean))
         .route("/v1/sync", post(sync))
         .route("/v1/outage", get(show_outage).put(turn_on).delete(turn_off))
-        .route("/metrics", get(show_metrics))
+        .route("/metrics", get(show_metrics));
+    #[cfg(feature = "cli")]
+    let router =
+        router.route("/v1/import", post(import)).route("/v1/drop-carried", post(drop_carried));
+    let router = router
         .fallback(async |uri: Uri| {
             let reason = format!("there is nothing at {}: see docs/control.md", uri.path());
             Refused::new(StatusCode::NOT_FOUND, reason)
@@ -112,6 +116,27 @@ async fn clean(State(desk): At, request: Request) -> Answer<Cleaned> {
             Some(error) => error.clone().into(),
             None => Refused::unavailable(format!("{error:#}")),
         })
+    })
+    .await
+}
+
+#[cfg(feature = "cli")]
+async fn import(State(desk): At, request: Request) -> Answer<backhaul_store::Imported> {
+    let super::message::Bundled { file, spool } = read(request).await?;
+    let imported = act(&desk, move |keeper| {
+        keeper.import(&file, &spool).map_err(|error| Refused::bad_request(format!("{error:#}")))
+    })
+    .await?;
+    desk.wake_courier();
+    Ok(imported)
+}
+
+#[cfg(feature = "cli")]
+async fn drop_carried(State(desk): At, request: Request) -> Answer<Changed> {
+    let super::message::Bundled { file, spool } = read(request).await?;
+    act(&desk, move |keeper| {
+        let dropped = keeper.drop_carried(&file, &spool);
+        dropped.map_err(|error| Refused::bad_request(format!("{error:#}")))
     })
     .await
 }

@@ -10,6 +10,7 @@
 
 mod agent;
 mod cables;
+mod carrying;
 mod cli;
 mod config;
 mod control;
