@@ -62,8 +62,7 @@ impl Spool {
     pub fn attach(&self, bytes: &[u8]) -> Result<Attachment> {
         self.inner.check_process()?;
         self.inner.check_writable()?;
-        let digest: String =
-            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest_of(bytes);
         // Pinned before it is looked for, so that no sweep comes between.
         self.inner.attachments.0.fetch_add(1, Ordering::AcqRel);
         let attachment = Attachment { digest, spool: self.clone() };
@@ -103,8 +102,7 @@ impl Spool {
         }
         let path = path_of(&self.inner.context, digest);
         let bytes = read_whole(&*self.inner.context.disk, &path)?;
-        let found: String =
-            Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = digest_of(&bytes);
         if found != digest {
             return Err(Error::at(
                 ErrorKind::Damaged,
@@ -116,7 +114,12 @@ impl Spool {
     }
 }
 
-fn path_of(context: &Context, digest: &str) -> PathBuf {
+/// SHA-256 of bytes, 64 lower-case hex digits.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn path_of(context: &Context, digest: &str) -> PathBuf {
     context.path(FOLDER).join(digest.get(..2).unwrap_or("00")).join(digest)
 }
 
@@ -174,7 +177,7 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
 }
 
 /// All attachments by their names, with their lengths.
-fn stored(context: &Context) -> Result<BTreeMap<String, u64>> {
+pub(crate) fn stored(context: &Context) -> Result<BTreeMap<String, u64>> {
     let mut stored = BTreeMap::new();
     let folders = context.disk.list(&context.path(FOLDER)).unwrap_or_default();
     for folder in folders.iter().filter(|entry| entry.is_dir) {

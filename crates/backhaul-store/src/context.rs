@@ -78,6 +78,12 @@ pub(crate) fn try_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn Di
     Ok(file.try_lock().doing("take a lock", path)?.then_some(file))
 }
 
+/// Whether another process holds the lock that a file stands for. Nothing is made.
+pub(crate) fn is_locked(disk: &dyn Disk, path: &Path) -> bool {
+    let file = disk.open(path, Open::Write);
+    file.is_ok_and(|file| !file.try_lock_shared().unwrap_or(true))
+}
+
 /// Takes a lock that others hold for moments only, trying once a millisecond.
 ///
 /// # Errors

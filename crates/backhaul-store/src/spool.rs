@@ -386,6 +386,16 @@ impl Inner {
         identity.adopt(&**disk, &identity_path(dir), naming, &ends)
     }
 
+    /// Makes the ledger durable; one with lines that cannot be read is begun anew.
+    pub(crate) fn flush_ledger_anew(&self) -> Result<()> {
+        let mut courier = self.courier();
+        if courier.ledger.damaged_lines > 0 {
+            courier.ledger.snapshot(&*self.context.disk)?;
+            courier.ledger.damaged_lines = 0;
+        }
+        courier.flush_ledger(self)
+    }
+
     /// What is done once, when the spool was opened.
     fn start(&self) -> Result<()> {
         self.remove_stale_temporaries()?;

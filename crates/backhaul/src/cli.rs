@@ -2,6 +2,7 @@
 
 mod gateway;
 mod operating;
+mod spool;
 mod traces;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub(crate) use self::gateway::{Gateway, Run, Serve};
 pub(crate) use self::operating::{
     Clean, Doctor, Outage, QueueDone, QueueDrop, QueueExport, QueueImport, QueueRetry, QueueSizeFor,
 };
+pub(crate) use self::spool::{Spool, SpoolCheck, SpoolRepair};
 pub(crate) use self::traces::{Traces, TracesList, TracesShow};
 
 const EXAMPLES: &str = "\
@@ -26,6 +28,7 @@ Examples:
   backhaul status                     what waits on this device, and why
   backhaul queue list --spool runs    each record that waits or failed
   backhaul sync --runs-url http://hub:7117    deliver what waits, now
+  backhaul spool check                read every byte of what is stored
   backhaul doctor                     what is in the way, and what to do
   backhaul traces list                what agents logged with Weave, here on the device
   backhaul outage for 10m             count as offline, to see what happens
@@ -55,6 +58,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Queue(Queue),
     Sync(Sync),
+    #[command(subcommand)]
+    Spool(Spool),
     #[command(subcommand)]
     Traces(Traces),
     Clean(Clean),
@@ -121,6 +126,9 @@ impl Cli {
             Command::Queue(Queue::SizeFor(args)) => in_data_dir(&args.common.data_dir),
             Command::Traces(Traces::List(args)) => in_data_dir(&args.data_dir),
             Command::Traces(Traces::Show(args)) => in_data_dir(&args.common.data_dir),
+            Command::Spool(args) => {
+                request.flag("data_dir", args.dir().map(|dir| dir.clone().into_os_string()))
+            }
             Command::Clean(args) => in_data_dir(&args.common.data_dir),
             Command::Outage(outage) => in_data_dir(&outage.common().data_dir),
             Command::Config(_) | Command::Demo(_) | Command::DemoAgent(_) => request,

@@ -64,6 +64,8 @@ struct AgentsExamples;
 pub mod config;
 
 #[cfg(feature = "cli")]
+mod backup;
+#[cfg(feature = "cli")]
 mod bundle;
 #[cfg(feature = "cli")]
 mod cli;

@@ -35,6 +35,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Run(args) => commands::run::run(&args, &settings),
         Command::Status(args) => commands::status::run(&args, &settings),
         Command::Queue(args) => commands::queue::run(&args, config),
+        Command::Spool(args) => commands::spool::run(&args, config),
         Command::Sync(args) => commands::sync::run(&args, config),
         Command::Traces(args) => commands::traces::run(&args, config),
         Command::Clean(args) => commands::clean::run(&args, config),

@@ -106,6 +106,18 @@ impl CourierState {
         Ok(())
     }
 
+    /// Reads all records that wait, and books what is damaged.
+    ///
+    /// # Errors
+    /// The disk does not give one of them.
+    pub(crate) fn check_all(&mut self, inner: &Inner) -> Result<()> {
+        self.begin_check();
+        while self.check.ended.is_none() {
+            self.check_some(inner)?;
+        }
+        self.flush_ledger(inner)
+    }
+
     /// The next waiting record from where the pass has got to.
     fn next_to_check(&mut self, inner: &Inner) -> Option<Position> {
         while let Some(&position) = self.check.again.first() {

@@ -16,6 +16,29 @@ const LEN_FIELD: usize = 4;
 /// Most members that one index can name. Of more, every second (third, …) is named.
 const MAX_ENTRIES: usize = (member::MAX_NOTE - LEN_FIELD) / ENTRY;
 
+/// Where the index stands. `Ok(None)`: there is no whole one.
+pub(crate) fn offset(file: &dyn DiskFile, nonce: u64) -> io::Result<Option<u64>> {
+    let found = find(file, nonce)?;
+    Ok(found.filter(|(_, header, bytes)| member::read_note(bytes, header).is_some()).map(|it| it.0))
+}
+
+/// Where the index stands, its header, and its bytes, if the header is sound.
+fn find(file: &dyn DiskFile, nonce: u64) -> io::Result<Option<(u64, Header, Vec<u8>)>> {
+    let len = file.len()?;
+    let Some(tail_at) = len.checked_sub(NOTE_TAIL as u64) else { return Ok(None) };
+    let tail = file.read_exact_at(NOTE_TAIL, tail_at)?;
+    let total = member::end_of_note(&tail).map_or(0, u32::from_le_bytes);
+    let Some(start) = len.checked_sub(u64::from(total)).filter(|_| total > 0) else {
+        return Ok(None);
+    };
+    let bytes = file.read_exact_at(usize::try_from(total).unwrap_or(0), start)?;
+    let header = match member::read_header(&bytes) {
+        Ok(header) if header.kind == Kind::Index && header.nonce == nonce => header,
+        _ => return Ok(None),
+    };
+    Ok(Some((start, header, bytes)))
+}
+
 pub(crate) fn encode(head: &Head, members: &[Member]) -> Vec<u8> {
     let mut note = Vec::with_capacity(members.len() * ENTRY + LEN_FIELD);
     let step = members.len().div_ceil(MAX_ENTRIES).max(1);
@@ -37,18 +60,7 @@ pub(crate) fn encode(head: &Head, members: &[Member]) -> Vec<u8> {
 /// Offsets of the members by first sequence, ascending. `Ok(None)`: the index is
 /// not there or damaged, and the members have to be looked for.
 pub(crate) fn read(file: &dyn DiskFile, nonce: u64) -> io::Result<Option<Vec<(u64, u64)>>> {
-    let len = file.len()?;
-    let Some(tail_at) = len.checked_sub(NOTE_TAIL as u64) else { return Ok(None) };
-    let tail = file.read_exact_at(NOTE_TAIL, tail_at)?;
-    let total = member::end_of_note(&tail).map_or(0, u32::from_le_bytes);
-    let Some(start) = len.checked_sub(u64::from(total)).filter(|_| total > 0) else {
-        return Ok(None);
-    };
-    let bytes = file.read_exact_at(usize::try_from(total).unwrap_or(0), start)?;
-    let header = match member::read_header(&bytes) {
-        Ok(header) if header.kind == Kind::Index && header.nonce == nonce => header,
-        _ => return Ok(None),
-    };
+    let Some((_, header, bytes)) = find(file, nonce)? else { return Ok(None) };
     Ok(member::read_note(&bytes, &header).map(|note| {
         note.get(..note.len().saturating_sub(LEN_FIELD))
             .unwrap_or_default()

@@ -62,6 +62,25 @@ impl SegmentStore {
         Ok(())
     }
 
+    /// Writes a segment anew, without what is damaged in it, whose bytes go into quarantine.
+    /// One that is appended to is closed.
+    pub(crate) fn seal_anew(&self, name: &str) -> Result<()> {
+        let active = self.first(|segment| segment.name == name && segment.state == State::Active);
+        if let Some((chain, _)) = active {
+            self.rotate(chain);
+        }
+        let _exclusive = lock(&self.sealing);
+        self.with_entry(name, |entry| {
+            if entry.state == State::Sealed {
+                entry.state = State::Closed;
+            }
+        });
+        match self.first(|segment| segment.name == name && segment.state == State::Closed) {
+            Some((chain, segment)) => self.seal(chain, &segment),
+            None => Ok(()),
+        }
+    }
+
     fn first(&self, is_due: impl Fn(&Segment) -> bool) -> Option<(Chain, Segment)> {
         let catalog = lock(&self.catalog);
         let mut all = catalog.iter().flat_map(|(chain, list)| list.iter().map(|s| (*chain, s)));

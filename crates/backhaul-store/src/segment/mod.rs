@@ -19,6 +19,7 @@ mod read;
 mod reader;
 mod scan;
 mod seal;
+mod verify;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use self::member::{Encoder, Level, PAGE};
 pub(crate) use self::pick::Picks;
 pub(crate) use self::read::Read;
 pub(crate) use self::reader::SegmentReader;
+pub(crate) use self::verify::{SegmentFault, Wrong};
 use self::writer::Active;
 use crate::context::Context;
 use crate::disk::{DiskFile, Open};

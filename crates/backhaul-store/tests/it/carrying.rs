@@ -231,7 +231,7 @@ fn records_that_are_appended_there_get_names_that_the_device_never_gives() {
 fn records_of_another_device_or_out_of_order_are_refused_by_name() {
     let (disk, other) = (SimDisk::new(), SimDisk::new());
     let spool = open(&disk, options(Layout::Segments)).unwrap();
-    (0..3).for_each(|number| drop(spool.append(numbered(number, 9)).unwrap()));
+    (0..3).for_each(|number| _ = spool.append(numbered(number, 9)).unwrap());
     let (naming, carried) = export(&spool);
     let there = open_carried(&disk, options(Layout::Segments), &naming);
     let stranger = open(&other, options(Layout::Segments)).unwrap();
@@ -252,7 +252,7 @@ fn records_of_another_device_or_out_of_order_are_refused_by_name() {
 fn the_device_itself_knows_its_records() {
     let disk = SimDisk::new();
     let spool = open(&disk, options(Layout::Segments)).unwrap();
-    (0..9).for_each(|number| drop(spool.append(numbered(number, 9)).unwrap()));
+    (0..9).for_each(|number| _ = spool.append(numbered(number, 9)).unwrap());
     let (naming, carried) = export(&spool);
     assert_eq!(import(&spool, &naming, &carried).known, 9);
     let folder = open(&SimDisk::new(), options(Layout::Folder)).unwrap();

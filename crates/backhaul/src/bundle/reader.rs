@@ -39,7 +39,7 @@ impl Bundle {
         let shown = path.display();
         let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
         let no_bundle = || format!("{shown} is no bundle that `backhaul queue export` wrote");
-        let (places, manifest) = places(file).with_context(no_bundle)?;
+        let (places, manifest) = contents(file).with_context(no_bundle)?;
         let Some(manifest) = manifest else {
             bail!("{shown} has no {MANIFEST}: it is no bundle, or was cut short; copy it again");
         };
@@ -183,7 +183,9 @@ impl FileInBundle {
 }
 
 /// Where the files of a tar stand, and the manifest's bytes.
-fn places(file: File) -> anyhow::Result<(BTreeMap<String, Place>, Option<Vec<u8>>)> {
+type Contents = (BTreeMap<String, Place>, Option<Vec<u8>>);
+
+fn contents(file: File) -> anyhow::Result<Contents> {
     let mut places = BTreeMap::new();
     let mut manifest = None;
     let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 20, file));

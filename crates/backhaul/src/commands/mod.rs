@@ -12,6 +12,7 @@ mod resting;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod size_for;
+pub(crate) mod spool;
 pub(crate) mod status;
 pub(crate) mod sync;
 mod sync_weave;

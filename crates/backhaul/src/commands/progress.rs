@@ -75,7 +75,11 @@ impl Counted {
     }
 
     pub(super) fn one_more(&self) {
-        let count = self.count.get() + 1;
+        self.more(1);
+    }
+
+    pub(super) fn more(&self, more: u64) {
+        let count = self.count.get() + more;
         self.count.set(count);
         if self.said.get().elapsed() >= LOOK {
             self.said.set(std::time::Instant::now());

@@ -123,6 +123,14 @@ impl Keeper {
         Ok(Changed { changed, unchanged: Vec::new() })
     }
 
+    /// Mends the spool, after it was copied.
+    #[cfg(feature = "cli")]
+    pub(crate) fn repair(&self, backup: &std::path::Path) -> anyhow::Result<()> {
+        crate::backup::copy(self.spool.dir(), backup)?;
+        self.spool.repair()?;
+        Ok(())
+    }
+
     fn each(
         &self,
         names: &[RecordName],

@@ -41,6 +41,14 @@ pub(crate) struct Done {
     pub(crate) ids: Vec<String>,
 }
 
+/// Where a copy of the spool is to be made before it is mended.
+#[cfg(feature = "cli")]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Repair {
+    pub(crate) backup: std::path::PathBuf,
+}
+
 /// Which records of a bundle are meant.
 #[cfg(feature = "cli")]
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,8 +43,10 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/v1/outage", get(show_outage).put(turn_on).delete(turn_off))
         .route("/metrics", get(show_metrics));
     #[cfg(feature = "cli")]
-    let router =
-        router.route("/v1/import", post(import)).route("/v1/drop-carried", post(drop_carried));
+    let router = router
+        .route("/v1/import", post(import))
+        .route("/v1/drop-carried", post(drop_carried))
+        .route("/v1/repair", post(repair));
     let router = router
         .fallback(async |uri: Uri| {
             let reason = format!("there is nothing at {}: see docs/control.md", uri.path());
@@ -137,6 +139,20 @@ async fn drop_carried(State(desk): At, request: Request) -> Answer<Changed> {
     act(&desk, move |keeper| {
         let dropped = keeper.drop_carried(&file, &spool);
         dropped.map_err(|error| Refused::bad_request(format!("{error:#}")))
+    })
+    .await
+}
+
+#[cfg(feature = "cli")]
+async fn repair(State(desk): At, request: Request) -> Answer<serde_json::Value> {
+    let super::message::Repair { backup } = read(request).await?;
+    act(&desk, move |keeper| {
+        let mended = keeper.repair(&backup);
+        mended.map_err(|error| match exit::store_error(&error) {
+            Some(error) => error.clone().into(),
+            None => Refused::unavailable(format!("{error:#}")),
+        })?;
+        Ok(serde_json::json!({}))
     })
     .await
 }

@@ -38,6 +38,7 @@ mod run;
 mod run_weave;
 mod sensor_agent;
 mod size_for;
+mod spool_check;
 mod state_of_devices;
 mod support;
 mod sync;
