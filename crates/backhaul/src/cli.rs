@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Request, read_time};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 pub(crate) use self::gateway::{Gateway, Run, Serve};
 pub(crate) use self::operating::{
@@ -68,8 +69,41 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(Config),
     Doctor(Doctor),
+    /// Print what a shell runs to complete names of commands and options.
+    #[command(after_help = "\
+Examples:
+  backhaul completions bash > ~/.local/share/bash-completion/completions/backhaul
+  backhaul completions zsh > ~/.zfunc/_backhaul
+  backhaul completions fish > ~/.config/fish/completions/backhaul.fish")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write a manual page for each command into a folder.
+    #[command(after_help = "\
+Examples:
+  backhaul man-pages /usr/local/share/man/man1")]
+    ManPages {
+        /// The folder, which is made.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Print a page of the documentation that is made from the program.
+    #[command(hide = true)]
+    Reference {
+        /// Which one.
+        page: Page,
+    },
     #[command(hide = true)]
     DemoAgent(DemoAgent),
+}
+
+/// Pages of the documentation that are made from the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Page {
+    Commands,
+    Configuration,
+    Environment,
 }
 
 impl Cli {
@@ -131,7 +165,12 @@ impl Cli {
             }
             Command::Clean(args) => in_data_dir(&args.common.data_dir),
             Command::Outage(outage) => in_data_dir(&outage.common().data_dir),
-            Command::Config(_) | Command::Demo(_) | Command::DemoAgent(_) => request,
+            Command::Config(_)
+            | Command::Demo(_)
+            | Command::DemoAgent(_)
+            | Command::Completions { .. }
+            | Command::ManPages { .. }
+            | Command::Reference { .. } => request,
         }
     }
 }
@@ -358,9 +397,6 @@ Examples:
   backhaul config show
   backhaul config show --json | jq .settings.runs_url")]
     Show(ConfigShow),
-    /// Print the page that describes every setting, in Markdown.
-    #[command(hide = true)]
-    Reference,
 }
 
 #[derive(Debug, Args)]

@@ -109,6 +109,8 @@ pub mod program;
 #[cfg(feature = "control")]
 mod record_name;
 #[cfg(feature = "control")]
+#[cfg(feature = "cli")]
+mod reference;
 mod report;
 #[cfg(feature = "cli")]
 mod runtime;

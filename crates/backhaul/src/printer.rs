@@ -33,6 +33,23 @@ impl Printer {
         })
     }
 
+    /// How many columns stdout has. `None`: it is no terminal.
+    pub(crate) fn columns(self) -> Option<usize> {
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(stdout).ok())??;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
+    /// A line of a table as it fits the terminal; all of it where stdout is none.
+    pub(crate) fn cut(self, line: &str) -> String {
+        let most = self.columns().unwrap_or(usize::MAX);
+        let is_wide = line.chars().count() > most;
+        if !is_wide {
+            return line.to_owned();
+        }
+        line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    }
+
     fn write(self, write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         let written = write(&mut stdout).and_then(|()| stdout.flush());
@@ -81,31 +98,63 @@ pub(crate) fn harmless(text: &str) -> String {
 }
 
 /// Columns as wide as their widest cell; the first to the left, the others to the
-/// right.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
+/// right. Where that is wider than `most`, cells of the first are shortened.
+pub(crate) fn table(rows: &[Vec<String>], most: Option<usize>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut widths: Vec<usize> = (0..columns).map(width).collect();
+    let whole = widths.iter().sum::<usize>() + GAP.len() * columns.saturating_sub(1);
+    if let Some(first) = widths.first_mut() {
+        *first -= whole.saturating_sub(most.unwrap_or(usize::MAX)).min(*first - 1);
+    }
     let lines = rows.iter().map(|row| {
         let cells =
             row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-                0 => format!("{cell:<width$}"),
+                0 => format!("{:<width$}", shortened(cell, *width)),
                 _ => format!("{cell:>width$}"),
             });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// A text of so many characters at most, without its middle where it is longer.
+fn shortened(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (before, after) = (kept.div_ceil(2), kept / 2);
+    letters
+        .iter()
+        .take(before)
+        .chain(&['…'])
+        .chain(letters.iter().rev().take(after).rev())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
+    fn a_table_fits_what_there_is_of_columns() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
+        let rows = [row(&["spool", "n"]), row(&["weave/team/project", "100"])];
+        assert_eq!(super::table(&rows, Some(12)), "spool      n\nwea…ect  100");
+        let narrow = super::table(&rows, Some(1));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 6), "{narrow}");
+    }
+
+    #[test]
     fn columns_are_aligned() {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         let rows = [row(&["spool", "n"]), row(&["a", "100"])];
-        assert_eq!(super::table(&rows), "spool    n\na      100");
+        assert_eq!(super::table(&rows, None), "spool    n\na      100");
     }
 
     #[test]

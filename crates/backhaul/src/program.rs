@@ -1,15 +1,17 @@
 //! What the binary `backhaul` does. Programs have no use for it.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
-use crate::config::Settings;
+use crate::cli::{Cli, Command, Page};
+use crate::config::{self, Settings};
 use crate::exit::{self, OrUsage as _, Outcome};
 use crate::log::Log;
 use crate::printer::Printer;
-use crate::{commands, demo};
+use crate::{commands, demo, reference};
 
 /// Reads the command line of this process and does what it says; gives the exit code.
 pub fn main() -> ExitCode {
@@ -24,6 +26,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    if let Some(outcome) = of_the_program(&cli.command) {
+        return outcome;
+    }
     let settings = match (Settings::load(cli.request()), &cli.command) {
         (Err(error), Command::Doctor(args)) => return commands::doctor::of_settings(args, &error),
         (settings, _) => settings.or_usage()?,
@@ -44,5 +49,30 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Doctor(args) => commands::doctor::run(&args, &settings),
         Command::Demo(args) => demo::run(&args),
         Command::DemoAgent(args) => demo::agent::run(args),
+        Command::Completions { .. } | Command::ManPages { .. } | Command::Reference { .. } => {
+            Ok(Outcome::Done)
+        }
     }
+}
+
+/// What tells of the program itself, whatever its settings are. `None`: it is another command.
+fn of_the_program(command: &Command) -> Option<anyhow::Result<Outcome>> {
+    let printer = Printer { json: false };
+    let page = match command {
+        Command::Completions { shell } => reference::completions(*shell),
+        Command::Reference { page: Page::Commands } => reference::commands().into_bytes(),
+        Command::Reference { page: Page::Configuration } => config::reference().into_bytes(),
+        Command::Reference { page: Page::Environment } => reference::environment().into_bytes(),
+        Command::ManPages { folder } => return Some(write_man_pages(printer, folder)),
+        _ => return None,
+    };
+    Some(printer.bytes(&page).map(|()| Outcome::Done).map_err(Into::into))
+}
+
+fn write_man_pages(printer: Printer, folder: &Path) -> anyhow::Result<Outcome> {
+    let shown = folder.display();
+    let pages =
+        reference::man_pages(folder).with_context(|| format!("cannot write into {shown}"))?;
+    printer.talk(format_args!("{pages} pages in {shown}"));
+    Ok(Outcome::Done)
 }

@@ -12,6 +12,7 @@ mod basics;
 mod carrying;
 mod choosing;
 mod crash;
+mod damage;
 mod examining;
 mod expiry;
 mod failed_flushes;

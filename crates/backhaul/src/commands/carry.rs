@@ -1,6 +1,7 @@
 //! `backhaul queue export`, `import` and `drop --carried`: what waits is carried to another
 //! machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -16,7 +17,7 @@ use crate::cli;
 use crate::config::{ByteSize, Config};
 use crate::control::message::{Bundled, Changed};
 use crate::control::{Client, unless_absent};
-use crate::data_dir::{DataDir, is_chosen};
+use crate::data_dir::{DataDir, is_chosen, shown_as};
 use crate::exit::{OrUsage as _, Outcome};
 use crate::printer::Printer;
 use crate::runtime;
@@ -31,9 +32,9 @@ pub(crate) fn export(args: &cli::QueueExport, config: &Config) -> anyhow::Result
     let cut_short = take_over_open_runs(&chosen, config)?;
     let (spools, unreadable) = data_dir.open_read_only(args.spool.as_deref())?;
     let file = file_to_write(args.to.as_deref());
-    let counted = Counted::new(printer, "records written");
-    let exported = bundle::export(&file, &spools, &|| counted.one_more()).or_usage()?;
-    counted.end();
+    let told = Counted::new(printer, "records written");
+    let exported = bundle::export(&file, &spools, &|| told.one_more()).or_usage()?;
+    told.end();
     let unreadable = unreadable.iter().map(|error| format!("{error:#}"));
     let left: Vec<String> =
         unreadable.chain(cut_short).chain(exported.missing.iter().cloned()).collect();
@@ -67,6 +68,10 @@ fn journals(spool: &Path) -> usize {
     std::fs::read_dir(spool.join(RUNNING)).into_iter().flatten().count()
 }
 
+fn counted(records: u64) -> String {
+    if records == 1 { "1 record".to_owned() } else { format!("{records} records") }
+}
+
 fn file_to_write(to: Option<&Path>) -> PathBuf {
     let now = SystemClock::new().now().wall.to_string();
     let name: String = now.chars().take(19).filter(|it| !"-:".contains(*it)).collect();
@@ -92,11 +97,16 @@ fn print_exported(printer: Printer, file: &Path, exported: &Exported) -> anyhow:
     if records == 0 {
         return Ok(printer.data("nothing waits, and nothing failed: no file was written")?);
     }
+    let mut shown: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, records) in spools {
-        printer.data(format_args!("{name}: {records} records"))?;
+        *shown.entry(shown_as(name)).or_default() += records;
+    }
+    for (name, records) in shown {
+        printer.data(format_args!("{name}: {}", counted(records)))?;
     }
     let bytes = ByteSize(*bytes);
-    Ok(printer.data(format_args!("{records} records in {}, {bytes}", file.display()))?)
+    let records = counted(records);
+    Ok(printer.data(format_args!("{records} in {}, {bytes}", file.display()))?)
 }
 
 pub(crate) fn import(args: &cli::QueueImport, config: &Config) -> anyhow::Result<Outcome> {
@@ -140,10 +150,10 @@ fn import_one(
     if let Some(imported) = asked {
         return Ok(imported);
     }
-    let counted = Counted::new(printer, "records read");
+    let told = Counted::new(printer, "records read");
     let imported =
-        patiently(|| bundle::import_resting(&path, bundle, part, config, &|| counted.one_more()));
-    counted.end();
+        patiently(|| bundle::import_resting(&path, bundle, part, config, &|| told.one_more()));
+    told.end();
     imported
 }
 
@@ -209,10 +219,13 @@ fn print_imported(
     imported: &[(&str, Imported)],
 ) -> anyhow::Result<()> {
     let mut all = Imported::default();
-    for (_, one) in imported {
-        all.stored += one.stored;
-        all.known += one.known;
-        all.settled += one.settled;
+    let mut shown: BTreeMap<&str, Imported> = BTreeMap::new();
+    for (name, one) in imported {
+        for sum in [&mut all, shown.entry(shown_as(name)).or_default()] {
+            sum.stored += one.stored;
+            sum.known += one.known;
+            sum.settled += one.settled;
+        }
     }
     if printer.json {
         let spools: Map<String, Value> =
@@ -222,11 +235,15 @@ fn print_imported(
             "stored": stored, "known": known, "settled": settled, "spools": spools,
         }))?);
     }
-    for (name, Imported { stored, known, settled }) in imported {
-        printer.data(format_args!(
-            "{name}: {stored} records stored, {known} were here, {settled} were here and are \
-             settled"
-        ))?;
+    for (name, Imported { stored, known, settled }) in shown {
+        let mut line = format!("{name}: {} stored", counted(stored));
+        if known > 0 {
+            line.push_str(&format!(", {known} were here"));
+        }
+        if settled > 0 {
+            line.push_str(&format!(", {settled} were delivered or given up here"));
+        }
+        printer.data(line)?;
     }
     if all.stored + all.known > 0 {
         let place = data_dir.path().display();

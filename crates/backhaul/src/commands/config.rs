@@ -1,6 +1,6 @@
 //! `backhaul config`: the settings, and where they come from.
 
-use crate::config::{self, SecretPlace, Setting, Settings, Source};
+use crate::config::{SecretPlace, Setting, Settings, Source};
 use serde_json::{Map, Value, json};
 
 use crate::cli;
@@ -11,10 +11,6 @@ pub(crate) fn run(args: &cli::Config, settings: &Settings) -> anyhow::Result<Out
     match args {
         cli::Config::Check => check(settings),
         cli::Config::Show(args) => show(Printer { json: args.json }, settings),
-        cli::Config::Reference => {
-            Printer { json: false }.bytes(config::reference().as_bytes())?;
-            Ok(Outcome::Done)
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `backhaul queue`: the records that wait or failed.
 
+use std::io;
 use std::ops::ControlFlow;
 
 use crate::config::{ByteSize, Config};
@@ -15,6 +16,7 @@ use crate::exit::{OrUsage as _, Outcome};
 use crate::old_weave_data::OldWeaveData;
 use crate::printer::{Printer, harmless};
 use crate::record_name::RecordName;
+use crate::report::age;
 
 /// The label with the run's id.
 const RUN_ID: &str = "run_id";
@@ -36,11 +38,11 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
     let printer = Printer { json: args.json };
     let data_dir = DataDir::of(config).or_usage()?;
     OldWeaveData::hint(printer, config);
-    let names = data_dir.choose(args.spool.as_deref()).or_usage()?;
-    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
-    let mut has_head = false;
+    data_dir.choose(args.spool.as_deref()).or_usage()?;
+    let mut any = false;
     let (open, unreadable) = data_dir.open_read_only(args.spool.as_deref())?;
     for (name, spool) in open {
+        let mut has_head = false;
         for standing in [Standing::Pending, Standing::Failed] {
             let mut written = Ok(());
             spool.each(Some(standing), &mut |entry| {
@@ -49,10 +51,11 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
                     true => printer.object(&summary(&name, &entry, run_id.as_deref())),
                     false => {
                         // Part of the table, as with `ps`: scripts ask for --json.
-                        let head = (!std::mem::replace(&mut has_head, true)).then(|| head(width));
-                        let line = line(&name, width, &entry, run_id.as_deref());
+                        let is_first = !std::mem::replace(&mut has_head, true);
+                        let head = is_first.then(|| head(&name, any));
+                        any = true;
                         head.map_or(Ok(()), |head| printer.data(head))
-                            .and_then(|()| printer.data(line))
+                            .and_then(|()| print_line(printer, &entry, run_id.as_deref()))
                     }
                 };
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -60,34 +63,34 @@ fn list(args: &cli::QueueList, config: &Config) -> anyhow::Result<Outcome> {
             written?;
         }
     }
-    if !has_head && !printer.json {
+    if !any && !printer.json {
         printer.talk("nothing waits, and nothing failed");
     }
     unreadable.iter().for_each(|error| printer.talk(format_args!("{error:#}")));
     Ok(if unreadable.is_empty() { Outcome::Done } else { Outcome::LeftBehind })
 }
 
-fn head(width: usize) -> String {
-    format!(
-        "{:<width$}  id               state      size      tries  enqueued                     run",
-        "spool"
-    )
+/// The spool's name, and what the columns are.
+fn head(spool: &str, is_not_the_first: bool) -> String {
+    let gap = if is_not_the_first { "\n" } else { "" };
+    format!("{gap}{spool}\n  id               state        size  tries     age  run")
 }
 
-fn line(spool: &str, width: usize, entry: &QueueEntry, run_id: Option<&str>) -> String {
-    let mut line = format!(
-        "{spool:<width$}  {:<15}  {:<7}  {:>8}  {:>7}  {:<27}  {}",
+fn print_line(printer: Printer, entry: &QueueEntry, run_id: Option<&str>) -> io::Result<()> {
+    let line = format!(
+        "  {:<15}  {:<7}  {:>8}  {:>5}  {:>6}  {}",
         entry.id.position.to_string(),
         state(entry),
         ByteSize(entry.size_bytes as u64).to_string(),
         entry.attempts,
-        entry.enqueued_at.to_string(),
+        age(entry.age.as_secs()),
         run_id.map_or_else(|| "-".to_owned(), harmless),
     );
-    if let Some(error) = &entry.last_error {
-        line.push_str(&format!("  ({})", harmless(error)));
+    printer.data(printer.cut(&line))?;
+    match &entry.last_error {
+        Some(error) => printer.data(printer.cut(&format!("      {}", harmless(error)))),
+        None => Ok(()),
     }
-    line
 }
 
 /// Where a record stands; of one that waits for a person, what for.

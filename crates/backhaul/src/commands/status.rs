@@ -194,7 +194,7 @@ fn print(
         printer.object(&json!({"spools": spools, "outage": outage, "models": models}))?;
     } else if !found.is_empty() {
         printer.data(format_args!("data dir  {}\n", data_dir.path().display()))?;
-        printer.data(page(found))?;
+        printer.data(page(found, printer.columns()))?;
     }
     for line in told.models.iter().filter(|_| !printer.json).flat_map(of_model) {
         printer.data(line)?;
@@ -215,7 +215,7 @@ fn by_project(found: &[Found]) -> Vec<Found> {
     shown
 }
 
-fn page(found: &[Found]) -> String {
+fn page(found: &[Found], columns: Option<usize>) -> String {
     let found = &by_project(found);
     let heads = ["spool", "pending", "oldest", "synced", "failed", "on disk", "cap"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
@@ -231,7 +231,7 @@ fn page(found: &[Found]) -> String {
             report.cap_bytes.map_or_else(dash, |cap| ByteSize(cap).to_string()),
         ]);
     }
-    let mut lines = vec![table(&rows), String::new()];
+    let mut lines = vec![table(&rows, columns), String::new()];
     // The same is in the way of all of Weave's data.
     let mut of_weave = None;
     for Found { name, report, courier } in found {

@@ -6,7 +6,7 @@ use super::keys::KEYS;
 const HEAD: &str = "\
 # Configuration
 
-<!-- Made from the table of settings: `backhaul config reference > docs/configuration.md` -->
+<!-- Made from the table of settings: `backhaul reference configuration > docs/configuration.md` -->
 
 Every setting can be given in three ways. The first of them that says something counts:
 

@@ -714,6 +714,6 @@ fn the_page_in_docs_is_that_of_the_table() {
     assert!(
         is_current,
         "docs/configuration.md is out of date: \
-         cargo run -- config reference > docs/configuration.md"
+         cargo run -- reference configuration > docs/configuration.md"
     );
 }

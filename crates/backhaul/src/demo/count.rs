@@ -63,7 +63,7 @@ impl Counts {
         ]
         .into_iter()
         .unzip();
-        let lines = table(&numbers);
+        let lines = table(&numbers, None);
         let lines =
             lines.lines().zip(meanings).map(|(line, meaning)| format!("{line}   {meaning}"));
         lines.collect::<Vec<_>>().join("\n")

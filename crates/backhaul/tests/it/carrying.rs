@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::support::{Hub, backhaul, noise, runs, stored};
+use crate::tool_calls::unknown_call;
 
 /// A project whose names do not fit a folder.
 const PROJECT: &str = "my_team/a project: 100 % mine";
 
 /// A data dir with something of each kind in it: runs of an agent with attachments, some of
 /// which failed, runs that a hub received, calls of tools, data of two projects of Weave's.
-fn device(dir: &Path) {
+pub(crate) fn device(dir: &Path) {
     let queue = OfflineQueue::builder(dir.join("offline")).open().unwrap();
     let image = queue.spool().attach(noise(1, 50_000).as_bytes()).unwrap();
     for number in 0..5 {
@@ -38,10 +39,7 @@ fn device(dir: &Path) {
     assert_eq!(hub.post(&runs(0..40)).receipt(), (40, 0));
     hub.terminate();
 
-    let tools = Spool::open(dir.join("tools"), Options::default()).unwrap();
-    let call = tools.append(Record::new("tool_call", b"{\"tool\":\"valve\"}".to_vec())).unwrap();
-    tools.settle(&[(call.position, Settled::new(State::Unknown).reason("no answer"))]).unwrap();
-    drop(tools);
+    unknown_call(dir);
 
     let options = OfflineOptions { min_free_bytes: Some(0), ..OfflineOptions::default() };
     let server = OfflineTraceServer::open(dir.join("weave"), options).unwrap();

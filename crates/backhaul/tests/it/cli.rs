@@ -1,6 +1,7 @@
 //! The commands that look at a data dir: what they print, and how they end.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::tempdir;
@@ -83,8 +84,11 @@ fn queue_lists_one_record_a_line() {
 
     // The head is a line of the table, and goes where the table goes.
     let (code, stdout, stderr) = backhaul(&["queue", "list", "--spool", "runs"], dir.path());
-    assert_eq!((code, stdout.lines().count(), stderr.as_str()), (0, 4, ""));
-    assert!(stdout.starts_with("spool ") && stdout.matches("spool ").count() == 1, "{stdout}");
+    assert_eq!((code, stdout.lines().count(), stderr.as_str()), (0, 5, ""));
+    assert!(
+        stdout.starts_with("runs\n  id  ") && stdout.matches("  id  ").count() == 1,
+        "{stdout}"
+    );
     assert!(stdout.contains("normal/2") && stdout.contains("run_2"), "{stdout}");
 }
 
@@ -282,7 +286,7 @@ fn a_run_id_cannot_command_the_terminal() {
     let ids = r#"[{"run_id": "a\u001b[2J\n\t\u0000b"}, {"run_id": ""}]"#;
     assert_eq!(hub.post(ids).receipt(), (2, 0));
     let (code, list, _) = backhaul(&["queue", "list"], dir.path());
-    assert_eq!((code, list.lines().count()), (0, 3), "{list}");
+    assert_eq!((code, list.lines().count()), (0, 4), "{list}");
     assert!(list.contains(r"a\u{1b}[2J\n\t\u{0}b") && list.ends_with("\"\"\n"), "{list}");
     let (_, shown, _) = backhaul(&["queue", "show", "normal/1"], dir.path());
     assert!(shown.contains(r"run_id        a\u{1b}[2J\n\t\u{0}b"), "{shown}");
@@ -321,4 +325,32 @@ fn help_shows_no_backslashes() {
     let output = command(&["status", "--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(!help.contains('\\'), "{help}");
+}
+
+#[test]
+fn shells_and_man_are_told_of_every_command() {
+    let dir = tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        // Whatever the settings are.
+        command(arguments).env("BACKHAUL_CAP", "nonsense").output().unwrap()
+    };
+    let script = run(&["completions", "bash"]);
+    assert!(script.status.success());
+    std::fs::write(dir.path().join("backhaul.bash"), &script.stdout).unwrap();
+    let complete = "source backhaul.bash; COMP_WORDS=(backhaul queue exp); COMP_CWORD=2; \
+                    _backhaul backhaul exp queue; echo \"${COMPREPLY[@]}\"";
+    let completed =
+        Command::new("bash").args(["-c", complete]).current_dir(dir.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "export");
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let script = run(&["completions", shell]).stdout;
+        assert!(String::from_utf8(script).unwrap().contains("size-for"), "{shell}");
+    }
+    let pages = dir.path().join("man1");
+    assert!(run(&["man-pages", pages.to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(pages.join("backhaul-spool-repair.1")).unwrap();
+    assert!(page.contains("apply") && page.contains("quarantine"), "{page}");
+    let not = run(&["man-pages", "/proc/nowhere"]);
+    assert_eq!(not.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&not.stderr).contains("cannot write into /proc/nowhere"));
 }

@@ -32,6 +32,7 @@ mod models_capabilities;
 mod models_faults;
 #[cfg(feature = "llama-cpp")]
 mod models_in_process;
+mod operator_tasks;
 mod oversized;
 mod reserve;
 mod run;

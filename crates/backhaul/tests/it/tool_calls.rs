@@ -27,6 +27,16 @@ fn request(number: u32) -> ToolRequest {
     ToolRequest::new("open_valve", arguments, &format!("run_1/open/{number}")).run("run_1")
 }
 
+/// Leaves a call behind of which nobody knows whether it was done.
+pub(crate) fn unknown_call(data_dir: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let queue = queue(data_dir);
+        queue.enqueue(request(7)).unwrap();
+        queue.drain().await;
+    });
+}
+
 fn list(data_dir: &Path) -> Vec<Value> {
     let (code, lines, _) = backhaul(&["queue", "list", "--spool", "tools", "--json"], data_dir);
     assert_eq!(code, 0);

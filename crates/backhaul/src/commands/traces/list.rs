@@ -36,9 +36,9 @@ pub(super) fn run(args: &cli::TracesList, config: &Config) -> anyhow::Result<Out
             true => printer.object(&trace)?,
             false => {
                 if number == 0 {
-                    printer.data(HEAD)?;
+                    printer.data(printer.cut(HEAD))?;
                 }
-                printer.data(line(root, &trace))?;
+                printer.data(printer.cut(&line(root, &trace)))?;
             }
         }
     }
