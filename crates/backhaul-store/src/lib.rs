@@ -32,6 +32,7 @@ mod layout;
 mod ledger;
 mod lookup;
 mod maintenance;
+mod misplaced;
 mod options;
 mod os_disk;
 mod picker;

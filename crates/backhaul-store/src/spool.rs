@@ -19,6 +19,7 @@ use crate::identity::{Identity, evidence};
 use crate::layout::{Built, Prepared, Store};
 use crate::ledger::Ledger;
 use crate::maintenance;
+use crate::misplaced;
 use crate::options::{Layout, Options};
 use crate::os_disk::OsDisk;
 use crate::quota::Quota;
@@ -148,6 +149,7 @@ impl Spool {
     ) -> Result<Self> {
         options.check()?;
         make_folder(&*disk, dir)?;
+        misplaced::set_aside(&*disk, dir)?;
         let (identity, is_new, (writer, writer_lock)) = {
             let _lock = lock_identity(&*disk, dir)?;
             let (identity, is_new) = load_or_create_identity(&*disk, dir, &options, naming)?;

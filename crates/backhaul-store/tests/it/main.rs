@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod any_content;
 mod basics;
 mod carrying;
 mod choosing;
