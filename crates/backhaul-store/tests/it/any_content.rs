@@ -54,7 +54,8 @@ fn holds_records(path: &Path) -> bool {
 fn meddle(dir: &Path, random: &mut Prng) -> Option<PathBuf> {
     let files = files(dir);
     let victim = random.pick(&files).clone();
-    let garbage: Vec<u8> = (0..random.index(9_000)).map(|_| random.below(256) as u8).collect();
+    let len = random.index(9_000);
+    let garbage: Vec<u8> = (0..len).flat_map(|_| u8::try_from(random.below(256))).collect();
     let near = |name: &str| victim.parent().unwrap().join(name);
     match random.below(13) {
         0 => fs::remove_file(&victim).unwrap(),

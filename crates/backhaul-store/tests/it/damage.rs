@@ -56,7 +56,7 @@ impl Subject {
                     spool.submit(record).unwrap()
                 })
                 .collect();
-            tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+            tickets.into_iter().for_each(|ticket| _ = ticket.wait().unwrap());
         }
         if is_sealed {
             (0..50).for_each(|_| spool.maintain().unwrap());
@@ -74,8 +74,9 @@ impl Subject {
         let step = (all / most.max(1)).max(1);
         let mut places = Vec::new();
         for (path, bytes) in segments {
-            let is_wanted =
-                |at: &usize| *at < HEADER || (4_096..4_096 + HEADER).contains(at) || at % step == 0;
+            let is_wanted = |at: &usize| {
+                *at < HEADER || (4_096..4_096 + HEADER).contains(at) || at.is_multiple_of(step)
+            };
             places.extend((0..bytes.len()).filter(is_wanted).map(|at| (path.as_path(), at)));
         }
         places
