@@ -99,7 +99,7 @@ const QUESTIONS: [Question; 12] = [
 /// Fills a folder, and in each round makes its index anew and asks.
 pub fn measure(rounds: u64) {
     let dir = tempfile::tempdir_in(folder()).expect("a folder to measure in");
-    let calls = fill(dir.path(), (gigabytes() * 1e9) as u64);
+    let calls = fill(dir.path(), (gigabytes(1.0) * 1e9) as u64);
     let index = dir.path().join(".backhaul/index");
     let size = size_of(dir.path()) as f64;
     println!("### Reading back\n");
