@@ -213,7 +213,8 @@ def read(open_peer):
         store = None
         try:
             store = open_peer(folder.rstrip("\n"))
-            while bodies := store.take(BATCH):
+            # One by one: what comes before an error is given.
+            while bodies := store.take(1):
                 for body in bodies:
                     body = body if isinstance(body, bytes) else repr(body).encode()
                     says.write(b"=" + body.replace(b"\n", b" ") + b"\n")

@@ -35,6 +35,8 @@ fn main() {
             engines::measure(number(rounds), seconds.parse().expect(USAGE))
         }
         ["peers", rounds] => peers::measure(number(rounds)),
+        ["damage", places] => peers::measure_damage(number(places)),
+        ["kills", kills] => peers::measure_kills(number(kills)),
         ["courier", rounds] => courier::measure(number(rounds)),
         ["weave", part, rounds] => weave::measure(part, number(rounds)),
         ["models", part, rounds] => models::measure(part, number(rounds)),

@@ -15,7 +15,25 @@ pub struct Corpus {
 
 impl Corpus {
     pub fn new(records: u64) -> Self {
-        let records: Vec<Vec<u8>> = (0..records).map(record).collect();
+        Self::of((0..records).map(record).collect())
+    }
+
+    /// At least so many bytes.
+    pub fn of_bytes(wanted: usize) -> Self {
+        let mut bytes = 0;
+        let records = (0..).map(record).take_while(|record| {
+            let is_wanted = bytes < wanted;
+            bytes += record.len();
+            is_wanted
+        });
+        Self::of(records.collect())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(Vec::len).sum()
+    }
+
+    fn of(records: Vec<Vec<u8>>) -> Self {
         let file = tempfile::NamedTempFile::new_in(folder()).expect("a file");
         let mut lines = records.join(&b'\n');
         lines.push(b'\n');

@@ -4,11 +4,14 @@
 mod backhaul;
 mod backlog;
 mod corpus;
+mod damage;
 mod fill;
 mod fjall;
+mod kills;
 mod nats;
 mod okaywal;
 mod process;
+mod reader;
 mod redb;
 mod speed;
 mod sqlite;
@@ -19,7 +22,9 @@ use std::path::Path;
 
 pub use backhaul::options;
 pub use corpus::Corpus;
+pub use damage::measure as measure_damage;
 pub use fill::{Case, table};
+pub use kills::measure as measure_kills;
 pub use speed::measure;
 pub use verbs::run_child;
 

@@ -16,6 +16,7 @@ use super::store::{Outcome, Store};
 use crate::device::Process;
 
 const SUBJECT: &str = "records";
+const CONSUMER: &str = "courier";
 /// How long nothing comes before nothing is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -106,10 +107,12 @@ pub fn open(dir: &Path, mode: Mode) -> Outcome<Nats> {
             ..Config::default()
         });
         let stream = stream.await?;
+        // One that was there keeps back what it handed over before.
+        let _ = stream.delete_consumer(CONSUMER).await;
         let consumer = stream.get_or_create_consumer(
-            "courier",
+            CONSUMER,
             consumer::pull::Config {
-                durable_name: Some("courier".to_owned()),
+                durable_name: Some(CONSUMER.to_owned()),
                 ack_policy: AckPolicy::Explicit,
                 ack_wait: Duration::from_secs(600),
                 max_ack_pending: 10_000_000,
@@ -126,10 +129,13 @@ impl Nats {
         use futures_util::StreamExt as _;
         let mut messages = self.consumer.fetch().max_messages(most).messages().await?;
         let mut taken = Vec::with_capacity(most);
-        while let Some(message) = tokio::time::timeout(PATIENCE, messages.next()).await? {
-            taken.push(message?);
+        loop {
+            match tokio::time::timeout(PATIENCE, messages.next()).await? {
+                Some(Ok(message)) => taken.push(message),
+                Some(Err(error)) if taken.is_empty() => return Err(error),
+                Some(Err(_)) | None => return Ok(taken),
+            }
         }
-        Ok(taken)
     }
 }
 

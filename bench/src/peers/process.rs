@@ -1,8 +1,7 @@
 //! Processes of peers.
 
-use std::io::Read as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -33,24 +32,26 @@ impl Peer {
 
     /// A process that knows the verbs.
     fn command(self) -> Result<Command, String> {
-        let in_python = |script, environment| {
-            let mut python = child::python_of(script, &[environment])?;
-            python.arg(child::of_repository("bench/peers/queues.py"));
-            Ok(python)
+        let mut python = match self.engine {
+            Engine::Weave => child::try_python("0.54.0")?,
+            Engine::PersistQueue => child::python_of("scripts/peer-venv", &["persist-queue"])?,
+            _ => return Ok(child::own("peer")),
         };
-        match self.engine {
-            Engine::Weave => in_python("scripts/weave-venv", "0.54.0"),
-            Engine::PersistQueue => in_python("scripts/peer-venv", "persist-queue"),
-            _ => Ok(child::own("peer")),
-        }
+        python.arg(child::of_repository("bench/peers/queues.py"));
+        Ok(python)
     }
 
     /// Starts a process with a verb, and others that it may start.
     pub fn start(self, verb: &str, arguments: &[&str]) -> Group {
+        // What it logs is nobody's business, and must not stop it.
+        Group(self.spawn(verb, arguments, Stdio::null()))
+    }
+
+    fn spawn(self, verb: &str, arguments: &[&str], stderr: Stdio) -> Child {
         let mut command = self.command().expect("a peer that is there");
         command.arg(verb).arg(self.key()).args(arguments).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Group(command.spawn().expect("a process"))
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+        command.spawn().expect("a process")
     }
 
     /// Runs a verb to its end: what it says.
@@ -58,11 +59,17 @@ impl Peer {
     /// # Errors
     /// The last line of what it says of its failure.
     pub fn run(self, verb: &str, arguments: &[&str]) -> Result<String, String> {
-        let mut group = self.start(verb, arguments);
-        let mut says = String::new();
-        group.0.stdout.take().expect("piped").read_to_string(&mut says).expect("text");
-        let status = group.0.wait().expect("its status");
-        if status.success() { Ok(says) } else { Err(group.last_words(status)) }
+        let child = self.spawn(verb, arguments, Stdio::piped());
+        let leader = Pid::from_child(&child);
+        let output = child.wait_with_output().expect("its output");
+        // A server that it left.
+        let _ = kill_process_group(leader, Signal::KILL);
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let talk = String::from_utf8_lossy(&output.stderr);
+        let last = talk.lines().rev().find(|line| !line.trim().is_empty());
+        Err(last.map_or_else(|| output.status.to_string(), |last| last.trim().to_owned()))
     }
 }
 
@@ -70,26 +77,9 @@ impl Peer {
 pub struct Group(pub Child);
 
 impl Group {
-    /// Kills them all, as a power switch would.
+    /// Kills them all (`SIGKILL`).
     pub fn kill(&self) {
-        let leader = Pid::from_child(&self.0);
-        let _ = kill_process_group(leader, Signal::KILL);
-    }
-
-    /// What it said last, or how it ended.
-    pub fn last_words(&mut self, status: ExitStatus) -> String {
-        self.kill();
-        let mut talk = Vec::new();
-        if let Some(stderr) = &mut self.0.stderr {
-            let _ = stderr.read_to_end(&mut talk);
-        }
-        let talk = String::from_utf8_lossy(&talk).into_owned();
-        let last = talk.lines().rev().find(|line| !line.trim().is_empty());
-        match (last, status.signal()) {
-            (Some(last), _) => last.trim().to_owned(),
-            (None, Some(signal)) => format!("signal {signal}"),
-            (None, None) => status.to_string(),
-        }
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
     }
 }
 

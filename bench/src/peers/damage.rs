@@ -1,0 +1,217 @@
+//! One flipped bit, or a file cut short, at many places of a closed store: what is lost, and
+//! what is delivered damaged.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::reader::{Answer, End, Reader};
+use super::speed::{one_of_each_engine, print_failures};
+use super::{Corpus, Peer};
+
+/// What a store holds, in bytes.
+const HELD: usize = 1 << 20;
+
+#[derive(Clone, Copy)]
+enum Damage {
+    Flip,
+    Cut,
+}
+
+pub fn measure(places: u64) {
+    let corpus = Corpus::of_bytes(HELD);
+    let (peers, mut failures) = Peer::present();
+    let stores: Vec<(Peer, Store)> = one_of_each_engine(&peers)
+        .into_iter()
+        .filter_map(|peer| match Store::new(peer, &corpus) {
+            Ok(store) => Some((peer, store)),
+            Err(why) => {
+                failures.push((peer, why));
+                None
+            }
+        })
+        .collect();
+    println!("{} records of {} bytes in all.\n", corpus.records.len(), corpus.bytes());
+    for damage in [Damage::Flip, Damage::Cut] {
+        println!("### {}\n", damage.title());
+        println!(
+            "| engine | bytes on disk | places with a loss | records lost: mean, worst \
+             | delivered damaged | nothing given but an error | an error midway | crashed \
+             | hung |\n|---|---|---|---|---|---|---|---|---|"
+        );
+        for (peer, store) in &stores {
+            let tally = store.tally(*peer, damage, places, &corpus);
+            println!("| {} | {} | {tally} |", peer.title(), store.len());
+            eprintln!("{}: {}", damage.title(), peer.title());
+        }
+        println!();
+    }
+    print_failures(&failures);
+}
+
+impl Damage {
+    fn title(self) -> &'static str {
+        match self {
+            Damage::Flip => "One bit flipped",
+            Damage::Cut => "One file cut short",
+        }
+    }
+}
+
+/// The files of a closed store.
+struct Store(Vec<StoreFile>);
+
+struct StoreFile {
+    /// In the store's folder.
+    path: PathBuf,
+    /// Without the zeros behind them, which are only prepared.
+    bytes: Vec<u8>,
+    len: u64,
+}
+
+impl Store {
+    /// Stores the corpus.
+    ///
+    /// # Errors
+    /// What the peer says when it fails, or does not give all of it back.
+    fn new(peer: Peer, corpus: &Corpus) -> Result<Self, String> {
+        let dir = scratch();
+        let (path, records) = (dir.path().to_string_lossy(), corpus.path());
+        let wanted = corpus.bytes().to_string();
+        peer.run("load", &[&path, &records.to_string_lossy(), &wanted, "60", "close"])?;
+        let mut files = Vec::new();
+        collect(dir.path(), Path::new(""), &mut files);
+        let store = Self(files);
+        let tally = {
+            let mut tally = Tally::default();
+            tally.add(&Reader::new(peer).read(store.copy(None).path()), corpus);
+            tally
+        };
+        if tally.lost > 0 || tally.damaged > 0 {
+            return Err(format!("what was stored is not given back: {tally}"));
+        }
+        Ok(store)
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|file| file.bytes.len()).sum()
+    }
+
+    fn tally(&self, peer: Peer, damage: Damage, places: u64, corpus: &Corpus) -> Tally {
+        let (mut tally, mut reader) = (Tally::default(), Reader::new(peer));
+        for place in 0..places {
+            let at = (self.len() as u64 * (2 * place + 1) / (2 * places)) as usize;
+            let copy = self.copy(Some((damage, at, place)));
+            tally.add(&reader.read(copy.path()), corpus);
+        }
+        tally
+    }
+
+    /// A copy with damage at a byte of all, where the number of the place says which bit.
+    fn copy(&self, damage: Option<(Damage, usize, u64)>) -> TempDir {
+        let dir = scratch();
+        let mut before = 0;
+        for file in &self.0 {
+            let here = damage.and_then(|(damage, at, place)| {
+                let at = at.checked_sub(before)?;
+                (at < file.bytes.len()).then_some((damage, at, place))
+            });
+            file.write(dir.path(), here);
+            before += file.bytes.len();
+        }
+        dir
+    }
+}
+
+impl StoreFile {
+    fn write(&self, dir: &Path, damage: Option<(Damage, usize, u64)>) {
+        let path = dir.join(&self.path);
+        std::fs::create_dir_all(path.parent().expect("in a folder")).expect("a folder");
+        let mut file = File::create(path).expect("a file");
+        let mut bytes = self.bytes.clone();
+        let mut len = self.len;
+        match damage {
+            Some((Damage::Flip, at, place)) => bytes[at] ^= 1 << (place % 8),
+            Some((Damage::Cut, at, _)) => {
+                bytes.truncate(at);
+                len = at as u64;
+            }
+            None => {}
+        }
+        file.write_all(&bytes).expect("written");
+        file.set_len(len).expect("as long");
+    }
+}
+
+fn collect(dir: &Path, below: &Path, files: &mut Vec<StoreFile>) {
+    let entries = std::fs::read_dir(dir.join(below)).expect("a folder");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    for name in names {
+        let path = below.join(name);
+        if dir.join(&path).is_dir() {
+            collect(dir, &path, files);
+            continue;
+        }
+        let mut bytes = std::fs::read(dir.join(&path)).expect("a file");
+        let len = bytes.len() as u64;
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        files.push(StoreFile { path, bytes, len });
+    }
+}
+
+/// In memory, where the machine has that: how fast a disk is does not matter here.
+fn scratch() -> TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir_in(crate::engines::folder())).expect("a folder")
+}
+
+/// What became of the records at all places.
+#[derive(Default)]
+struct Tally {
+    places: u64,
+    with_loss: u64,
+    lost: u64,
+    worst: u64,
+    damaged: u64,
+    refused: u64,
+    midway: u64,
+    crashed: u64,
+    hung: u64,
+}
+
+impl Tally {
+    fn add(&mut self, answer: &Answer, corpus: &Corpus) {
+        let stored: HashSet<&[u8]> = corpus.records.iter().map(Vec::as_slice).collect();
+        let given: HashSet<&[u8]> = answer.records.iter().map(Vec::as_slice).collect();
+        let intact = given.intersection(&stored).count();
+        let lost = (stored.len() - intact) as u64;
+        self.places += 1;
+        self.with_loss += u64::from(lost > 0);
+        self.lost += lost;
+        self.worst = self.worst.max(lost);
+        self.damaged += (given.len() - intact) as u64;
+        match answer.end {
+            End::Done => {}
+            End::Error(_) if given.is_empty() => self.refused += 1,
+            End::Error(_) => self.midway += 1,
+            End::Crashed => self.crashed += 1,
+            End::Hung => self.hung += 1,
+        }
+    }
+}
+
+/// The cells of a row.
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mean = self.lost as f64 / self.places as f64;
+        let Self { with_loss, worst, damaged, refused, midway, crashed, hung, .. } = self;
+        write!(
+            f,
+            "{with_loss} | {mean:.2}, {worst} | {damaged} | {refused} | {midway} | {crashed} | {hung}"
+        )
+    }
+}
