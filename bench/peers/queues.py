@@ -174,7 +174,7 @@ def fill(open_peer, folder, records, producers, ahead, seconds):
     print(len(took), took_all, at(0.5), at(0.99), cpu, peak)
 
 
-def load(open_peer, folder, records, wanted, seconds, end):
+def load(open_peer, folder, records, wanted, seconds, batch, end):
     store = open_peer(folder)
     until = time.perf_counter() + float(seconds)
     count = size = 0

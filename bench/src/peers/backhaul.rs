@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use backhaul_store::{Flush, Layout, Limits, Options, Position, Record, Settled, Spool, State};
+use backhaul_store::{Batch, Flush, Layout, Limits, Options, Record, Settled, Spool, State};
 
 use super::Mode;
 use super::store::{Outcome, Store};
 
 pub struct Backhaul {
     spool: Spool,
-    taken: Mutex<Vec<Position>>,
+    /// What they hold waits again when they go.
+    taken: Mutex<Vec<Batch>>,
 }
 
 pub fn options() -> Options {
@@ -46,14 +47,15 @@ impl Store for Backhaul {
     fn take(&self, most: usize) -> Outcome<Vec<Vec<u8>>> {
         let limits = Limits { records: most, bytes: 1_000_000, ..Limits::default() };
         let Some(batch) = self.spool.take(&limits)? else { return Ok(Vec::new()) };
-        let mut taken = self.taken.lock().expect("not poisoned");
-        taken.extend(batch.records.iter().map(|offer| offer.record.id.position));
-        Ok(batch.records.iter().map(|offer| offer.record.body.to_vec()).collect())
+        let bodies = batch.records.iter().map(|offer| offer.record.body.to_vec()).collect();
+        self.taken.lock().expect("not poisoned").push(batch);
+        Ok(bodies)
     }
 
     fn settle(&self) -> Outcome<()> {
         let taken = std::mem::take(&mut *self.taken.lock().expect("not poisoned"));
-        let delivered = taken.into_iter().map(|at| (at, Settled::new(State::Delivered)));
+        let offers = taken.iter().flat_map(|batch| &batch.records);
+        let delivered = offers.map(|it| (it.record.id.position, Settled::new(State::Delivered)));
         Ok(self.spool.settle(&delivered.collect::<Vec<_>>())?)
     }
 }

@@ -6,6 +6,8 @@ use crate::engines::{drop_caches, folder, gigabytes};
 
 /// For how long a store is filled, and drained, at most.
 const AT_MOST_SECONDS: &str = "10";
+/// Records stored at once, by those that can.
+const AT_ONCE: &str = "256";
 
 /// Figures of one round.
 #[derive(Clone, Copy)]
@@ -29,7 +31,7 @@ pub fn drain(peer: Peer, corpus: &Corpus) -> Result<Drained, String> {
     let bytes = ((gigabytes(0.2) * 1e9) as u64).to_string();
     let records = corpus.path();
     let records = records.to_string_lossy();
-    peer.run("load", &[&path, &records, &bytes, AT_MOST_SECONDS, "leave"])?;
+    peer.run("load", &[&path, &records, &bytes, AT_MOST_SECONDS, AT_ONCE, "leave"])?;
     drop_caches();
     let says = peer.run("drain", &[&path, AT_MOST_SECONDS])?;
     let [opened, first, records, bytes, seconds, cpu, peak] = figures_of(&says);

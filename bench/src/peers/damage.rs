@@ -42,10 +42,14 @@ pub fn measure(places: u64) {
              | delivered damaged | nothing given but an error | an error midway | crashed \
              | hung |\n|---|---|---|---|---|---|---|---|---|"
         );
-        for (peer, store) in &stores {
-            let tally = store.tally(*peer, damage, places, &corpus);
+        // All at once: nothing here is a matter of time.
+        let tallies: Vec<Tally> = std::thread::scope(|scope| {
+            let tally = |(peer, store): &(Peer, Store)| store.tally(*peer, damage, places, &corpus);
+            let threads: Vec<_> = stores.iter().map(|it| scope.spawn(move || tally(it))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a tally")).collect()
+        });
+        for ((peer, store), tally) in stores.iter().zip(tallies) {
             println!("| {} | {} | {tally} |", peer.title(), store.len());
-            eprintln!("{}: {}", damage.title(), peer.title());
         }
         println!();
     }
@@ -81,15 +85,13 @@ impl Store {
         let dir = scratch();
         let (path, records) = (dir.path().to_string_lossy(), corpus.path());
         let wanted = corpus.bytes().to_string();
-        peer.run("load", &[&path, &records.to_string_lossy(), &wanted, "60", "close"])?;
+        // One by one, as records come.
+        peer.run("load", &[&path, &records.to_string_lossy(), &wanted, "60", "1", "close"])?;
         let mut files = Vec::new();
         collect(dir.path(), Path::new(""), &mut files);
         let store = Self(files);
-        let tally = {
-            let mut tally = Tally::default();
-            tally.add(&Reader::new(peer).read(store.copy(None).path()), corpus);
-            tally
-        };
+        let mut tally = Tally::default();
+        tally.add(&Reader::new(peer).read(store.copy(None).path()), corpus);
         if tally.lost > 0 || tally.damaged > 0 {
             return Err(format!("what was stored is not given back: {tally}"));
         }
@@ -103,6 +105,9 @@ impl Store {
     fn tally(&self, peer: Peer, damage: Damage, places: u64, corpus: &Corpus) -> Tally {
         let (mut tally, mut reader) = (Tally::default(), Reader::new(peer));
         for place in 0..places {
+            if place % 100 == 0 {
+                eprintln!("{}, {}: {place} of {places}", damage.title(), peer.title());
+            }
             let at = (self.len() as u64 * (2 * place + 1) / (2 * places)) as usize;
             let copy = self.copy(Some((damage, at, place)));
             tally.add(&reader.read(copy.path()), corpus);

@@ -17,8 +17,9 @@ use crate::device::Process;
 
 const SUBJECT: &str = "records";
 const CONSUMER: &str = "courier";
-/// How long nothing comes before nothing is there.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing comes before nothing is there: a server that cannot read a message does
+/// not say so.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 pub struct Nats {
     client: jetstream::Context,
@@ -129,13 +130,14 @@ impl Nats {
         use futures_util::StreamExt as _;
         let mut messages = self.consumer.fetch().max_messages(most).messages().await?;
         let mut taken = Vec::with_capacity(most);
-        loop {
-            match tokio::time::timeout(PATIENCE, messages.next()).await? {
-                Some(Ok(message)) => taken.push(message),
-                Some(Err(error)) if taken.is_empty() => return Err(error),
-                Some(Err(_)) | None => return Ok(taken),
+        while let Ok(Some(message)) = tokio::time::timeout(PATIENCE, messages.next()).await {
+            match message {
+                Ok(message) => taken.push(message),
+                Err(error) if taken.is_empty() => return Err(error),
+                Err(_) => break,
             }
         }
+        Ok(taken)
     }
 }
 

@@ -6,7 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use okaywal::{Configuration, Entry, EntryId, LogManager, SegmentReader, WriteAheadLog};
+use okaywal::{
+    Configuration, Entry, EntryId, LogManager, ReadChunkResult, SegmentReader, WriteAheadLog,
+};
 
 use super::store::{Outcome, Store};
 
@@ -34,8 +36,13 @@ pub fn open(dir: &Path) -> Outcome<Okaywal> {
 
 impl LogManager for Recovered {
     fn recover(&mut self, entry: &mut Entry<'_>) -> io::Result<()> {
-        let chunks = entry.read_all_chunks()?.unwrap_or_default();
-        self.0.lock().expect("not poisoned").extend(chunks);
+        while let ReadChunkResult::Chunk(mut chunk) = entry.read_chunk()? {
+            let body = chunk.read_all()?;
+            // One that is damaged or cut short is left out, and what follows it is read.
+            if matches!(chunk.check_crc(), Ok(true)) {
+                self.0.lock().expect("not poisoned").push_back(body);
+            }
+        }
         Ok(())
     }
 
@@ -53,15 +60,6 @@ impl Store for Okaywal {
     fn append(&self, body: &[u8]) -> Outcome<()> {
         let mut entry = self.log.begin_entry()?;
         entry.write_chunk(body)?;
-        entry.commit()?;
-        Ok(())
-    }
-
-    fn append_all(&self, bodies: &[Vec<u8>]) -> Outcome<()> {
-        let mut entry = self.log.begin_entry()?;
-        for body in bodies {
-            entry.write_chunk(body)?;
-        }
         entry.commit()?;
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::store::{Outcome, Store};
 use super::{Peer, backhaul, corpus};
 use crate::device::{self, Process};
 
-/// Records taken or stored at once where many are.
+/// Records taken at once.
 const BATCH: usize = 256;
 
 /// Runs one of the verbs:
@@ -18,8 +18,8 @@ const BATCH: usize = 256;
 /// - `fill PEER FOLDER RECORDS PRODUCERS AHEAD SECONDS` stores the lines of the file RECORDS
 ///   again and again. Says how many, seconds, the median and the 99th percentile in
 ///   microseconds, CPU seconds, peak memory in bytes.
-/// - `load PEER FOLDER RECORDS BYTES SECONDS END` stores them in batches, up to so many bytes
-///   or seconds, and ends with `close`, or without (`leave`). Says how many.
+/// - `load PEER FOLDER RECORDS BYTES SECONDS BATCH END` stores them, so many at once, up to so
+///   many bytes or seconds, and ends with `close`, or without (`leave`). Says how many.
 /// - `drain PEER FOLDER SECONDS` opens it, takes and removes all. Says the seconds to open and
 ///   to the first record, how many, their bytes, seconds, CPU seconds, peak memory in bytes.
 /// - `read PEER` does so for each folder on stdin: says each record behind a `=`, and then
@@ -31,8 +31,9 @@ pub fn run_child(arguments: &[&str]) {
         ["fill", peer, dir, records, producers, ahead, seconds] => {
             fill(Peer::of(peer), dir.as_ref(), records.as_ref(), producers, ahead, seconds)
         }
-        ["load", peer, dir, records, bytes, seconds, end] => {
-            load(Peer::of(peer), dir.as_ref(), records.as_ref(), number(bytes), seconds, end)
+        ["load", peer, dir, records, bytes, seconds, batch, end] => {
+            let wanted = Wanted { bytes: number(bytes), time: time(seconds), batch: number(batch) };
+            load(Peer::of(peer), dir.as_ref(), records.as_ref(), &wanted, end)
         }
         ["drain", peer, dir, seconds] => drain(Peer::of(peer), dir.as_ref(), seconds),
         ["read", peer] => read(Peer::of(peer)),
@@ -146,19 +147,19 @@ fn produce_alone<'a>(
     Ok(latencies)
 }
 
-fn load(
-    peer: Peer,
-    dir: &Path,
-    records: &Path,
-    wanted: usize,
-    seconds: &str,
-    end: &str,
-) -> Outcome<()> {
-    let (corpus, time, began) = (corpus::read(records), time(seconds), Instant::now());
+/// How much to store, and how.
+struct Wanted {
+    bytes: usize,
+    time: Duration,
+    batch: usize,
+}
+
+fn load(peer: Peer, dir: &Path, records: &Path, wanted: &Wanted, end: &str) -> Outcome<()> {
+    let (corpus, began) = (corpus::read(records), Instant::now());
     let store = peer.open(dir)?;
     let (mut count, mut bytes) = (0, 0);
-    for batch in corpus.chunks(BATCH).cycle() {
-        if bytes >= wanted || began.elapsed() >= time {
+    for batch in corpus.chunks(wanted.batch).cycle() {
+        if bytes >= wanted.bytes || began.elapsed() >= wanted.time {
             break;
         }
         store.append_all(batch)?;
