@@ -207,17 +207,19 @@ def drain(open_peer, folder, seconds):
     print(opened, first, records, size, took, cpu, peak_memory())
 
 
-def read(open_peer):
+def read(open_peer, after):
     says = sys.stdout.buffer
     for folder in sys.stdin:
         store = None
         try:
             store = open_peer(folder.rstrip("\n"))
-            # One by one: what comes before an error is given.
-            while bodies := store.take(1):
+            # One by one where they are kept: what comes before an error is given.
+            while bodies := store.take(BATCH if after == "settle" else 1):
                 for body in bodies:
                     body = body if isinstance(body, bytes) else repr(body).encode()
                     says.write(b"=" + body.replace(b"\n", b" ") + b"\n")
+                if after == "settle":
+                    store.settle()
             says.write(b"done\n")
         except Exception as error:
             text = f"{type(error).__name__}: {error}".replace("\n", " ")

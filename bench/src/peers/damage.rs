@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::reader::{Answer, End, Reader};
+use super::reader::{After, Answer, End, Reader};
 use super::speed::{one_of_each_engine, print_failures};
 use super::{Corpus, Peer};
 
@@ -91,7 +91,7 @@ impl Store {
         collect(dir.path(), Path::new(""), &mut files);
         let store = Self(files);
         let mut tally = Tally::default();
-        tally.add(&Reader::new(peer).read(store.copy(None).path()), corpus);
+        tally.add(&Reader::new(peer, After::Keep).read(store.copy(None).path()), corpus);
         if tally.lost > 0 || tally.damaged > 0 {
             return Err(format!("what was stored is not given back: {tally}"));
         }
@@ -103,7 +103,7 @@ impl Store {
     }
 
     fn tally(&self, peer: Peer, damage: Damage, places: u64, corpus: &Corpus) -> Tally {
-        let (mut tally, mut reader) = (Tally::default(), Reader::new(peer));
+        let (mut tally, mut reader) = (Tally::default(), Reader::new(peer, After::Keep));
         for place in 0..places {
             if place % 100 == 0 {
                 eprintln!("{}, {}: {place} of {places}", damage.title(), peer.title());

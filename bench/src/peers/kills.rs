@@ -7,7 +7,7 @@ use std::process::ChildStdout;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::reader::{Answer, End, Reader};
+use super::reader::{After, Answer, End, Reader};
 use super::speed::print_failures;
 use super::{Corpus, Peer, corpus};
 use crate::engines::folder;
@@ -55,18 +55,16 @@ struct Tally {
 
 fn kill(peer: Peer, kills: u64, records: &Corpus) -> Result<Tally, String> {
     let mut random = Random::new(kills);
-    let (mut tally, mut reader) = (Tally::default(), Reader::new(peer));
+    let (mut tally, mut reader) = (Tally::default(), Reader::new(peer, After::Settle));
     for done in (0..kills).step_by(KILLS_IN_A_FOLDER as usize) {
         let dir = tempfile::tempdir_in(folder()).expect("a folder");
-        // What was acknowledged in this folder, and not missed yet.
-        let mut there = HashSet::new();
+        let mut first = 0;
         for _ in done..kills.min(done + KILLS_IN_A_FOLDER) {
             let time = Duration::from_micros(random.below(LONGEST) as u64);
-            let first = there.iter().max().map_or(0, |last| last + 1_000_000);
             let acknowledged = write_until_killed(peer, dir.path(), records, first, time)?;
-            tally.acknowledged += acknowledged.len();
-            there.extend(acknowledged);
-            tally.check(&mut there, &reader.read(dir.path()), records);
+            // Some were stored and not acknowledged.
+            first = acknowledged.iter().max().map_or(first, |last| last + 1000);
+            tally.add(&acknowledged, &reader.read(dir.path()), records);
         }
     }
     Ok(tally)
@@ -100,23 +98,21 @@ fn listen(says: ChildStdout, numbers: &mpsc::Sender<u64>) {
 }
 
 impl Tally {
-    /// Takes off what is lost: it is counted once.
-    fn check(&mut self, there: &mut HashSet<u64>, answer: &Answer, records: &Corpus) {
-        let before = there.len();
-        let mut given = HashSet::new();
-        for body in &answer.records {
-            let number = corpus::number_of(body).filter(|number| {
-                let stored = &records.records[*number as usize % records.records.len()];
-                corpus::numbered(*number, stored) == *body
-            });
-            match number {
-                Some(number) => drop(given.insert(number)),
-                None => self.damaged += 1,
-            }
-        }
+    fn add(&mut self, acknowledged: &[u64], answer: &Answer, records: &Corpus) {
+        let numbers: HashSet<u64> =
+            answer.records.iter().filter_map(|body| number(body, records)).collect();
+        let lost = acknowledged.iter().filter(|it| !numbers.contains(it)).count();
+        self.acknowledged += acknowledged.len();
+        self.lost += lost;
+        self.with_loss += u64::from(lost > 0);
+        self.damaged += answer.records.iter().filter(|it| number(it, records).is_none()).count();
         self.failed += u64::from(answer.end != End::Done);
-        there.retain(|number| given.contains(number));
-        self.lost += before - there.len();
-        self.with_loss += u64::from(there.len() < before);
     }
+}
+
+/// The number of a record that is as it was stored.
+fn number(body: &[u8], records: &Corpus) -> Option<u64> {
+    let number = corpus::number_of(body)?;
+    let stored = &records.records[number as usize % records.records.len()];
+    (corpus::numbered(number, stored) == body).then_some(number)
 }

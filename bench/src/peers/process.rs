@@ -18,9 +18,15 @@ impl Peer {
     }
 
     /// All that can be measured here; of the others the table says why they cannot.
+    ///
+    /// `BACKHAUL_BENCH_PEERS` may name some, with commas between them: `backhaul,sqlite`.
     pub fn present() -> (Vec<Peer>, Vec<(Peer, String)>) {
+        let wanted = std::env::var("BACKHAUL_BENCH_PEERS").ok();
+        let is_wanted = |peer: &Peer| {
+            wanted.as_ref().is_none_or(|names| names.split(',').any(|name| name == peer.key()))
+        };
         let mut missing = Vec::new();
-        let present = Peer::all().filter(|peer| match peer.missing() {
+        let present = Peer::all().filter(is_wanted).filter(|peer| match peer.missing() {
             Some(why) => {
                 missing.push((*peer, why.split_whitespace().collect::<Vec<_>>().join(" ")));
                 false

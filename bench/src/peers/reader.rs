@@ -30,9 +30,17 @@ pub enum End {
     Hung,
 }
 
+/// What becomes of records that were read.
+#[derive(Clone, Copy)]
+pub enum After {
+    Keep,
+    Settle,
+}
+
 /// Reads stores one after the other, in one process for as long as that lives.
 pub struct Reader {
     peer: Peer,
+    after: After,
     process: Option<Process>,
 }
 
@@ -43,13 +51,14 @@ struct Process {
 }
 
 impl Reader {
-    pub fn new(peer: Peer) -> Self {
-        Self { peer, process: None }
+    pub fn new(peer: Peer, after: After) -> Self {
+        Self { peer, after, process: None }
     }
 
     /// All that the store in a folder gives.
     pub fn read(&mut self, dir: &Path) -> Answer {
-        let mut process = self.process.take().unwrap_or_else(|| Process::start(self.peer));
+        let mut process =
+            self.process.take().unwrap_or_else(|| Process::start(self.peer, self.after));
         // One that is gone is noticed below.
         let _ = writeln!(process.asks, "{}", dir.display());
         let answer = process.answer();
@@ -61,8 +70,12 @@ impl Reader {
 }
 
 impl Process {
-    fn start(peer: Peer) -> Self {
-        let mut group = peer.start("read", &[]);
+    fn start(peer: Peer, after: After) -> Self {
+        let after = match after {
+            After::Keep => "keep",
+            After::Settle => "settle",
+        };
+        let mut group = peer.start("read", &[after]);
         let asks = group.0.stdin.take().expect("piped");
         let says = BufReader::new(group.0.stdout.take().expect("piped"));
         let (sender, answers) = mpsc::channel();

@@ -22,8 +22,8 @@ const BATCH: usize = 256;
 ///   many bytes or seconds, and ends with `close`, or without (`leave`). Says how many.
 /// - `drain PEER FOLDER SECONDS` opens it, takes and removes all. Says the seconds to open and
 ///   to the first record, how many, their bytes, seconds, CPU seconds, peak memory in bytes.
-/// - `read PEER` does so for each folder on stdin: says each record behind a `=`, and then
-///   `done` or `error …`.
+/// - `read PEER AFTER` takes all of each folder on stdin, and removes it (`settle`) or not
+///   (`keep`): says each record behind a `=`, and then `done` or `error …`.
 /// - `write PEER FOLDER RECORDS PRODUCERS FIRST` stores records with numbers, and says each
 ///   number when it is acknowledged, until it is killed.
 pub fn run_child(arguments: &[&str]) {
@@ -36,7 +36,7 @@ pub fn run_child(arguments: &[&str]) {
             load(Peer::of(peer), dir.as_ref(), records.as_ref(), &wanted, end)
         }
         ["drain", peer, dir, seconds] => drain(Peer::of(peer), dir.as_ref(), seconds),
-        ["read", peer] => read(Peer::of(peer)),
+        ["read", peer, after] => read(Peer::of(peer), after == "settle"),
         ["write", peer, dir, records, producers, first] => {
             let first = number(first) as u64;
             write(Peer::of(peer), dir.as_ref(), records.as_ref(), number(producers), first)
@@ -198,10 +198,10 @@ fn drain(peer: Peer, dir: &Path, seconds: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn read(peer: Peer) -> Outcome<()> {
+fn read(peer: Peer, settle: bool) -> Outcome<()> {
     let mut says = BufWriter::new(std::io::stdout().lock());
     for dir in std::io::stdin().lines() {
-        match read_all(peer, dir?.as_ref(), &mut says) {
+        match read_all(peer, dir?.as_ref(), settle, &mut says) {
             Ok(()) => writeln!(says, "done")?,
             Err(error) => writeln!(says, "error {}", error.to_string().replace('\n', " "))?,
         }
@@ -210,7 +210,7 @@ fn read(peer: Peer) -> Outcome<()> {
     Ok(())
 }
 
-fn read_all(peer: Peer, dir: &Path, says: &mut impl Write) -> Outcome<()> {
+fn read_all(peer: Peer, dir: &Path, settle: bool, says: &mut impl Write) -> Outcome<()> {
     let store = peer.open(dir)?;
     loop {
         let taken = store.take(BATCH)?;
@@ -223,6 +223,9 @@ fn read_all(peer: Peer, dir: &Path, says: &mut impl Write) -> Outcome<()> {
             says.write_all(b"=")?;
             says.write_all(&body)?;
             says.write_all(b"\n")?;
+        }
+        if settle {
+            store.settle()?;
         }
     }
 }
