@@ -17,6 +17,7 @@ mod http;
 mod hub;
 mod models;
 mod peers;
+mod plot;
 mod rate;
 mod records;
 mod report;

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::reader::{After, Answer, End, Reader};
 use super::speed::{one_of_each_engine, print_failures};
 use super::{Corpus, Peer};
+use crate::plot::{Panel, Plot};
+use crate::report::Spread;
 
 /// What a store holds, in bytes.
 const HELD: usize = 1 << 20;
@@ -35,6 +37,7 @@ pub fn measure(places: u64) {
         })
         .collect();
     println!("{} records of {} bytes in all.\n", corpus.records.len(), corpus.bytes());
+    let mut panels = Vec::new();
     for damage in [Damage::Flip, Damage::Cut] {
         println!("### {}\n", damage.title());
         println!(
@@ -48,11 +51,21 @@ pub fn measure(places: u64) {
             let threads: Vec<_> = stores.iter().map(|it| scope.spawn(move || tally(it))).collect();
             threads.into_iter().map(|thread| thread.join().expect("a tally")).collect()
         });
-        for ((peer, store), tally) in stores.iter().zip(tallies) {
+        for ((peer, store), tally) in stores.iter().zip(&tallies) {
             println!("| {} | {} | {tally} |", peer.title(), store.len());
         }
         println!();
+        let bars = tallies.iter().map(|tally| Some(tally.spread())).collect();
+        panels.push(Panel { title: damage.title().to_owned(), bars });
     }
+    let plot = Plot {
+        name: "damage",
+        title: format!("Of {} records, lost: mean and worst", corpus.records.len()),
+        rows: stores.iter().map(|(peer, _)| peer.row_of_plot()).collect(),
+        panels,
+        from: 0.01,
+    };
+    println!("{}", plot.write());
     print_failures(&failures);
 }
 
@@ -209,10 +222,21 @@ impl Tally {
     }
 }
 
+impl Tally {
+    fn mean(&self) -> f64 {
+        self.lost as f64 / self.places as f64
+    }
+
+    /// From the mean to the worst.
+    fn spread(&self) -> Spread {
+        Spread { low: self.mean(), median: self.mean(), high: self.worst as f64 }
+    }
+}
+
 /// The cells of a row.
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mean = self.lost as f64 / self.places as f64;
+        let mean = self.mean();
         let Self { with_loss, worst, damaged, refused, midway, crashed, hung, .. } = self;
         write!(
             f,

@@ -28,6 +28,7 @@ pub use kills::measure as measure_kills;
 pub use speed::measure;
 pub use verbs::run_child;
 
+use crate::plot::Row;
 use store::{Grouped, Outcome, Store};
 
 /// A store in one of its modes.
@@ -80,7 +81,7 @@ const PEERS: [(Peer, &str, &str); 18] = {
         (peer(Fjall, Durable), "fjall", "fjall, persisted"),
         (peer(Fjall, Grouped), "fjall-grouped", "fjall, persisted, grouped"),
         (peer(Okaywal, Durable), "okaywal", "okaywal"),
-        (peer(Weave, Durable), "weave", "Weave's log, flushed each time"),
+        (peer(Weave, Durable), "weave", "Weave's log, flush each"),
         (peer(PersistQueue, Durable), "persist-queue", "persist-queue, SQLite"),
         (peer(Nats, Durable), "nats", "NATS JetStream, sync always"),
         (peer(Backhaul, Relaxed), "backhaul-relaxed", "backhaul, flushed each second"),
@@ -101,6 +102,10 @@ impl Peer {
     /// The name in tables.
     pub fn title(self) -> &'static str {
         self.row().2
+    }
+
+    fn row_of_plot(self) -> Row {
+        Row { label: self.title().to_owned(), is_ours: self.engine == Engine::Backhaul }
     }
 
     fn key(self) -> &'static str {

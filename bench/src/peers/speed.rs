@@ -2,7 +2,9 @@
 
 use super::backlog::{Drained, drain};
 use super::fill::{Case, Filled, table};
-use super::{Corpus, Engine, Mode, Peer};
+use super::{Corpus, Engine, Mode, Peer, SQLITE_FULL};
+use crate::plot::{Panel, Plot};
+use crate::report::Spread;
 use crate::rounds::Rounds;
 use crate::shuffled;
 
@@ -31,8 +33,12 @@ pub fn measure(rounds: u64) {
         }
         eprintln!("round {} of {rounds}", round + 1);
     }
-    print_filled("Acknowledged when flushed", &filled, &cases, |mode| mode != Mode::Relaxed);
-    print_filled("Acknowledged before", &filled, &cases, |mode| mode == Mode::Relaxed);
+    print_filled("peers-flushed", "Acknowledged when flushed", &filled, &cases, |mode| {
+        mode != Mode::Relaxed
+    });
+    print_filled("peers-relaxed", "Acknowledged before", &filled, &cases, |mode| {
+        mode == Mode::Relaxed
+    });
     print_drained(&drained, &backlogs);
     print_failures(&failures);
 }
@@ -61,40 +67,67 @@ fn baseline(case: Case) -> Case {
 }
 
 fn print_filled(
+    name: &'static str,
     title: &str,
     rounds: &Rounds<Case, Filled>,
     cases: &[Case],
     wanted: impl Fn(Mode) -> bool,
 ) {
     let cases: Vec<Case> = cases.iter().copied().filter(|case| wanted(case.peer.mode)).collect();
+    let ratios = ratios(rounds, &cases);
     let sqlite = cases.first().map_or("", |case| baseline(*case).peer.title());
     println!("### {title}\n\n{}", table(rounds, &cases));
-    println!(
-        "| records/s beside {sqlite} within a round | 1 producer | 64 producers |\n|---|---|---|"
-    );
-    let peers = cases.iter().filter(|case| baseline(**case) != **case).map(|case| case.peer);
-    let mut peers: Vec<Peer> = peers.collect();
-    peers.dedup();
-    for peer in peers {
-        let ratio = |producers| {
-            let case = Case::new(peer, producers);
-            if rounds.all(case).next().is_none() {
-                return String::new();
-            }
-            format!("{:.2}", rounds.ratio(case, baseline(case), |it| it.rate))
-        };
-        println!("| {} | {} | {} |", peer.title(), ratio(1), ratio(64));
+    println!("{}", plot(name, title, sqlite, &ratios).write());
+    println!("| records/s beside {sqlite} within a round | 1 producer | 64 producers |");
+    println!("|---|---|---|");
+    for (peer, ratios) in ratios {
+        let [one, many] = ratios.map(|it| it.map_or_else(String::new, |it| format!("{it:.2}")));
+        println!("| {} | {one} | {many} |", peer.title());
     }
     println!();
 }
 
+/// What each is beside SQLite, for each number of producers that it was measured with.
+fn ratios(rounds: &Rounds<Case, Filled>, cases: &[Case]) -> Vec<(Peer, [Option<Spread>; 2])> {
+    let others = cases.iter().filter(|case| baseline(**case) != **case);
+    let mut peers: Vec<Peer> = others.map(|case| case.peer).collect();
+    peers.dedup();
+    let ratio = |case: Case| {
+        rounds.all(case).next()?;
+        Some(rounds.ratio(case, baseline(case), |it| it.rate))
+    };
+    let ratios = |peer| PRODUCERS.map(|producers| ratio(Case::new(peer, producers)));
+    peers.into_iter().map(|peer| (peer, ratios(peer))).collect()
+}
+
+fn plot(
+    name: &'static str,
+    title: &str,
+    sqlite: &str,
+    ratios: &[(Peer, [Option<Spread>; 2])],
+) -> Plot {
+    let panel = |at: usize| Panel {
+        title: format!("{} producer{}", PRODUCERS[at], if at == 0 { "" } else { "s" }),
+        bars: ratios.iter().map(|(_, ratios)| ratios[at]).collect(),
+    };
+    Plot {
+        name,
+        title: format!("{title}: records/s beside {sqlite}"),
+        rows: ratios.iter().map(|(peer, _)| peer.row_of_plot()).collect(),
+        panels: vec![panel(0), panel(1)],
+        from: 1.0,
+    }
+}
+
 fn print_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) {
+    let measured = peers.iter().filter(|peer| rounds.all(**peer).next().is_some());
+    let peers: Vec<Peer> = measured.copied().collect();
     println!("### A backlog, left by a process that ended without closing\n");
     println!(
         "| engine | records | open ms | first record ms | drained records/s | MB/s | \
          beside SQLite FULL | CPU s/100k | peak MB |\n|---|---|---|---|---|---|---|---|---|"
     );
-    for peer in peers.iter().filter(|peer| rounds.all(**peer).next().is_some()) {
+    for peer in &peers {
         let of = |value: fn(&Drained) -> f64| rounds.column(*peer, value);
         println!(
             "| {} | {:.0} | {:.1} | {:.1} | {:.0} | {:.1} | {:.2} | {:.2} | {:.1} |",
@@ -104,12 +137,29 @@ fn print_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) {
             of(|it| it.first_ms).median,
             of(|it| it.rate),
             of(|it| it.mb_per_second).median,
-            rounds.ratio(*peer, super::SQLITE_FULL, |it| it.rate),
+            rounds.ratio(*peer, SQLITE_FULL, |it| it.rate),
             of(|it| it.cpu_per_100k).low,
             of(|it| it.peak_mb).median,
         );
     }
-    println!();
+    println!("\n{}", plot_drained(rounds, &peers).write());
+}
+
+fn plot_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) -> Plot {
+    let others: Vec<Peer> = peers.iter().copied().filter(|it| *it != SQLITE_FULL).collect();
+    let ratio = |value: fn(&Drained) -> f64| {
+        others.iter().map(|peer| Some(rounds.ratio(*peer, SQLITE_FULL, value))).collect()
+    };
+    Plot {
+        name: "peers-backlog",
+        title: format!("A backlog, beside {}", SQLITE_FULL.title()),
+        rows: others.iter().map(|peer| peer.row_of_plot()).collect(),
+        panels: vec![
+            Panel { title: "drained records/s".to_owned(), bars: ratio(|it| it.rate) },
+            Panel { title: "time to the first record".to_owned(), bars: ratio(|it| it.first_ms) },
+        ],
+        from: 1.0,
+    }
 }
 
 /// What is not in the tables, and why.
