@@ -1,6 +1,6 @@
-//! Measures the store beside SQLite, the courier beside a bare loop, what is done for Weave
-//! beside Weave, the gateway of models beside LiteLLM's proxy, a change of a context beside a
-//! copy of it, and a step of a graph beside LangGraph.
+//! Measures the store beside SQLite and its other peers, the courier beside a bare loop, what is
+//! done for Weave beside Weave, the gateway of models beside LiteLLM's proxy, a change of a
+//! context beside a copy of it, and a step of a graph beside LangGraph.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of

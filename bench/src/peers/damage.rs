@@ -16,6 +16,8 @@ use crate::report::Spread;
 
 /// What a store holds, in bytes.
 const HELD: usize = 1 << 20;
+/// Processes that read damaged stores of one peer: some wait most of the time.
+const READERS: u64 = 4;
 
 #[derive(Clone, Copy)]
 enum Damage {
@@ -116,11 +118,28 @@ impl Store {
     }
 
     fn tally(&self, peer: Peer, damage: Damage, places: u64, corpus: &Corpus) -> Tally {
+        let tally = std::thread::scope(|scope| {
+            let share = |first| self.tally_share(peer, damage, places, first, corpus);
+            let threads: Vec<_> =
+                (0..READERS).map(|first| scope.spawn(move || share(first))).collect();
+            let tallies = threads.into_iter().map(|thread| thread.join().expect("a tally"));
+            tallies.fold(Tally::default(), Tally::with)
+        });
+        eprintln!("{}: {}", damage.title(), peer.title());
+        tally
+    }
+
+    /// The places of one reader, from its first on.
+    fn tally_share(
+        &self,
+        peer: Peer,
+        damage: Damage,
+        places: u64,
+        first: u64,
+        corpus: &Corpus,
+    ) -> Tally {
         let (mut tally, mut reader) = (Tally::default(), Reader::new(peer, After::Keep));
-        for place in 0..places {
-            if place % 100 == 0 {
-                eprintln!("{}, {}: {place} of {places}", damage.title(), peer.title());
-            }
+        for place in (first..places).step_by(READERS as usize) {
             let at = (self.len() as u64 * (2 * place + 1) / (2 * places)) as usize;
             let copy = self.copy(Some((damage, at, place)));
             tally.add(&reader.read(copy.path()), corpus);
@@ -223,6 +242,20 @@ impl Tally {
 }
 
 impl Tally {
+    fn with(self, other: Self) -> Self {
+        Self {
+            places: self.places + other.places,
+            with_loss: self.with_loss + other.with_loss,
+            lost: self.lost + other.lost,
+            worst: self.worst.max(other.worst),
+            damaged: self.damaged + other.damaged,
+            refused: self.refused + other.refused,
+            midway: self.midway + other.midway,
+            crashed: self.crashed + other.crashed,
+            hung: self.hung + other.hung,
+        }
+    }
+
     fn mean(&self) -> f64 {
         self.lost as f64 / self.places as f64
     }

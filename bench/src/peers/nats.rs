@@ -9,6 +9,8 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer};
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use async_nats::jetstream::{self, Message};
+use futures_util::StreamExt as _;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
 use super::Mode;
@@ -35,11 +37,8 @@ struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // As `SIGTERM` would, but for the files: it may have to write what it holds.
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.0),
-            rustix::process::Signal::TERM,
-        );
+        // Closed as it should be: it may have to write what it holds.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = self.0.wait();
     }
 }
@@ -127,7 +126,6 @@ pub fn open(dir: &Path, mode: Mode) -> Outcome<Nats> {
 
 impl Nats {
     async fn next_messages(&self, most: usize) -> Outcome<Vec<Message>> {
-        use futures_util::StreamExt as _;
         let mut messages = self.consumer.fetch().max_messages(most).messages().await?;
         let mut taken = Vec::with_capacity(most);
         while let Ok(Some(message)) = tokio::time::timeout(PATIENCE, messages.next()).await {
