@@ -209,6 +209,8 @@ def drain(open_peer, folder, seconds):
 
 def read(open_peer, after):
     says = sys.stdout.buffer
+    says.write(b"ready\n")
+    says.flush()
     for folder in sys.stdin:
         store = None
         try:

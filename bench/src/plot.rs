@@ -70,8 +70,12 @@ type Outcome = Result<(), Box<dyn Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 impl Plot {
-    /// Writes the files, and gives what shows them on a page in `docs/`.
+    /// Writes the files, and gives what shows them on a page in `docs/`. Without rows there is
+    /// nothing to show.
     pub fn write(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
         let folder = of_repository(FOLDER);
         std::fs::create_dir_all(&folder).expect("a folder");
         for theme in &THEMES {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer};
@@ -22,11 +23,14 @@ const CONSUMER: &str = "courier";
 /// How long nothing comes before nothing is there: a server that cannot read a message does
 /// not say so.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The same, before the first that comes.
+const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 
 pub struct Nats {
     client: jetstream::Context,
     consumer: PullConsumer,
     taken: Mutex<Vec<Message>>,
+    has_given: AtomicBool,
     // Ends after the client.
     runtime: Runtime,
     server: Server,
@@ -121,14 +125,28 @@ pub fn open(dir: &Path, mode: Mode) -> Outcome<Nats> {
         );
         Outcome::Ok((client, consumer.await?))
     })?;
-    Ok(Nats { client, consumer, taken: Mutex::default(), runtime, server })
+    Ok(Nats {
+        client,
+        consumer,
+        taken: Mutex::default(),
+        has_given: AtomicBool::new(false),
+        runtime,
+        server,
+    })
 }
 
 impl Nats {
+    fn patience(&self) -> Duration {
+        if self.has_given.load(Ordering::Relaxed) { PATIENCE } else { PATIENCE_AT_FIRST }
+    }
+
     async fn next_messages(&self, most: usize) -> Outcome<Vec<Message>> {
         let mut messages = self.consumer.fetch().max_messages(most).messages().await?;
         let mut taken = Vec::with_capacity(most);
-        while let Ok(Some(message)) = tokio::time::timeout(PATIENCE, messages.next()).await {
+        let mut patience = self.patience();
+        while let Ok(Some(message)) = tokio::time::timeout(patience, messages.next()).await {
+            self.has_given.store(true, Ordering::Relaxed);
+            patience = PATIENCE;
             match message {
                 Ok(message) => taken.push(message),
                 Err(error) if taken.is_empty() => return Err(error),

@@ -77,8 +77,10 @@ impl Process {
         };
         let mut group = peer.start("read", &[after]);
         let asks = group.0.stdin.take().expect("piped");
-        let says = BufReader::new(group.0.stdout.take().expect("piped"));
+        let mut says = BufReader::new(group.0.stdout.take().expect("piped"));
         let (sender, answers) = mpsc::channel();
+        // Python may take long to begin, which is not the store's.
+        says.read_line(&mut String::new()).expect("ready");
         std::thread::spawn(move || answer_all(says, &sender));
         Self { group, asks, says: answers }
     }

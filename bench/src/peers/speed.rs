@@ -1,5 +1,7 @@
 //! Ours beside its peers: how fast records are stored, and read again.
 
+use std::collections::BTreeSet;
+
 use super::backlog::{Drained, drain};
 use super::fill::{Case, Filled, table};
 use super::{Corpus, Engine, Mode, Peer, SQLITE_FULL};
@@ -93,7 +95,7 @@ fn ratios(rounds: &Rounds<Case, Filled>, cases: &[Case]) -> Vec<(Peer, [Option<S
     let mut peers: Vec<Peer> = others.map(|case| case.peer).collect();
     peers.dedup();
     let ratio = |case: Case| {
-        rounds.all(case).next()?;
+        rounds.all(case).next().and(rounds.all(baseline(case)).next())?;
         Some(rounds.ratio(case, baseline(case), |it| it.rate))
     };
     let ratios = |peer| PRODUCERS.map(|producers| ratio(Case::new(peer, producers)));
@@ -148,7 +150,9 @@ fn print_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) {
 fn plot_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) -> Plot {
     let others: Vec<Peer> = peers.iter().copied().filter(|it| *it != SQLITE_FULL).collect();
     let ratio = |value: fn(&Drained) -> f64| {
-        others.iter().map(|peer| Some(rounds.ratio(*peer, SQLITE_FULL, value))).collect()
+        let is_there = rounds.all(SQLITE_FULL).next().is_some();
+        let ratio = |peer: &Peer| is_there.then(|| rounds.ratio(*peer, SQLITE_FULL, value));
+        others.iter().map(ratio).collect()
     };
     Plot {
         name: "peers-backlog",
@@ -162,9 +166,9 @@ fn plot_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) -> Plot {
     }
 }
 
-/// What is not in the tables, and why.
+/// What is not in the tables, or failed in a round, and why.
 pub fn print_failures(failures: &[(Peer, String)]) {
-    for (peer, why) in failures {
+    for (peer, why) in failures.iter().collect::<BTreeSet<_>>() {
         println!("- Not measured: {}: {why}", peer.title());
     }
 }

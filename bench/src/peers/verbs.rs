@@ -23,7 +23,8 @@ const BATCH: usize = 256;
 /// - `drain PEER FOLDER SECONDS` opens it, takes and removes all. Says the seconds to open and
 ///   to the first record, how many, their bytes, seconds, CPU seconds, peak memory in bytes.
 /// - `read PEER AFTER` takes all of each folder on stdin, and removes it (`settle`) or not
-///   (`keep`): says each record behind a `=`, and then `done` or `error …`.
+///   (`keep`): says `ready`, then for each folder the records behind a `=`, and `done` or
+///   `error …`.
 /// - `write PEER FOLDER RECORDS PRODUCERS FIRST` stores records with numbers, and says each
 ///   number when it is acknowledged, until it is killed.
 pub fn run_child(arguments: &[&str]) {
@@ -200,6 +201,8 @@ fn drain(peer: Peer, dir: &Path, seconds: &str) -> Outcome<()> {
 
 fn read(peer: Peer, settle: bool) -> Outcome<()> {
     let mut says = BufWriter::new(std::io::stdout().lock());
+    writeln!(says, "ready")?;
+    says.flush()?;
     for dir in std::io::stdin().lines() {
         match read_all(peer, dir?.as_ref(), settle, &mut says) {
             Ok(()) => writeln!(says, "done")?,
