@@ -149,10 +149,17 @@ pub fn python_of(script: &str, arguments: &[&str]) -> Result<Command, String> {
 
 /// The Python that has weave `version`, with what keeps it on this machine.
 pub fn python(version: &str) -> Command {
-    let python = python_of("scripts/weave-venv", &[version]);
-    let mut command = python.unwrap_or_else(|error| panic!("{error}"));
+    try_python(version).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same, where it may not be had.
+///
+/// # Errors
+/// What the script says that makes it.
+pub fn try_python(version: &str) -> Result<Command, String> {
+    let mut command = python_of("scripts/weave-venv", &[version])?;
     command.env("WANDB_ERROR_REPORTING", "false").env("HTTPS_PROXY", "http://127.0.0.1:9");
-    command
+    Ok(command)
 }
 
 /// `backhaul serve` of the release build, with its data in `dir`.

@@ -10,7 +10,8 @@ use backhaul_store::{Batch, Chooser, Flush, Lane, Limits, Options, Record, Settl
 use backhaul_sync::SyncPrioritizer;
 
 use crate::device;
-use crate::engines::{folder, options};
+use crate::engines::folder;
+use crate::peers::options;
 use crate::records::record;
 
 const BATCHES: usize = 200;

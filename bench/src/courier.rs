@@ -79,7 +79,7 @@ fn of_rounds(
 
 /// Peak memory of the process of the courier while a large backlog goes.
 fn drain_much(hub: &Hub) {
-    let gigabytes = gigabytes();
+    let gigabytes = gigabytes(1.0);
     println!("\n### A backlog of {gigabytes} GB, in gzip\n");
     for (stored, len) in [(Stored::Segments, 1_000), (Stored::Folder, 10_000)] {
         let (sender, kind) = (Sender::Courier(stored), Kind { len, gzip: true });

@@ -1,6 +1,6 @@
-//! Measures the store beside SQLite, the courier beside a bare loop, what is done for Weave
-//! beside Weave, the gateway of models beside LiteLLM's proxy, a change of a context beside a
-//! copy of it, and a step of a graph beside LangGraph.
+//! Measures the store beside SQLite and its other peers, the courier beside a bare loop, what is
+//! done for Weave beside Weave, the gateway of models beside LiteLLM's proxy, a change of a
+//! context beside a copy of it, and a step of a graph beside LangGraph.
 //!
 //! Every figure is measured in rounds: in each round all engines run, in a
 //! shuffled order, and ratios are taken within the round. Printed: the median of
@@ -16,6 +16,8 @@ mod engines;
 mod http;
 mod hub;
 mod models;
+mod peers;
+mod plot;
 mod rate;
 mod records;
 mod report;
@@ -23,16 +25,19 @@ mod rounds;
 mod steps;
 mod weave;
 
-use report::Table;
-
-const USAGE: &str = "store ROUNDS SECONDS | courier ROUNDS | weave PART ROUNDS | \
+const USAGE: &str = "store ROUNDS SECONDS | peers ROUNDS | damage PLACES | kills KILLS | courier ROUNDS | weave PART ROUNDS | \
                      models PART ROUNDS | context ROUNDS | steps ROUNDS | choose RECORDS | open FOLDER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["store", rounds, seconds] => measure_store(number(rounds), seconds.parse().expect(USAGE)),
+        ["store", rounds, seconds] => {
+            engines::measure(number(rounds), seconds.parse().expect(USAGE))
+        }
+        ["peers", rounds] => peers::measure(number(rounds)),
+        ["damage", places] => peers::measure_damage(number(places)),
+        ["kills", kills] => peers::measure_kills(number(kills)),
         ["courier", rounds] => courier::measure(number(rounds)),
         ["weave", part, rounds] => weave::measure(part, number(rounds)),
         ["models", part, rounds] => models::measure(part, number(rounds)),
@@ -41,9 +46,7 @@ fn main() {
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.
-        ["engine", seconds, key, dir] => {
-            engines::run_child(key, dir.as_ref(), seconds.parse().expect(USAGE));
-        }
+        ["peer", ref verb @ ..] => peers::run_child(verb),
         ["context-memory", how, objects] => context::run_child(how, number(objects)),
         ["hub"] => hub::run_child(),
         ["drain", ref drain @ ..] => drain::run_child(drain),
@@ -55,19 +58,6 @@ fn main() {
 
 fn number(text: &str) -> u64 {
     text.parse().expect(USAGE)
-}
-
-fn measure_store(rounds: u64, seconds: f64) {
-    let mut table = Table::default();
-    for round in 0..rounds {
-        for engine in shuffled(round, &engines::ALL) {
-            table.add(round, engines::measure(engine, seconds));
-        }
-        eprintln!("round {} of {rounds}", round + 1);
-    }
-    println!("{table}");
-    engines::open_with_backlog();
-    engines::open_folder_with_backlog();
 }
 
 /// All of them in an order that differs from round to round.

@@ -65,7 +65,7 @@ pub fn measure() {
     println!("| records at a time | while written to | with what is prepared | once sealed |");
     println!("|---|---|---|---|");
     for at_once in [1, 2, 100, 2000] {
-        let active = fill(at_once, OfflineOptions::default(), |dir| bytes_of_files(dir));
+        let active = fill(at_once, OfflineOptions::default(), bytes_of_files);
         let options = OfflineOptions { max_file_size: FILE_LEN, ..OfflineOptions::default() };
         let sealed = fill(at_once, options, sealed_len);
         let records = (CALLS * 2) as f64;

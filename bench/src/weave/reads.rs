@@ -99,7 +99,7 @@ const QUESTIONS: [Question; 12] = [
 /// Fills a folder, and in each round makes its index anew and asks.
 pub fn measure(rounds: u64) {
     let dir = tempfile::tempdir_in(folder()).expect("a folder to measure in");
-    let calls = fill(dir.path(), (gigabytes() * 1e9) as u64);
+    let calls = fill(dir.path(), (gigabytes(1.0) * 1e9) as u64);
     let index = dir.path().join(".backhaul/index");
     let size = size_of(dir.path()) as f64;
     println!("### Reading back\n");
@@ -223,7 +223,7 @@ fn entries_of(number: u64) -> Vec<Entry> {
         ];
     }
     let mut entries = vec![Entry::of_value(EntryType::CallComplete, &whole)];
-    if number % FEEDBACK_EVERY == 0 {
+    if number.is_multiple_of(FEEDBACK_EVERY) {
         let feedback = json!({
             "id": whole["id"], "weave_ref": ref_of(&whole), "feedback_type": "wandb.note.1",
             "payload": {"note": "as it should be"}, "project_id": PROJECT,
@@ -279,7 +279,8 @@ impl Asker {
 
     fn list(&self, query: CallsQuery, expected: usize) {
         let calls = self.reads.calls(&self.project, &query).expect("calls");
-        assert_eq!(calls.map(|call| call.expect("a call")).count(), expected);
+        let found: Vec<_> = calls.map(|call| call.expect("a call")).collect();
+        assert_eq!(found.len(), expected);
     }
 
     fn count(&self, query: &CallsQuery) -> u64 {

@@ -1,0 +1,3 @@
+"""What of persist-queue is measured."""
+
+import persistqueue
