@@ -160,7 +160,10 @@ fn plot_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) -> Plot {
         rows: others.iter().map(|peer| peer.row_of_plot()).collect(),
         panels: vec![
             Panel { title: "drained records/s".to_owned(), bars: ratio(|it| it.rate) },
-            Panel { title: "time to the first record".to_owned(), bars: ratio(|it| it.first_ms) },
+            Panel {
+                title: "time to the first record (less is better)".to_owned(),
+                bars: ratio(|it| it.first_ms),
+            },
         ],
         from: 1.0,
     }
