@@ -76,8 +76,9 @@ fn print_filled(
     wanted: impl Fn(Mode) -> bool,
 ) {
     let cases: Vec<Case> = cases.iter().copied().filter(|case| wanted(case.peer.mode)).collect();
+    let Some(first) = cases.first() else { return };
+    let sqlite = baseline(*first).peer.title();
     let ratios = ratios(rounds, &cases);
-    let sqlite = cases.first().map_or("", |case| baseline(*case).peer.title());
     println!("### {title}\n\n{}", table(rounds, &cases));
     println!("{}", plot(name, title, sqlite, &ratios).write());
     println!("| records/s beside {sqlite} within a round | 1 producer | 64 producers |");
