@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use backhaul_store::{Layout, Limits, Options, Record, Settled, Spool, State};
 
-use crate::device;
 use crate::peers::{self, BACKHAUL, Case, Corpus, SQLITE_FULL, SQLITE_GROUPED, options};
 use crate::records::record;
 use crate::rounds::Rounds;
 use crate::shuffled;
+use crate::{child, device};
 
 const IN_FLIGHT: Case = Case { peer: BACKHAUL, producers: 1, ahead: 64 };
 
@@ -56,8 +56,19 @@ pub fn measure(count: u64, seconds: f64) {
             peer.producers
         );
     }
-    open_with_backlog();
-    open_folder_with_backlog();
+    for layout in ["segments", "folder"] {
+        let ended = child::own("backlog").arg(layout).status().expect("a process");
+        assert!(ended.success(), "{layout}: {ended}");
+    }
+}
+
+/// What is measured with a backlog, in a process of its own: its memory counts.
+pub fn run_child(layout: &str) {
+    match layout {
+        "segments" => open_with_backlog(),
+        "folder" => open_folder_with_backlog(),
+        _ => panic!("expected segments or folder: found {layout}"),
+    }
 }
 
 pub fn folder() -> PathBuf {

@@ -46,6 +46,7 @@ fn main() {
         ["choose", records] => choosing::measure(number(records)),
         ["open", folder] => engines::time_opening(folder.as_ref()),
         // What the above run in processes of their own.
+        ["backlog", layout] => engines::run_child(layout),
         ["peer", ref verb @ ..] => peers::run_child(verb),
         ["context-memory", how, objects] => context::run_child(how, number(objects)),
         ["hub"] => hub::run_child(),

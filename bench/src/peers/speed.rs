@@ -76,8 +76,9 @@ fn print_filled(
     wanted: impl Fn(Mode) -> bool,
 ) {
     let cases: Vec<Case> = cases.iter().copied().filter(|case| wanted(case.peer.mode)).collect();
+    let Some(first) = cases.first() else { return };
+    let sqlite = baseline(*first).peer.title();
     let ratios = ratios(rounds, &cases);
-    let sqlite = cases.first().map_or("", |case| baseline(*case).peer.title());
     println!("### {title}\n\n{}", table(rounds, &cases));
     println!("{}", plot(name, title, sqlite, &ratios).write());
     println!("| records/s beside {sqlite} within a round | 1 producer | 64 producers |");
@@ -160,7 +161,10 @@ fn plot_drained(rounds: &Rounds<Peer, Drained>, peers: &[Peer]) -> Plot {
         rows: others.iter().map(|peer| peer.row_of_plot()).collect(),
         panels: vec![
             Panel { title: "drained records/s".to_owned(), bars: ratio(|it| it.rate) },
-            Panel { title: "time to the first record".to_owned(), bars: ratio(|it| it.first_ms) },
+            Panel {
+                title: "time to the first record (less is better)".to_owned(),
+                bars: ratio(|it| it.first_ms),
+            },
         ],
         from: 1.0,
     }
